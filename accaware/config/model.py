@@ -1,0 +1,172 @@
+"""A validated config, as frozen dataclasses that mirror the JSON. Defaults live here alone.
+
+The `accuracy_aware_training` section's classes are the search's own, in accaware.search.params.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accaware.search.params import AdaptiveParams, SearchParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNormAdaptation:
+    """Re-estimate batch norm statistics on this many training samples; 0 turns it off."""
+
+    num_bn_adaptation_samples: int = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initializer:
+    """``batchnorm_adaptation`` is None where the config doesn't ask for it."""
+
+    batchnorm_adaptation: BatchNormAdaptation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterPruningParams:
+    """``pruning_flops_target``, where set, stands in place of ``pruning_target``."""
+
+    schedule: str = "exponential"
+    pruning_target: float = 0.5
+    pruning_flops_target: float | None = None
+    num_init_steps: int = 0
+    pruning_steps: int = 100
+    filter_importance: str = "L2"
+    interlayer_ranking_type: str = "unweighted_ranking"
+    all_weights: bool = False
+    prune_first_conv: bool = False
+    prune_downsample_convs: bool = False
+    prune_batch_norms: bool = True
+    channel_multiple: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterPruningConfig:
+    algorithm: str = "filter_pruning"
+    pruning_init: float = 0.0
+    ignored_scopes: tuple[str, ...] = ()
+    target_scopes: tuple[str, ...] | None = None
+    initializer: Initializer = field(default_factory=Initializer)
+    params: FilterPruningParams = field(default_factory=FilterPruningParams)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeSparsityParams:
+    schedule: str = "polynomial"
+    sparsity_target: float = 0.5
+    sparsity_target_epoch: int = 90
+    sparsity_freeze_epoch: int = 100
+    power: float = 0.9
+    concave: bool = True
+    update_per_optimizer_step: bool = False
+    steps_per_epoch: int | None = None
+    multistep_steps: tuple[int, ...] = (90,)
+    multistep_sparsity_levels: tuple[float, ...] = (0.1, 0.5)
+    patience: int = 1
+    sparsity_level_setting_mode: str = "global"
+    weight_importance: str = "normed_abs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeSparsityConfig:
+    algorithm: str = "magnitude_sparsity"
+    sparsity_init: float = 0.0
+    ignored_scopes: tuple[str, ...] = ()
+    target_scopes: tuple[str, ...] | None = None
+    initializer: Initializer = field(default_factory=Initializer)
+    params: MagnitudeSparsityParams = field(default_factory=MagnitudeSparsityParams)
+
+
+AlgorithmConfig = FilterPruningConfig | MagnitudeSparsityConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    name: str = "top1"
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """NNCF's `optimizer` section. Learning rates are per optimizer step, schedules per epoch."""
+
+    type: str = "SGD"
+    base_lr: float = 0.01
+    weight_decay: float = 0.0
+    schedule_type: str | None = None
+    steps: tuple[int, ...] = ()
+    step: int = 30
+    gamma: float = 0.1
+    optimizer_params: Mapping[str, Any] = field(default_factory=dict)
+    schedule_params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputInfo:
+    """A sample's shape, batch first."""
+
+    sample_size: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccAwareConfig:
+    """A whole config, checked and with its defaults filled in.
+
+    ``directory`` is where relative paths in the config start: the file's folder.
+    """
+
+    accuracy_aware_training: SearchParams
+    compression: tuple[AlgorithmConfig, ...]
+    metric: Metric = field(default_factory=Metric)
+    plugin: str | None = None
+    plugin_args: Mapping[str, Any] = field(default_factory=dict)
+    input_info: tuple[InputInfo, ...] = ()
+    batch_size: int = 64
+    num_workers: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    device: str = "auto"
+    seed: int = 0
+    log_dir: str | None = None
+    directory: Path = field(default_factory=Path)
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> AccAwareConfig:
+        """Read a config file; comments and trailing commas are welcome.
+
+        Raises:
+            ConfigError: with every fault of the file.
+        """
+        from accaware.config.load import load_file
+
+        return load_file(Path(path))
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> AccAwareConfig:
+        """The config of a plain dict, such as ``json.load`` gives.
+
+        Raises:
+            ConfigError: with every fault, without line numbers.
+        """
+        from accaware.config.load import load_dict
+
+        return load_dict(config)
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric.higher_is_better
+
+    @property
+    def mode(self) -> str:
+        adaptive = isinstance(self.accuracy_aware_training, AdaptiveParams)
+        return "adaptive_compression_level" if adaptive else "early_exit"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved config as JSON-ready data: loading it again gives an equal config."""
+        from accaware.config.load import dump_dict
+
+        return dump_dict(self)

@@ -1,0 +1,82 @@
+"""Every error that accaware raises on purpose, under one root.
+
+AccAwareError
+├── UsageError                 the caller's mistake, found before any training
+│   ├── ConfigError            the config's text or rules; carries every diagnostic at once
+│   ├── PluginContractError    the plugin lacks functions or has ill-formed ones; lists them
+│   ├── CompressionError       the model offers nothing that the algorithm could compress
+│   └── CheckpointError        a saved model that doesn't fit, or isn't one
+└── RunError                   something failed while the run was under way
+    └── PluginFailure          the user's own code raised; holds that exception
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class AccAwareError(Exception):
+    """Root of accaware's errors. Its text is meant for the user, whole, without a traceback."""
+
+
+class UsageError(AccAwareError):
+    """The caller's mistake: bad arguments, config, plugin or model. Nothing was trained."""
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One fault of a config file.
+
+    ``line`` and ``column`` count from 1 and point at the offending key or value; they are None
+    where there is no text to point into (a config built from a dict, a missing file).
+    """
+
+    message: str
+    path: str = ""
+    file: str = ""
+    line: int | None = None
+    column: int | None = None
+    severity: str = "error"
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+
+class ConfigError(UsageError):
+    """The config can't be used. ``diagnostics`` holds all its faults, in file order."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(str(diagnostic) for diagnostic in self.diagnostics))
+
+
+class PluginContractError(UsageError):
+    """The plugin can't be loaded or doesn't offer what accaware needs."""
+
+
+class CompressionError(UsageError):
+    """The model, or this combination of model and config, can't be compressed; says why."""
+
+
+class CheckpointError(UsageError):
+    """A saved model can't be read or doesn't fit the model it is loaded into."""
+
+
+class RunError(AccAwareError):
+    """The run failed while it was under way."""
+
+
+class PluginFailure(RunError):  # noqa: N818 - it is theirs that failed; the name says so
+    """The user's code raised. ``original`` is their exception, with its traceback.
+
+    Args:
+        function: the plugin's or callback's name, such as ``train_epoch``.
+        original: the exception that came out of it.
+    """
+
+    def __init__(self, function: str, original: BaseException) -> None:
+        self.function = function
+        self.original = original
+        super().__init__(f"{function} raised {type(original).__name__}: {original}")

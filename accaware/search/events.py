@@ -1,0 +1,86 @@
+"""What the search says while it works. Observers see these; nothing they do steers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accaware.search.budget import AccuracyBudget
+from accaware.search.result import SearchResult
+from accaware.search.trial import Epoch, Trial, TrialPhase
+
+
+@dataclass(frozen=True)
+class SearchStarted:
+    """``maximal_rate`` is the search's upper bound: the config's, or less if the model can't."""
+
+    budget: AccuracyBudget
+    maximal_rate: float
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """``epochs`` is how many are planned at the most; ``start`` is the trial it goes on from."""
+
+    number: int
+    phase: TrialPhase
+    target_rate: float
+    compression_rate: float
+    epochs: int
+    lr_factor: float
+    start: int | None
+
+
+@dataclass(frozen=True)
+class EpochStarted:
+    trial: int
+    number: int
+
+
+@dataclass(frozen=True)
+class EpochFinished:
+    trial: int
+    epoch: Epoch
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class RateKnown:
+    """A rate that was asked for needs no training: ``trial`` already answers it (None: rate 0)."""
+
+    target_rate: float
+    compression_rate: float
+    trial: int | None
+
+
+@dataclass(frozen=True)
+class BatchFinished:
+    """Progress inside an epoch, from the runner: ``done`` of ``total`` batches.
+
+    ``activity`` is "train", "validate" or "adapt" (batch norm statistics); ``total`` is None for
+    data of unknown length.
+    """
+
+    activity: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class SearchFinished:
+    result: SearchResult
+
+
+Event = (
+    SearchStarted
+    | TrialStarted
+    | EpochStarted
+    | EpochFinished
+    | TrialFinished
+    | RateKnown
+    | BatchFinished
+    | SearchFinished
+)

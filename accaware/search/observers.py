@@ -1,0 +1,30 @@
+"""Observers that need nothing but what they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accaware.search.events import EpochFinished, Event, TrialFinished
+
+
+class TensorBoardObserver:
+    """Writes scalars to anything with ``add_scalar(tag, value, step)``; steps are epochs."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, EpochFinished):
+            epoch = event.epoch
+            scalars = {
+                "train/loss": epoch.loss,
+                "validation/metric": epoch.metric,
+                "compression/rate": epoch.compression_rate,
+            }
+            for tag, value in scalars.items():
+                if value is not None:
+                    self._writer.add_scalar(tag, value, epoch.number)
+        elif isinstance(event, TrialFinished) and event.trial.epochs:
+            last = event.trial.epochs[-1].number
+            self._writer.add_scalar("search/target_rate", event.trial.target_rate, last)
+            self._writer.add_scalar("search/within_budget", event.trial.within_budget, last)

@@ -1,0 +1,46 @@
+"""What the search can be told: the `accuracy_aware_training` section, one dataclass a mode.
+
+The search is usable by itself, so its parameters and their defaults live here; the config room
+builds these very classes, and no default is written twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveParams:
+    """Parameters of mode ``adaptive_compression_level``.
+
+    Exactly one of the two degradations is set. ``maximal_relative_accuracy_degradation`` is in
+    percent of the baseline, ``maximal_absolute_accuracy_degradation`` in the metric's own units.
+    Rates and their steps are fractions in [0, 1]; epochs are counts.
+    """
+
+    maximal_relative_accuracy_degradation: float | None = None
+    maximal_absolute_accuracy_degradation: float | None = None
+    initial_training_phase_epochs: int
+    patience_epochs: int
+    minimal_compression_rate_step: float = 0.025
+    initial_compression_rate_step: float = 0.1
+    compression_rate_step_reduction_factor: float = 0.5
+    validate_every_n_epochs: int = 1
+    maximal_total_epochs: int = 10000
+    lr_reduction_factor: float = 0.5
+    stop_trial_when_within_budget: bool = False
+    minimal_compression_rate: float = 0.0
+    maximal_compression_rate: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyExitParams:
+    """Parameters of mode ``early_exit``. Exactly one of the two degradations is set."""
+
+    maximal_relative_accuracy_degradation: float | None = None
+    maximal_absolute_accuracy_degradation: float | None = None
+    maximal_total_epochs: int
+    validate_every_n_epochs: int = 1
+
+
+SearchParams = AdaptiveParams | EarlyExitParams

@@ -1,0 +1,101 @@
+"""What the loop needs from the world, as Protocols. Nothing here knows a framework."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.events import Event
+from accaware.search.params import SearchParams
+from accaware.search.trial import Checkpoint
+
+
+class Observer(Protocol):
+    """Is told of every event, in order. An exception in it ends the run."""
+
+    def notify(self, event: Event) -> None: ...
+
+
+class Scheduler(Protocol):
+    """The compression level over the epochs of the initial phase, or of early_exit."""
+
+    @property
+    def target(self) -> float:
+        """The level of full compression, in [0, 1]."""
+
+    @property
+    def fully_compressed(self) -> bool:
+        """Whether the level has arrived at the target."""
+
+    def epoch_step(self, next_epoch: int | None = None) -> None:
+        """Enter an epoch (the next one by default) and set its level on the model."""
+
+    def step(self) -> None:
+        """Once after each optimizer step; matters to schedules that move within an epoch."""
+
+    def observe(self, held: bool) -> None:
+        """Told after each validation whether the metric is within budget, for adaptive ones."""
+
+    def disable(self) -> None:
+        """From here on the level stays where it is put; steps have no effect."""
+
+
+class CompressionController(Protocol):
+    """What compresses the model. Rates are fractions in [0, 1]."""
+
+    @property
+    def scheduler(self) -> Scheduler: ...
+
+    @property
+    def compression_rate(self) -> float:
+        """What is achieved now, measured on the model. Setting it asks for a rate."""
+
+    @compression_rate.setter
+    def compression_rate(self, target: float) -> None: ...
+
+    @property
+    def maximal_compression_rate(self) -> float:
+        """The highest rate that this model can reach."""
+
+    def create_runner(
+        self, model: Any, callbacks: TrainingCallbacks, log_dir: str | None
+    ) -> Runner:
+        """A Runner that trains ``model`` with the user's functions."""
+
+
+class Runner(Protocol):
+    """Trains, validates, and keeps checkpoints; holds the model so that the loop needn't."""
+
+    def start(self, lr_factor: float) -> None:
+        """A fresh optimizer and schedule, the base learning rate multiplied by ``lr_factor``."""
+
+    def train_epoch(self, epoch: int) -> float | None:
+        """Train one epoch (``epoch`` counts from 0 over the whole run); its loss, if it has one."""
+
+    def validate(self, epoch: int) -> float:
+        """The metric on the validation data. A NaN is returned as such, not raised."""
+
+    def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
+        """Step the learning-rate schedule; ``metric`` is this epoch's, None if not validated."""
+
+    def asks_to_stop(self, metric: float) -> bool:
+        """Whether the user's early stopping wants the search to end here."""
+
+    def save(self, name: str) -> Checkpoint:
+        """Weights and compression state under a name; an earlier save of it is replaced."""
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Bring weights and compression state back, the controller's reports included."""
+
+    def discard(self, checkpoint: Checkpoint) -> None:
+        """The checkpoint won't be asked for again."""
+
+
+class SearchConfig(Protocol):
+    """The part of a config that a loop reads."""
+
+    @property
+    def accuracy_aware_training(self) -> SearchParams: ...
+
+    @property
+    def higher_is_better(self) -> bool: ...

@@ -1,0 +1,178 @@
+"""The compression level at an epoch, as pure functions of the epoch.
+
+Epochs count from 0. Levels are fractions in [0, 1]; each schedule goes from ``init`` to
+``target``. Pruning levels follow Zhu and Gupta, "To prune, or not to prune" (2017), in spirit:
+fast at first, slower towards the end.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Schedule(Protocol):
+    """A level for each moment of training."""
+
+    @property
+    def target(self) -> float:
+        """The level of full compression."""
+
+    @property
+    def epochs_to_target(self) -> int | None:
+        """How many epochs are needed for one at full compression; None if it can't be known."""
+
+    def level(self, epoch: float) -> float:
+        """The level at ``epoch``; fractions of an epoch are moments within it."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """0 for ``delay`` epochs, then the target at once."""
+
+    target: float
+    delay: int = 0
+
+    @property
+    def epochs_to_target(self) -> int:
+        return self.delay + 1
+
+    def level(self, epoch: float) -> float:
+        return 0.0 if epoch < self.delay else self.target
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """What is kept shrinks by one factor an epoch, reaching the target after ``duration``.
+
+    level(i) = 1 - (1 - init) * ((1 - target) / (1 - init)) ** (i / duration), i from ``delay``.
+    """
+
+    init: float
+    target: float
+    duration: int
+    delay: int = 0
+
+    @property
+    def epochs_to_target(self) -> int:
+        return self.delay + self.duration + 1
+
+    def level(self, epoch: float) -> float:
+        if epoch < self.delay:
+            return 0.0
+        done = epoch - self.delay
+        if done >= self.duration:
+            return self.target
+        ratio = (1 - self.target) / (1 - self.init)
+        return min(1 - (1 - self.init) * math.pow(ratio, done / self.duration), self.target)
+
+
+@dataclass(frozen=True)
+class ExponentialWithBias:
+    """a * exp(-k * i) + b through (0, init), (duration / 8, 3/4 target) and (duration, target)."""
+
+    init: float
+    target: float
+    duration: int
+    delay: int = 0
+
+    @property
+    def epochs_to_target(self) -> int:
+        return self.delay + self.duration + 1
+
+    def level(self, epoch: float) -> float:
+        if epoch < self.delay:
+            return 0.0
+        done = epoch - self.delay
+        if done >= self.duration:
+            return self.target
+        progress = done / self.duration
+        decay = self._decay()
+        # (1 - e^-ks) / (1 - e^-k) runs from 0 to 1 as s does, and is s itself for k = 0.
+        shape = math.expm1(-decay * progress) / math.expm1(-decay) if decay else progress
+        return self.init + (self.target - self.init) * shape
+
+    def _decay(self) -> float:
+        """k * duration, such that three quarters of the target are reached at an eighth.
+
+        The share of the way to go at an eighth, f(k) = expm1(-k/8) / expm1(-k), rises from 0
+        to 1 with k, negative k included, so bisection finds the only solution.
+        """
+        wanted = (0.75 * self.target - self.init) / (self.target - self.init or 1)
+        if not 0 < wanted < 1:
+            raise ValueError(
+                f"exponential_with_bias needs an initial level below three quarters of the "
+                f"target: {self.init:g} against {self.target:g}"
+            )
+        low, high = -400.0, 400.0
+        for _ in range(200):
+            middle = (low + high) / 2
+            share = math.expm1(-middle / 8) / math.expm1(-middle) if middle else 1 / 8
+            low, high = (middle, high) if share < wanted else (low, middle)
+        return (low + high) / 2
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """From ``init`` to ``target`` along progress ** power, or its mirror image if concave."""
+
+    init: float
+    target: float
+    duration: int
+    power: float = 0.9
+    concave: bool = True
+
+    @property
+    def epochs_to_target(self) -> int:
+        return self.duration + 1
+
+    def level(self, epoch: float) -> float:
+        progress = min(1.0, epoch / self.duration) if self.duration else 1.0
+        if self.concave:
+            return self.target - (self.target - self.init) * math.pow(1 - progress, self.power)
+        return self.init + (self.target - self.init) * math.pow(progress, self.power)
+
+
+@dataclass(frozen=True)
+class MultiStep:
+    """Piecewise constant: ``levels[k]`` from epoch ``steps[k - 1]`` on (one more than steps)."""
+
+    steps: tuple[int, ...]
+    levels: tuple[float, ...]
+
+    @property
+    def target(self) -> float:
+        return self.levels[-1]
+
+    @property
+    def epochs_to_target(self) -> int:
+        return (self.steps[-1] if self.steps else 0) + 1
+
+    def level(self, epoch: float) -> float:
+        return self.levels[bisect_right(self.steps, epoch)]
+
+
+ADAPTIVE_STEP = 0.05
+"""How much the adaptive schedule's level rises at a time."""
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Rises by ADAPTIVE_STEP each time the metric has held for ``patience`` validations.
+
+    Its level depends on what was observed, which its scheduler counts; ``level`` takes the
+    number of rises so far in place of an epoch.
+    """
+
+    init: float
+    target: float
+    patience: int = 1
+
+    @property
+    def epochs_to_target(self) -> None:
+        return None
+
+    def level(self, epoch: float) -> float:
+        return min(round(self.init + ADAPTIVE_STEP * epoch, 10), self.target)

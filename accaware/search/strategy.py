@@ -1,0 +1,70 @@
+"""Who proposes the next rate: pure functions from the history to a decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from accaware.search.params import AdaptiveParams
+from accaware.search.result import StopReason
+from accaware.search.trial import History
+
+
+@dataclass(frozen=True)
+class Propose:
+    """Try ``rate`` with the base learning rate times ``lr_factor``."""
+
+    rate: float
+    lr_factor: float
+
+
+@dataclass(frozen=True)
+class Stop:
+    reason: StopReason
+
+
+Decision = Propose | Stop
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The rates that may be tried, both ends included."""
+
+    minimal: float
+    maximal: float
+
+
+def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -> Decision:
+    """Up by a step after a rate within budget, down after one that isn't.
+
+    The step shrinks by ``compression_rate_step_reduction_factor`` whenever the direction turns,
+    and the learning rate with it. A step over a bound is clamped to the bound. Rates are summed
+    in decimal, so that 0.1 + 0.2 is 0.3 and a rate met again is recognised.
+
+    Args:
+        history: at least one step, the initial phase's.
+    """
+    step = _decimal(params.initial_compression_rate_step)
+    factor = _decimal(params.compression_rate_step_reduction_factor)
+    direction, reductions = 0, 0
+    for taken in history.steps:
+        turned = 1 if history.passed(taken) else -1
+        if direction and turned != direction:
+            step *= factor
+            reductions += 1
+        direction = turned
+
+    rate = _decimal(history.steps[-1].target_rate)
+    lowest, highest = _decimal(bounds.minimal), _decimal(bounds.maximal)
+    if direction > 0 and rate >= highest:
+        return Stop(StopReason.MAXIMAL_RATE)
+    if direction < 0 and rate <= lowest:
+        return Stop(StopReason.MINIMAL_RATE)
+    if step < _decimal(params.minimal_compression_rate_step):
+        return Stop(StopReason.STEP_BELOW_MINIMUM)
+    target = min(max(rate + direction * step, lowest), highest)
+    return Propose(float(target), params.lr_reduction_factor**reductions)
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(str(value))
