@@ -57,6 +57,8 @@ class FilterPruningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeSparsityParams:
+    """With schedule multistep, ``sparsity_target`` is the last of the levels."""
+
     schedule: str = "polynomial"
     sparsity_target: float = 0.5
     sparsity_target_epoch: int = 90
@@ -93,7 +95,14 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """NNCF's `optimizer` section. Learning rates are per optimizer step, schedules per epoch."""
+    """NNCF's `optimizer` section, for plugins that configure no optimizer themselves.
+
+    Schedules count epochs. ``type`` is SGD, Adam or AdamW; ``schedule_type`` is multistep, step,
+    plateau, poly, exponential or cosine, None for a constant learning rate. Learning rate, weight
+    decay, steps, step, gamma and power are in their own fields, wherever the file has them;
+    ``optimizer_params`` and ``schedule_params`` hold keyword arguments of the classes in
+    torch.optim alone (momentum, nesterov, betas; plateau's factor, patience, threshold).
+    """
 
     type: str = "SGD"
     base_lr: float = 0.01
@@ -102,6 +111,7 @@ class OptimizerConfig:
     steps: tuple[int, ...] = ()
     step: int = 30
     gamma: float = 0.1
+    power: float = 0.9
     optimizer_params: Mapping[str, Any] = field(default_factory=dict)
     schedule_params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -117,7 +127,8 @@ class InputInfo:
 class AccAwareConfig:
     """A whole config, checked and with its defaults filled in.
 
-    ``directory`` is where relative paths in the config start: the file's folder.
+    ``directory`` is where relative paths in the config start: the file's folder. A ``plugin``
+    that is a file has its absolute path here.
     """
 
     accuracy_aware_training: SearchParams
@@ -137,6 +148,8 @@ class AccAwareConfig:
     @classmethod
     def from_json(cls, path: str | Path) -> AccAwareConfig:
         """Read a config file; comments and trailing commas are welcome.
+
+        What has no effect in it is told of by a Python warning, a ConfigWarning.
 
         Raises:
             ConfigError: with every fault of the file.

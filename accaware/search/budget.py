@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 from accaware.errors import UsageError
 from accaware.search.params import SearchParams
@@ -12,6 +13,8 @@ from accaware.search.params import SearchParams
 @dataclass(frozen=True)
 class AccuracyBudget:
     """A baseline and how far a metric may fall behind it.
+
+    The limit is computed in decimal, so that 0.8 with 0.1 to lose admits 0.7.
 
     Attributes:
         baseline: the untouched model's metric.
@@ -44,7 +47,11 @@ class AccuracyBudget:
         relative = params.maximal_relative_accuracy_degradation
         absolute = params.maximal_absolute_accuracy_degradation
         if relative is not None and absolute is None:
-            return cls(baseline, abs(baseline) * relative / 100, higher_is_better)
+            return cls(
+                baseline,
+                float(_decimal(abs(baseline)) * _decimal(relative) / 100),
+                higher_is_better,
+            )
         if absolute is not None and relative is None:
             return cls(baseline, absolute, higher_is_better)
         raise UsageError(
@@ -55,8 +62,8 @@ class AccuracyBudget:
     @property
     def minimal_tolerable(self) -> float:
         """The worst metric still within budget (the largest one where lower is better)."""
-        sign = -1 if self.higher_is_better else 1
-        return self.baseline + sign * self.tolerance
+        baseline, tolerance = _decimal(self.baseline), _decimal(self.tolerance)
+        return float(baseline - tolerance if self.higher_is_better else baseline + tolerance)
 
     def margin(self, metric: float) -> float:
         """How far ``metric`` is on the right side of the limit; negative beyond it."""
@@ -80,3 +87,7 @@ class AccuracyBudget:
         if self.baseline == 0:
             return None
         return 100 * self.absolute_degradation(metric) / abs(self.baseline)
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(str(float(value)))

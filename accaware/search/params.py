@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accaware.errors import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveParams:
@@ -32,6 +34,37 @@ class AdaptiveParams:
     minimal_compression_rate: float = 0.0
     maximal_compression_rate: float = 0.95
 
+    def check(self) -> None:
+        """For parameters that were built in Python and so met no schema.
+
+        Raises:
+            UsageError: with every number that would keep the search from working or ending.
+        """
+        _require(
+            {
+                "initial_training_phase_epochs must be 1 or more": (
+                    self.initial_training_phase_epochs >= 1
+                ),
+                "patience_epochs must be 1 or more": self.patience_epochs >= 1,
+                "validate_every_n_epochs must be 1 or more": self.validate_every_n_epochs >= 1,
+                "maximal_total_epochs must be 1 or more": self.maximal_total_epochs >= 1,
+                "minimal_compression_rate_step must be above 0": (
+                    self.minimal_compression_rate_step > 0
+                ),
+                "initial_compression_rate_step must be above 0": (
+                    self.initial_compression_rate_step > 0
+                ),
+                "compression_rate_step_reduction_factor must be between 0 and 1": (
+                    0 < self.compression_rate_step_reduction_factor < 1
+                ),
+                "lr_reduction_factor must be above 0": self.lr_reduction_factor > 0,
+                "minimal_compression_rate and maximal_compression_rate must be in order, "
+                "from 0 to 1": (
+                    0 <= self.minimal_compression_rate <= self.maximal_compression_rate <= 1
+                ),
+            }
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyExitParams:
@@ -42,5 +75,20 @@ class EarlyExitParams:
     maximal_total_epochs: int
     validate_every_n_epochs: int = 1
 
+    def check(self) -> None:
+        """As of :class:`AdaptiveParams`."""
+        _require(
+            {
+                "validate_every_n_epochs must be 1 or more": self.validate_every_n_epochs >= 1,
+                "maximal_total_epochs must be 1 or more": self.maximal_total_epochs >= 1,
+            }
+        )
+
 
 SearchParams = AdaptiveParams | EarlyExitParams
+
+
+def _require(rules: dict[str, bool]) -> None:
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        raise UsageError("; ".join(broken))

@@ -12,6 +12,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Protocol
 
+from accaware.errors import UsageError
+
 
 class Schedule(Protocol):
     """A level for each moment of training."""
@@ -63,20 +65,32 @@ class Exponential:
         if epoch < self.delay:
             return 0.0
         done = epoch - self.delay
-        if done >= self.duration:
+        if done >= self.duration or self.init >= self.target:
             return self.target
         ratio = (1 - self.target) / (1 - self.init)
-        return min(1 - (1 - self.init) * math.pow(ratio, done / self.duration), self.target)
+        removed = 1 - math.pow(ratio, done / self.duration)  # of what init left
+        return min(self.init + (1 - self.init) * removed, self.target)
 
 
 @dataclass(frozen=True)
 class ExponentialWithBias:
-    """a * exp(-k * i) + b through (0, init), (duration / 8, 3/4 target) and (duration, target)."""
+    """a * exp(-k * i) + b through (0, init), (duration / 8, 3/4 target) and (duration, target).
+
+    Raises:
+        UsageError: no such curve exists, as ``init`` isn't below three quarters of ``target``.
+    """
 
     init: float
     target: float
     duration: int
     delay: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.init == self.target or self.init < 0.75 * self.target):
+            raise UsageError(
+                f"exponential_with_bias needs an initial level below three quarters of its "
+                f"target, and {self.init:g} against {self.target:g} is not"
+            )
 
     @property
     def epochs_to_target(self) -> int:
@@ -86,13 +100,13 @@ class ExponentialWithBias:
         if epoch < self.delay:
             return 0.0
         done = epoch - self.delay
-        if done >= self.duration:
+        if done >= self.duration or self.init == self.target:
             return self.target
         progress = done / self.duration
         decay = self._decay()
         # (1 - e^-ks) / (1 - e^-k) runs from 0 to 1 as s does, and is s itself for k = 0.
         shape = math.expm1(-decay * progress) / math.expm1(-decay) if decay else progress
-        return self.init + (self.target - self.init) * shape
+        return min(self.init + (self.target - self.init) * shape, self.target)
 
     def _decay(self) -> float:
         """k * duration, such that three quarters of the target are reached at an eighth.
@@ -100,14 +114,9 @@ class ExponentialWithBias:
         The share of the way to go at an eighth, f(k) = expm1(-k/8) / expm1(-k), rises from 0
         to 1 with k, negative k included, so bisection finds the only solution.
         """
-        wanted = (0.75 * self.target - self.init) / (self.target - self.init or 1)
-        if not 0 < wanted < 1:
-            raise ValueError(
-                f"exponential_with_bias needs an initial level below three quarters of the "
-                f"target: {self.init:g} against {self.target:g}"
-            )
+        wanted = (0.75 * self.target - self.init) / (self.target - self.init)
         low, high = -400.0, 400.0
-        for _ in range(200):
+        for _ in range(100):
             middle = (low + high) / 2
             share = math.expm1(-middle / 8) / math.expm1(-middle) if middle else 1 / 8
             low, high = (middle, high) if share < wanted else (low, middle)
@@ -129,10 +138,12 @@ class Polynomial:
         return self.duration + 1
 
     def level(self, epoch: float) -> float:
-        progress = min(1.0, epoch / self.duration) if self.duration else 1.0
+        if epoch >= self.duration:
+            return self.target
+        progress, way = epoch / self.duration, self.target - self.init
         if self.concave:
-            return self.target - (self.target - self.init) * math.pow(1 - progress, self.power)
-        return self.init + (self.target - self.init) * math.pow(progress, self.power)
+            return self.target - way * math.pow(1 - progress, self.power)
+        return min(self.init + way * math.pow(progress, self.power), self.target)
 
 
 @dataclass(frozen=True)

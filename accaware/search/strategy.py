@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from accaware.search.params import AdaptiveParams
 from accaware.search.result import StopReason
 from accaware.search.trial import History
+
+GRID = Decimal("0.000001")
+"""Rates are whole multiples of this, so that sums are exact and a rate met again is recognised."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,23 @@ class Bounds:
     minimal: float
     maximal: float
 
+    @classmethod
+    def of(cls, params: AdaptiveParams, reachable: float) -> Bounds:
+        """The bounds of ``params``, lowered to the highest rate that the model can reach."""
+        highest = on_grid(min(params.maximal_compression_rate, reachable), ROUND_FLOOR)
+        return cls(min(on_grid(params.minimal_compression_rate, ROUND_CEILING), highest), highest)
+
+
+def on_grid(rate: float, rounding: str = ROUND_HALF_EVEN) -> float:
+    """``rate`` as the grid has it."""
+    return float(_decimal(rate).quantize(GRID, rounding))
+
 
 def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -> Decision:
     """Up by a step after a rate within budget, down after one that isn't.
 
     The step shrinks by ``compression_rate_step_reduction_factor`` whenever the direction turns,
-    and the learning rate with it. A step over a bound is clamped to the bound. Rates are summed
-    in decimal, so that 0.1 + 0.2 is 0.3 and a rate met again is recognised.
+    and the learning rate with it. A step over a bound is clamped to the bound.
 
     Args:
         history: at least one step, the initial phase's.
@@ -48,11 +61,11 @@ def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -
     factor = _decimal(params.compression_rate_step_reduction_factor)
     direction, reductions = 0, 0
     for taken in history.steps:
-        turned = 1 if history.passed(taken) else -1
-        if direction and turned != direction:
+        verdict = 1 if history.passed(taken) else -1
+        if direction and verdict != direction:
             step *= factor
             reductions += 1
-        direction = turned
+        direction = verdict
 
     rate = _decimal(history.steps[-1].target_rate)
     lowest, highest = _decimal(bounds.minimal), _decimal(bounds.maximal)
@@ -60,11 +73,12 @@ def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -
         return Stop(StopReason.MAXIMAL_RATE)
     if direction < 0 and rate <= lowest:
         return Stop(StopReason.MINIMAL_RATE)
-    if step < _decimal(params.minimal_compression_rate_step):
+    step = step.quantize(GRID, ROUND_FLOOR)
+    if step < max(_decimal(params.minimal_compression_rate_step), GRID):
         return Stop(StopReason.STEP_BELOW_MINIMUM)
     target = min(max(rate + direction * step, lowest), highest)
     return Propose(float(target), params.lr_reduction_factor**reductions)
 
 
 def _decimal(value: float) -> Decimal:
-    return Decimal(str(value))
+    return Decimal(str(float(value)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NewType
 
+from accaware.search.budget import AccuracyBudget
+
 Checkpoint = NewType("Checkpoint", str)
 """An opaque reference that a Runner hands out on save and takes back on load."""
 
@@ -71,13 +73,18 @@ class Trial:
     def within_budget(self) -> bool:
         return self.state is TrialState.WITHIN_BUDGET
 
+    @property
+    def judged(self) -> bool:
+        """Whether it was trained or validated at its target at all; a short schedule may not."""
+        return any(epoch.fully_compressed for epoch in self.epochs)
+
 
 @dataclass(frozen=True)
 class Step:
     """A rate that the strategy asked for and what answered it.
 
-    ``trial`` is the number of the answering trial, which may be an earlier one with the same
-    layout; None is the untouched model, rate 0, within budget by definition.
+    ``trial`` is the number of the answering trial, which may be an earlier one; None is the
+    untouched model, rate 0, within budget by definition.
     """
 
     target_rate: float
@@ -96,27 +103,45 @@ class History:
         step = Step(trial.target_rate, trial.number)
         return History((*self.trials, trial), (*self.steps, step))
 
-    def with_known(self, target_rate: float, trial: int | None) -> History:
-        return replace(self, steps=(*self.steps, Step(target_rate, trial)))
+    def with_known(self, step: Step) -> History:
+        """A step that an earlier trial answers."""
+        return replace(self, steps=(*self.steps, step))
 
     def passed(self, step: Step) -> bool:
         return step.trial is None or self.trials[step.trial].within_budget
 
     def known(self, target_rate: float) -> Step | None:
-        """The step that already answered this target; rate 0 needs no training to be known."""
-        if target_rate == 0:
-            return Step(0.0, None)
-        return next((step for step in self.steps if step.target_rate == target_rate), None)
+        """The answer where ``target_rate`` is outside the bracket that is left to search.
 
-    def achieved(self, compression_rate: float) -> Trial | None:
-        """The trial that was judged at exactly this achieved rate."""
-        judged = (trial for trial in self.trials if trial.compression_rate == compression_rate)
-        return next(judged, None)
+        The bracket lies between the highest target within budget (0 to begin with) and the
+        lowest one above it that isn't: what is at or below the first is within budget too, what
+        is at or above the second isn't either.
+        """
+        highest = max(
+            filter(self.passed, self.steps),
+            key=lambda step: step.target_rate,
+            default=Step(0.0, None),
+        )
+        if target_rate <= highest.target_rate:
+            return Step(target_rate, highest.trial)
+        beyond = (
+            step
+            for step in self.steps
+            if self._failed(step) and step.target_rate > highest.target_rate
+        )
+        lowest = min(beyond, key=lambda step: step.target_rate, default=None)
+        if lowest is not None and target_rate >= lowest.target_rate:
+            return Step(target_rate, lowest.trial)
+        return None
 
-    @property
-    def epochs(self) -> int:
-        """Epochs of training so far, in all trials."""
-        return sum(epoch.number > 0 for trial in self.trials for epoch in trial.epochs)
+    def achieved(self, target_rate: float, compression_rate: float) -> Step | None:
+        """The answer where an earlier trial was judged at exactly this achieved rate."""
+        if compression_rate == 0:
+            return Step(target_rate, None)
+        for trial in self.trials:
+            if trial.judged and trial.compression_rate == compression_rate:
+                return Step(target_rate, trial.number)
+        return None
 
     def start_for(self, target_rate: float) -> Trial | None:
         """The trial to start from: the highest rate within budget below ``target_rate``.
@@ -129,3 +154,21 @@ class History:
             if trial.within_budget and trial.compression_rate < target_rate
         ]
         return max(below, key=lambda trial: trial.compression_rate, default=None)
+
+    def ranked(self, budget: AccuracyBudget) -> list[Trial]:
+        """Trials whose weights are kept, best first.
+
+        Those within budget by achieved rate and then metric, and after them the best efforts by
+        metric and then rate.
+        """
+
+        def rank(trial: Trial) -> tuple[bool, float, float]:
+            assert trial.metric is not None
+            margin, rate = budget.margin(trial.metric), trial.compression_rate
+            return (True, rate, margin) if trial.within_budget else (False, margin, rate)
+
+        kept = (trial for trial in self.trials if trial.checkpoint is not None)
+        return sorted(kept, key=rank, reverse=True)
+
+    def _failed(self, step: Step) -> bool:
+        return not self.passed(step) and step.trial is not None and self.trials[step.trial].judged

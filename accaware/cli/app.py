@@ -1,0 +1,149 @@
+"""The commands and their options. What they do is elsewhere, and imported when it is asked for."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import accaware
+from accaware.cli.errors import reported
+
+app = typer.Typer(
+    name="accaware",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts faster, and reads well in a pipe
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(str, Enum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"accaware {accaware.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="""\b
+Examples:
+  accaware validate-config config.json
+  accaware run config.json
+  accaware run config.json --device cuda --output-dir runs/first
+  accaware run config.json --set accuracy_aware_training.params.patience_epochs=3
+"""
+)
+def accaware_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Find the most compressed model that stays within the accuracy you can afford to lose."""
+
+
+@app.command(short_help="Search the highest rate within the accuracy budget.")
+def run(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
+    ],
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the run's files go; runs/CONFIG-NUMBER if not given. "
+            "A directory that holds a run is never overwritten.",
+        ),
+    ] = None,
+    plugin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLUGIN",
+            help="Your model, data and training: file.py or package.module, with an optional "
+            ":Class behind it. Overrides the config's.",
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="Where to train. Overrides the config's.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of all randomness. Overrides the config's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print result.json alone to standard output; all else to standard error."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress; the final table alone.")
+    ] = False,
+) -> None:
+    """Search the highest compression rate within the accuracy budget of CONFIG.
+
+    The run's directory holds config.json (with every default filled in), events.jsonl,
+    result.json and best/model.pt.
+
+    \b
+    Exit codes:
+      0    a model within budget was found
+      1    the plugin or the run failed; the best until then is saved
+      2    bad usage, config or plugin; nothing was trained
+      3    nothing is within budget; the best effort is saved
+      130  interrupted (Ctrl-C); the best until then is saved
+
+    \b
+    Examples:
+      accaware run config.json
+      accaware run config.json --plugin model.py:Cifar --device cuda
+      accaware run config.json --json > result.json
+    """
+    from accaware.cli.run import RunOptions
+    from accaware.cli.run import run as run_with
+
+    options = RunOptions(
+        config=config,
+        output_dir=output_dir,
+        plugin=plugin,
+        device=device.value if device else None,
+        seed=seed,
+        settings=tuple(settings or ()),
+        json=json,
+        quiet=quiet,
+    )
+    raise typer.Exit(reported(lambda: run_with(options)))
+
+
+@app.command("validate-config", short_help="Check config files without running anything.")
+def validate_config(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Files to check.")],
+) -> None:
+    """Check config files, and list every fault with its place. Nothing is run.
+
+    Exits with 2 where there is an error; warnings alone are no failure.
+    """
+    from accaware.cli.validate import validate
+
+    raise typer.Exit(reported(lambda: validate(configs)))
+
+
+def main() -> None:
+    app(prog_name="accaware")

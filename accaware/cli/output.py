@@ -1,0 +1,59 @@
+"""Who reads what: people the console, programs standard output where they ask for JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TextIO
+
+from accaware.report.console import Progress, console_on, progress_on
+from accaware.report.left_out import left_out_table
+from accaware.report.summary import Summary
+
+
+class Output:
+    """Where a run's words go.
+
+    With ``json`` standard output carries result.json and nothing else; all that people read goes
+    to standard error. ``quiet`` leaves out everything up to the final table.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        self._json: TextIO | None = sys.stdout if json else None
+        self._quiet = quiet
+        self._console = console_on(sys.stderr if json else sys.stdout)
+
+    @contextmanager
+    def guarding_stdout(self) -> Iterator[None]:
+        """Keep what plugins print out of the JSON."""
+        if self._json is None:
+            yield
+            return
+        with redirect_stdout(sys.stderr):
+            yield
+
+    def progress(self, metric_name: str) -> Progress | None:
+        return None if self._quiet else progress_on(self._console, metric_name)
+
+    def started(self, directory: Path, device: str) -> None:
+        if not self._quiet:
+            self._console.print(
+                f"Run directory: {directory} (device {device})", markup=False, soft_wrap=True
+            )
+
+    def left_out(self, layers: Sequence[tuple[str, str]], all_in: Path) -> None:
+        if layers and not self._quiet:
+            self._console.print(left_out_table(layers, all_in), crop=False)
+
+    def finished(self, summary: Summary, result_json: str) -> None:
+        # The JSON is the final word by itself where everything else was asked to be quiet.
+        if self._json is None or not self._quiet:
+            self._console.print(summary, crop=False)
+        if self._json is not None:
+            self._json.write(result_json)
+            self._json.flush()
+
+    def warn(self, message: str) -> None:
+        print(f"warning: {message}", file=sys.stderr)

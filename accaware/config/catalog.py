@@ -1,0 +1,65 @@
+"""The JSON Schema files of the package, by name.
+
+Beyond JSON Schema's own keywords, which `jsonschema` checks, they carry these annotations:
+
+x-ignored               {"why": ..., "when": value}: accepted without effect, with a warning;
+                        only for the value ``when`` where there is one
+x-unsupported           a key of NNCF that this version refuses; what it belongs to
+x-unsupported-values    {value: what to use instead}, the same for an enum's values
+x-used-with             {sibling: values}: without effect, with a warning, for other values of it
+x-alias-of              another name of that key
+x-excludes              not together with that key
+x-fold-case             an enum's strings may be written in any case
+x-expected              what a pattern asks for, in words
+x-sample-key            of NNCF's example scripts; read by none but them
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Schema = dict[str, Any]
+
+_FOLDER = Path(__file__).parent / "schema"
+
+
+@cache
+def schema(name: str) -> Schema:
+    """The schema ``name`` (``file`` or ``file#definition``), with all its references inlined."""
+    file, _, definition = name.partition("#")
+    whole = _read(file)
+    found: Schema = _inlined(whole["$defs"][definition] if definition else whole)
+    return found
+
+
+def definitions(file: str) -> frozenset[str]:
+    return frozenset(_read(file)["$defs"])
+
+
+def properties(of: Schema) -> dict[str, Schema]:
+    """The schemas of an object's keys, by key."""
+    found: dict[str, Schema] = of.get("properties", {})
+    return found
+
+
+@cache
+def _read(file: str) -> Schema:
+    text = (_FOLDER / f"{file}.json").read_text(encoding="utf-8")
+    whole: Schema = json.loads(text)
+    return whole
+
+
+def _inlined(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_inlined(entry) for entry in part]
+    if not isinstance(part, dict):
+        return part
+    copy = {key: _inlined(value) for key, value in part.items() if key not in ("$ref", "$defs")}
+    if "$ref" in part:
+        file, _, pointer = part["$ref"].partition("#/$defs/")
+        stem = file.removesuffix(".json")
+        copy = {**schema(f"{stem}#{pointer}" if pointer else stem), **copy}
+    return copy

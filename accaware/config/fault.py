@@ -1,0 +1,32 @@
+"""What is wrong with a config and where in its data, before it has a line and a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from accaware.config.paths import Path
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing to tell the user.
+
+    ``at_key`` points at the key rather than at its value. ``offset`` is a character of the text,
+    for faults of the text itself; all others are found by their path.
+    """
+
+    path: Path
+    message: str
+    severity: str = "error"
+    suggestion: str | None = None
+    at_key: bool = False
+    offset: int | None = None
+
+
+def warning(path: Path, message: str) -> Fault:
+    return Fault(path, message, severity="warning", at_key=True)
+
+
+def has_errors(faults: Iterable[Fault]) -> bool:
+    return any(fault.severity == "error" for fault in faults)

@@ -1,0 +1,40 @@
+"""The rules of the section `optimizer`, whose keys are each right in themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from accaware.config.fault import Fault
+from accaware.config.paths import Path
+from accaware.config.rules import rising
+
+
+def optimizer_faults(section: dict[str, Any]) -> Iterator[Fault]:
+    """What contradicts itself, and what is missing; a value may have several homes."""
+    own, scheduling = section.get("optimizer_params", {}), section.get("schedule_params", {})
+    homes: dict[str, list[tuple[Path, Any]]] = {}
+    sources: list[tuple[Path, dict[str, Any]]] = [
+        (("optimizer",), section),
+        (("optimizer", "optimizer_params"), own),
+        (("optimizer", "schedule_params"), scheduling),
+    ]
+    for path, values in sources:
+        for key, value in values.items():
+            homes.setdefault("base_lr" if key == "lr" else key, []).append(((*path, key), value))
+    for name in ("base_lr", "weight_decay", "steps", "step", "gamma", "power"):
+        (_, first), *others = homes.get(name) or [((), None)]
+        for path, value in others:
+            if value != first:
+                message = f"{value} contradicts {first}, given for {name} as well; keep one"
+                yield Fault(path, message, at_key=True)
+    if own.get("nesterov") and not own.get("momentum"):
+        message = "true needs a momentum above 0"
+        yield Fault(("optimizer", "optimizer_params", "nesterov"), message)
+    if section.get("schedule_type") == "multistep":
+        path, steps = (homes.get("steps") or [(("optimizer", "steps"), [])])[0]
+        if not steps:
+            message = "is needed by schedule_type multistep: epochs at which the rate falls"
+            yield Fault(path, message, at_key=True)
+        elif not rising(steps):
+            yield Fault(path, f"{steps} must rise from entry to entry")

@@ -1,0 +1,16 @@
+"""A path to a value inside a config, and how it is written for people."""
+
+from __future__ import annotations
+
+Path = tuple[str | int, ...]
+
+
+def dotted(path: Path) -> str:
+    """``("compression", 0, "params")`` as ``compression[0].params``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text

@@ -1,0 +1,71 @@
+"""What a plugin may offer, and whether this one does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PluginFunction:
+    """One function of the contract: its name and the arguments it is called with."""
+
+    name: str
+    arguments: tuple[str, ...]
+    returns: str
+
+    @property
+    def signature(self) -> str:
+        return f"{self.name}({', '.join(self.arguments)}) -> {self.returns}"
+
+
+FUNCTIONS = {
+    function.name: function
+    for function in (
+        PluginFunction("create_model", (), "nn.Module"),
+        PluginFunction("create_datasets", (), "(train, validation)"),
+        PluginFunction("create_dataloaders", (), "(train_loader, validation_loader)"),
+        PluginFunction(
+            "train_epoch",
+            ("model", "train_loader", "optimizer", "compression"),
+            "float | None",
+        ),
+        PluginFunction("validate", ("model", "validation_loader"), "float"),
+        PluginFunction("configure_optimizers", ("model",), "Optimizer | (Optimizer, scheduler)"),
+        PluginFunction("loss", ("outputs", "targets"), "Tensor"),
+        PluginFunction("example_inputs", (), "Tensor | tuple | dict"),
+    )
+}
+_DATA = ("create_datasets", "create_dataloaders")
+
+
+def contract_faults(plugin: Any) -> list[str]:
+    """Everything that is wrong with a plugin's module or object, a line each."""
+    faults = []
+    if not callable(getattr(plugin, "create_model", None)):
+        faults.append(f"missing: {FUNCTIONS['create_model'].signature}")
+    if not any(callable(getattr(plugin, name, None)) for name in _DATA):
+        both = " or ".join(FUNCTIONS[name].signature for name in _DATA)
+        faults.append(f"missing: {both}")
+    for function in FUNCTIONS.values():
+        offered = getattr(plugin, function.name, None)
+        if offered is None:
+            continue
+        if not callable(offered):
+            faults.append(f"not a function: {function.name}; it should be {function.signature}")
+        elif not _can_be_called_with(offered, len(function.arguments)):
+            own = f"{function.name}{inspect.signature(offered)}"
+            faults.append(f"wrong arguments: {own}; it should be {function.signature}")
+    return faults
+
+
+def _can_be_called_with(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # a built-in without a signature; calling it will tell
+    return True

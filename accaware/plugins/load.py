@@ -1,0 +1,118 @@
+"""Finding and importing a plugin: ``file.py``, ``package.module``, each with ``:Class``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from accaware.errors import PluginContractError
+from accaware.plugins.contract import contract_faults
+from accaware.plugins.plugin import Plugin, guarded
+
+
+def load_plugin(spec: str, arguments: Mapping[str, Any], directory: Path) -> Plugin:
+    """Import a plugin and check that it offers what accaware needs.
+
+    Args:
+        spec: a Python file or a module's dotted name, each with an optional ``:Class`` (or any
+            other callable) that makes the object with the functions.
+        arguments: keyword arguments for that class.
+        directory: where a relative file starts; dotted names are also looked for there and in
+            the working directory.
+
+    Raises:
+        PluginContractError: nothing is there, or functions are missing or ill-formed.
+        PluginFailure: the user's module or class raised.
+    """
+    source, _, factory = spec.rpartition(":") if _names_factory(spec) else (spec, "", "")
+    module = (
+        _import_file(source, directory) if source.endswith(".py") else _import(source, directory)
+    )
+    target = _made(spec, module, factory, arguments) if factory else module
+    if arguments and not factory:
+        raise PluginContractError(
+            f"plugin {spec}: plugin_args are given, but a module takes none; "
+            f'name the class that does: "{spec}:YourClass"'
+        )
+    faults = contract_faults(target)
+    if faults:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise PluginContractError(f"plugin {spec} doesn't offer what accaware needs:\n{listed}")
+    return Plugin(spec, target)
+
+
+def _names_factory(spec: str) -> bool:
+    head, colon, tail = spec.rpartition(":")
+    return bool(head and colon and tail.isidentifier())
+
+
+def _import_file(source: str, directory: Path) -> ModuleType:
+    path = (directory / source).resolve()
+    if not path.is_file():
+        raise PluginContractError(f"plugin {source}: there is no file {path}")
+    name = path.stem
+    # Its neighbours can be imported, as from a script; the name makes its classes picklable.
+    _on_path(path.parent)
+    loader_spec = importlib.util.spec_from_file_location(name, path)
+    assert loader_spec is not None
+    assert loader_spec.loader is not None
+    module = importlib.util.module_from_spec(loader_spec)
+    shadowed = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        guarded(f"importing {source}", loader_spec.loader.exec_module, module)
+    except BaseException:
+        if shadowed is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = shadowed
+        raise
+    return module
+
+
+def _import_module(name: str, directory: Path) -> ModuleType:
+    for folder in (directory, Path.cwd()):
+        _on_path(folder.resolve())
+    try:
+        found = importlib.util.find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):
+        found = False
+    if not found:
+        raise PluginContractError(
+            f"plugin {name}: there is no module of that name on Python's path; "
+            "a file is named with its ending: my_plugin.py"
+        )
+    module = guarded(f"importing {name}", importlib.import_module, name)
+    assert isinstance(module, ModuleType)
+    return module
+
+
+def _on_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _made(spec: str, module: ModuleType, factory: str, arguments: Mapping[str, Any]) -> Any:
+    make = getattr(module, factory, None)
+    if not callable(make):
+        names = [name for name in vars(module) if not name.startswith("_")]
+        close = difflib.get_close_matches(factory, names, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise PluginContractError(f"plugin {spec}: the module has no class {factory}{hint}")
+    try:
+        signature = inspect.signature(make)
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise PluginContractError(
+            f"plugin {spec}: plugin_args {dict(arguments)} don't fit {factory}{signature}: {error}"
+        ) from error
+    except ValueError:
+        pass  # a built-in without a signature; calling it will tell
+    return guarded(factory, make, **arguments)

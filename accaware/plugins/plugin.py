@@ -1,0 +1,46 @@
+"""The user's plugin, once it is loaded and found to keep the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from accaware.errors import AccAwareError, PluginFailure
+
+
+class Plugin:
+    """Calls the user's functions and keeps their exceptions apart from accaware's own.
+
+    Args:
+        name: as the config has it, for messages.
+        target: the module or object with the functions.
+    """
+
+    def __init__(self, name: str, target: Any) -> None:
+        self.name = name
+        self._target = target
+
+    def offers(self, function: str) -> bool:
+        return getattr(self._target, function, None) is not None
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """The function's return value.
+
+        Raises:
+            PluginFailure: the function raised; holds its exception.
+        """
+        return guarded(function, getattr(self._target, function), *arguments)
+
+
+def guarded(name: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call code of the user's, or code that runs theirs.
+
+    Raises:
+        PluginFailure: it raised something that isn't accaware's own; holds that exception.
+    """
+    try:
+        return function(*arguments, **keywords)
+    except AccAwareError:
+        raise
+    except Exception as error:
+        raise PluginFailure(name, error) from error

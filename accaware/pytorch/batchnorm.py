@@ -1,0 +1,58 @@
+"""Batch norm statistics for a network that has just lost filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
+
+
+def adapt_batchnorm(
+    model: nn.Module,
+    batches: Iterable[Any],
+    samples: int,
+    device: torch.device,
+    after_batch: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Re-estimate running means and variances as plain averages over training batches.
+
+    Li et al., "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning" (2020),
+    section 3.3. Nothing but the statistics changes, and every module is left in its mode.
+
+    Args:
+        batches: of training data; the inputs are the batch, its first element, or its values.
+        samples: stop once this many were seen.
+        after_batch: told how many samples were seen so far.
+    """
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    if not norms or samples <= 0:
+        return
+    modes = {module: module.training for module in model.modules()}
+    momenta = {norm: norm.momentum for norm in norms}
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    seen = 0
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                inputs_of(to_device(batch, device)).call(model)
+                seen += batch_size_of(batch)
+                after_batch(min(seen, samples))
+                if seen >= samples:
+                    break
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for norm in norms:
+            norm.momentum = momenta[norm]

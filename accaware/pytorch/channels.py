@@ -1,0 +1,188 @@
+"""Coupled channels of a model and the layout that says which of them are kept.
+
+Shapes in this file: a *group* has C channels; a layer that produces them has one filter a
+channel (``weight[c]``), a layer that consumes them has the matching slices of its input
+dimension. Channels that an addition or a concatenation ties together are one group, because
+none of them can be removed without the others (Fang et al., "DepGraph: Towards Any Structural
+Pruning", 2023, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """One dimension of one tensor along which a group's channels lie.
+
+    Attributes:
+        tensor: the parameter's or buffer's name in the model.
+        dim: the dimension.
+        positions: (P,) indices along that dimension.
+        channels: (P,) the group's channel at each of them; P is a multiple of C where each
+            channel has several positions (a flatten before a linear layer).
+        produces: whether the tensor makes the channels (a filter, a bias, a batch norm's
+            scale) rather than reads them.
+    """
+
+    tensor: str
+    dim: int
+    positions: Tensor
+    channels: Tensor
+    produces: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels that are kept or removed together.
+
+    Attributes:
+        name: the producing layer that stands for the group.
+        size: C, its number of channels.
+        slots: everything that has to be sliced.
+        producers: names of the convolutions and linear layers whose filters these are.
+    """
+
+    name: str
+    size: int
+    slots: tuple[Slot, ...]
+    producers: tuple[str, ...]
+
+    def filters_per_channel(self) -> Tensor:
+        """(C,) how many filters go when a channel goes."""
+        counts = torch.zeros(self.size, dtype=torch.long)
+        for slot in self.producing_weights():
+            counts += torch.bincount(slot.channels, minlength=self.size)
+        return counts
+
+    def producing_weights(self) -> Iterator[Slot]:
+        """The slots that are filters of the producers, one for each producer."""
+        weights = {f"{name}.weight" for name in self.producers}
+        return (slot for slot in self.slots if slot.produces and slot.tensor in weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which channels are kept: for each group, in order, a (C,) boolean mask on the CPU."""
+
+    kept: tuple[Tensor, ...]
+
+    @classmethod
+    def dense(cls, groups: Sequence[ChannelGroup]) -> Layout:
+        return cls(tuple(torch.ones(group.size, dtype=torch.bool) for group in groups))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and all(
+            torch.equal(mine, theirs) for mine, theirs in zip(self.kept, other.kept, strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A layer whose filters stay, and why."""
+
+    layer: str
+    reason: str
+
+
+KeptMasks = dict[str, dict[int, Tensor]]
+"""Tensor name -> dimension -> (dense size,) boolean mask of the positions that are kept."""
+
+
+class SlicePlan:
+    """Turns layouts into index tensors, for all tensors of all groups at once.
+
+    Each sliced dimension knows the owner of each of its positions; a layout is then one lookup
+    a dimension, with no walk over any graph.
+    """
+
+    def __init__(self, groups: Sequence[ChannelGroup], shapes: dict[str, torch.Size]) -> None:
+        self.groups = tuple(groups)
+        offsets = [0]
+        for group in groups:
+            offsets.append(offsets[-1] + group.size)
+        self._nobody = offsets[-1]
+        owners: dict[tuple[str, int], Tensor] = {}
+        for group, offset in zip(groups, offsets, strict=False):
+            for slot in group.slots:
+                owner = owners.setdefault(
+                    (slot.tensor, slot.dim),
+                    torch.full((shapes[slot.tensor][slot.dim],), self._nobody),
+                )
+                owner[slot.positions] = slot.channels + offset
+        self._owners: dict[str, dict[int, Tensor]] = {}
+        for (tensor, dim), owner in owners.items():
+            self._owners.setdefault(tensor, {})[dim] = owner
+
+    @property
+    def tensors(self) -> Sequence[str]:
+        """Names of the tensors that any layout may slice."""
+        return tuple(self._owners)
+
+    def masks(self, layout: Layout) -> KeptMasks:
+        """For each tensor that loses some: which positions stay, along each such dimension."""
+        kept = torch.cat([*layout.kept, torch.ones(1, dtype=torch.bool)])
+        plan: KeptMasks = {}
+        for tensor, dims in self._owners.items():
+            stays = {dim: kept[owner] for dim, owner in dims.items()}
+            losing = {dim: mask for dim, mask in stays.items() if not mask.all()}
+            if losing:
+                plan[tensor] = losing
+        return plan
+
+    def keep(self, layout: Layout) -> dict[str, dict[int, Tensor]]:
+        """The same as indices, for every tensor; empty for one that loses nothing."""
+        masks = self.masks(layout)
+        return {
+            tensor: {dim: mask.nonzero().flatten() for dim, mask in masks.get(tensor, {}).items()}
+            for tensor in self._owners
+        }
+
+    def shapes(self, layout: Layout, dense: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
+        """The shapes that a layout gives to tensors of these dense shapes."""
+        kept = torch.cat([*layout.kept, torch.ones(1, dtype=torch.bool)])
+        shapes = {}
+        for tensor, shape in dense.items():
+            sizes = list(shape)
+            for dim, owner in self._owners.get(tensor, {}).items():
+                sizes[dim] = int(kept[owner].sum())
+            shapes[tensor] = torch.Size(sizes)
+        return shapes
+
+
+def same_masks(mine: KeptMasks, theirs: KeptMasks) -> bool:
+    """Whether two layouts' masks, or indices in their place, are equal."""
+    return mine.keys() == theirs.keys() and all(
+        mine[name].keys() == theirs[name].keys()
+        and all(torch.equal(mine[name][dim], theirs[name][dim]) for dim in mine[name])
+        for name in mine
+    )
+
+
+def slice_dense(dense: Tensor, keep: dict[int, Tensor]) -> Tensor:
+    """The kept part of a dense tensor, always a copy."""
+    part = dense
+    for dim, indices in keep.items():
+        part = part.index_select(dim, indices.to(part.device))
+    return part.clone() if part is dense else part
+
+
+def scatter_into(dense: Tensor, part: Tensor, keep: dict[int, Tensor]) -> None:
+    """Write a kept part back to where it came from in the dense tensor, in place."""
+    if not keep:
+        dense.copy_(part)
+        return
+    (dim, indices), *rest = keep.items()
+    indices = indices.to(dense.device)
+    if rest:
+        rows = dense.index_select(dim, indices)
+        scatter_into(rows, part, dict(rest))
+        part = rows
+    dense.index_copy_(dim, indices, part)

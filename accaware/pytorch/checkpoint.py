@@ -1,0 +1,137 @@
+"""Compressed models in files: written whole or not at all, read without running any code."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from accaware.errors import CheckpointError
+from accaware.pytorch.channels import KeptMasks
+from accaware.pytorch.compact import sized_modules, tensors_of
+from accaware.pytorch.layers import update_sizes
+
+FORMAT = "accaware.compressed_model"
+FORMAT_VERSION = 1
+
+
+def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None:
+    """Write a compressed model: its state dict, and what it keeps of the dense one.
+
+    Args:
+        kept: empty for a model whose tensors all have their dense shapes.
+
+    Raises:
+        OSError: the file can't be written; an earlier one of that name is intact.
+    """
+    write_file(_content(model, kept), Path(path))
+
+
+def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
+    """Put a saved compressed model into a freshly created dense one, in place.
+
+    Args:
+        path: a file that accaware saved.
+        model: with the architecture and the dense shapes of the model that was compressed.
+
+    Returns:
+        ``model``, with fewer channels where some were removed.
+
+    Raises:
+        CheckpointError: the file can't be read, isn't such a file, or doesn't fit the model;
+            names the layers and both shapes.
+    """
+    content = read_file(Path(path))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a compressed model that accaware saved")
+    if content["version"] > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {content['version']}; this accaware reads up to "
+            f"{FORMAT_VERSION}"
+        )
+    state: dict[str, Tensor] = content["state_dict"]
+    kept: KeptMasks = content["kept"]
+    _check_fit(str(path), model, state, kept)
+    live = tensors_of(model)
+    modules = sized_modules(model, kept)
+    for name in kept:
+        live[name].grad = None
+        live[name].data = state[name].to(live[name].device, live[name].dtype).clone()
+    for module, depthwise in modules:
+        update_sizes(module, depthwise)
+    model.load_state_dict(state)
+    return model
+
+
+def write_file(content: Any, path: Path) -> None:
+    """Save whole or not at all: to a temporary name, flushed, then renamed.
+
+    Raises:
+        OSError: as the system says; nothing is left under either name that wasn't there.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_file(path: Path) -> Any:
+    """Load tensors and plain values, and nothing that could run code.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds more than that.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is damaged or not a saved model") from error
+
+
+def file_size(model: nn.Module, kept: KeptMasks) -> int:
+    """Bytes of the file that save_compressed would write."""
+    buffer = io.BytesIO()
+    torch.save(_content(model, kept), buffer)
+    return buffer.tell()
+
+
+def _content(model: nn.Module, kept: KeptMasks) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "state_dict": {
+            # A sliced view would drag its whole storage into the file.
+            name: tensor.detach().clone()
+            for name, tensor in model.state_dict().items()
+        },
+        "kept": kept,
+    }
+
+
+def _check_fit(path: str, model: nn.Module, state: dict[str, Tensor], kept: KeptMasks) -> None:
+    own = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    faults = [f"{name}: not in the model" for name in state if name not in own]
+    for name, shape in own.items():
+        if name not in state:
+            faults.append(f"{name}: not in the file")
+            continue
+        dense = list(state[name].shape)
+        for dim, mask in kept.get(name, {}).items():
+            dense[dim] = len(mask)
+        if dense != shape:
+            faults.append(f"{name}: {dense} in the file's dense model, {shape} in this one")
+    if faults:
+        listed = "\n".join(f"  {fault}" for fault in faults[:10])
+        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise CheckpointError(f"{path} doesn't fit this {type(model).__name__}:\n{listed}{more}")

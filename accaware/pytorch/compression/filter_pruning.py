@@ -1,0 +1,148 @@
+"""Filter pruning: whole filters are removed for real, with all that depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from accaware.config.model import FilterPruningConfig
+from accaware.errors import CheckpointError, CompressionError
+from accaware.pytorch.channels import ChannelGroup, KeptMasks, Layout, LeftOut
+from accaware.pytorch.compact import CompactModel
+from accaware.pytorch.compression.importance import channel_importances
+from accaware.pytorch.compression.ranking import GlobalRanking, PerGroupRanking, Ranking
+from accaware.pytorch.compression.selection import select_groups
+from accaware.pytorch.dependency import find_dependencies
+from accaware.pytorch.filters import FilterCount
+from accaware.pytorch.flops import FlopsModel
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.scopes import Scopes
+from accaware.pytorch.verification import verify_groups
+
+_BISECTIONS = 24
+"""Halvings of the level when it is chosen by FLOPs: finer than any model's filters."""
+
+
+class FilterPruning:
+    """Removes filters by their importance.
+
+    The compression rate is the share of filters removed among those of the layers that can
+    lose any, or, with ``pruning_flops_target``, the share of the model's FLOPs removed.
+
+    Args:
+        model: trained and dense; it is sliced in place from here on.
+        config: the algorithm's section.
+        inputs: example inputs, to trace the model with.
+        flops: the dense model's operations.
+
+    Raises:
+        CompressionError: nothing of the model can be pruned, or its channels can't be followed.
+        UsageError: a scope matches nothing.
+    """
+
+    name = "filter_pruning"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: FilterPruningConfig,
+        inputs: ExampleInputs,
+        flops: FlopsModel,
+    ) -> None:
+        self._params = config.params
+        names = [name for name, _ in model.named_modules()]
+        scopes = Scopes(config.target_scopes, config.ignored_scopes, names)
+        dependencies = find_dependencies(model, inputs)
+        allowed, forbidden = select_groups(model, dependencies, config.params, scopes)
+        groups, faulty = verify_groups(model, allowed, inputs)
+        self.left_out: Sequence[LeftOut] = sorted(
+            [*dependencies.left_out, *forbidden, *faulty],
+            key=lambda entry: names.index(entry.layer),
+        )
+        if not groups:
+            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.left_out[:3])
+            raise CompressionError(
+                f"no filter of {type(model).__name__} can be pruned ({reasons or 'no layers'})"
+            )
+        self.compact = CompactModel(model, groups)
+        self._flops = flops if self._params.pruning_flops_target is not None else None
+        self._filters = FilterCount.of_groups(groups)
+        self._dense_filters = self._filters.count(self.compact.dense_shapes())
+        self.maximal_compression_rate = self._rate(
+            self.compact.shapes_under(self._ranking().layout(1.0))
+        )
+
+    @property
+    def groups(self) -> Sequence[ChannelGroup]:
+        """The coupled channels that are pruned."""
+        return self.compact.groups
+
+    @property
+    def compression_rate(self) -> float:
+        return self._rate(self.compact.live_shapes())
+
+    def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
+        if target <= 0:
+            layout = Layout.dense(self.groups)
+        elif self._flops is not None:
+            layout = self._layout_by_flops(target)
+        else:
+            layout = self._ranking().layout(target)
+        self.compact.set_layout(layout, optimizers)
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Nothing to do: what was removed needs no care."""
+
+    def dense_tensors(self) -> Mapping[str, Tensor]:
+        return self.compact.dense_tensors()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kept": list(self.compact.layout.kept)}
+
+    def load_state_dict(self, state: Mapping[str, Any], dense: Mapping[str, Tensor]) -> None:
+        kept = tuple(state["kept"])
+        if [len(mask) for mask in kept] != [group.size for group in self.groups]:
+            raise CheckpointError("the checkpoint's channel groups are not this model's")
+        self.compact.load_dense(dense, Layout(kept))
+
+    def kept_masks(self) -> KeptMasks:
+        return self.compact.plan.masks(self.compact.layout)
+
+    def describe(self) -> str:
+        layers = len(self._filters.places)
+        unit = "filters" if self._flops is None else "FLOPs"
+        return (
+            f"filter pruning of {layers} layers in {len(self.groups)} groups: "
+            f"{self.compression_rate:.1%} of the {unit} removed"
+        )
+
+    def _ranking(self) -> Ranking:
+        scores = channel_importances(
+            self.groups,
+            self.compact.dense_tensors(),
+            self._params.filter_importance,
+            comparable=self._params.all_weights,
+        )
+        if self._params.all_weights:
+            return GlobalRanking(self.groups, scores, self._params.channel_multiple)
+        return PerGroupRanking(scores, self._params.channel_multiple)
+
+    def _layout_by_flops(self, target: float) -> Layout:
+        """The lowest level that removes at least ``target`` of the FLOPs, by bisection."""
+        ranking = self._ranking()
+        low, high = 0.0, 1.0
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            shapes = self.compact.shapes_under(ranking.layout(middle))
+            low, high = (low, middle) if self._rate(shapes) >= target else (middle, high)
+        return ranking.layout(high)
+
+    def _rate(self, shapes: Mapping[str, torch.Size]) -> float:
+        """The one definition of the rate, of the live tensors' shapes or a layout's."""
+        if self._flops is not None:
+            return (self._flops.dense - self._flops.count(shapes)) / self._flops.dense
+        return (self._dense_filters - self._filters.count(shapes)) / self._dense_filters

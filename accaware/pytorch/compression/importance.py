@@ -1,0 +1,89 @@
+"""How much a filter matters, judged by its weights; the lowest go first.
+
+A layer's filters are the rows of a (F, N) matrix: F filters of N weights each. Every function
+gives (F,) importances in the weights' own unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from accaware.pytorch.channels import ChannelGroup
+
+_BLOCK = 512
+"""Rows of distances at a time: bounds the memory to a block of the F x F matrix."""
+
+
+def l1(filters: Tensor) -> Tensor:
+    """Li et al., "Pruning Filters for Efficient ConvNets" (2017), section 3.1."""
+    return filters.abs().sum(dim=1)
+
+
+def l2(filters: Tensor) -> Tensor:
+    """As l1, with the Euclidean norm."""
+    return filters.square().sum(dim=1).sqrt()
+
+
+def geometric_median(filters: Tensor) -> Tensor:
+    """The sum of a filter's distances to the layer's other filters.
+
+    He et al., "Filter Pruning via Geometric Median for Deep Convolutional Neural Networks
+    Acceleration" (2019), section 3.3: filters near the median are the replaceable ones.
+    """
+    # Distances from inner products lose digits where filters are nearly equal; centring the
+    # filters (which moves no distance) keeps the products small.
+    centred = filters - filters.mean(dim=0)
+    squares = centred.square().sum(dim=1)
+    sums = torch.zeros_like(squares)
+    for start in range(0, len(centred), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        # Only the upper triangle of blocks: each pair of filters is computed once.
+        products = centred[block] @ centred[start:].T
+        distances = squares[block, None] + squares[None, start:] - 2 * products
+        distances = distances.clamp_(min=0).sqrt_()
+        width = distances.shape[0]
+        distances[:, :width].fill_diagonal_(0)
+        sums[block] += distances.sum(dim=1)
+        sums[start + width :] += distances[:, width:].sum(dim=0)
+    return sums
+
+
+IMPORTANCES: dict[str, Callable[[Tensor], Tensor]] = {
+    "L1": l1,
+    "L2": l2,
+    "geometric_median": geometric_median,
+}
+
+
+def channel_importances(
+    groups: Sequence[ChannelGroup],
+    dense: dict[str, Tensor],
+    importance: str,
+    *,
+    comparable: bool,
+) -> list[Tensor]:
+    """For each group the (C,) importances of its channels, on the CPU.
+
+    Coupled filters add up: a channel matters as much as all the filters that go with it.
+
+    Args:
+        dense: the dense weights by name.
+        importance: a name of IMPORTANCES.
+        comparable: measure each layer's filters in units of that layer's root mean square
+            importance, so that wide and narrow layers can be ranked together.
+    """
+    measure = IMPORTANCES[importance]
+    result = []
+    for group in groups:
+        total = torch.zeros(group.size)
+        for slot in group.producing_weights():
+            weight = dense[slot.tensor]
+            scores = measure(weight.movedim(slot.dim, 0).flatten(1).float()).cpu()
+            if comparable:
+                scores = scores / scores.square().mean().sqrt().clamp_min(1e-30)
+            total.index_add_(0, slot.channels, scores[slot.positions])
+        result.append(total)
+    return result

@@ -1,0 +1,53 @@
+"""Floating-point operations of one forward pass, counted once and scaled to any layout.
+
+A multiply and an add are two operations. A layer's count is proportional to its weight's
+number of elements, whatever channels are kept; what no weight explains (attention products)
+stays the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from accaware.pytorch.inputs import ExampleInputs
+
+
+class FlopsModel:
+    """The operations of a dense model, layer by layer.
+
+    Args:
+        model: dense; it is copied, not touched.
+        inputs: the sample whose forward is counted, batch included.
+    """
+
+    def __init__(self, model: nn.Module, inputs: ExampleInputs) -> None:
+        counted = copy.deepcopy(model).eval()
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            inputs.call(counted)
+        counts = counter.get_flop_counts()
+        root = type(counted).__name__
+        self._per_element: dict[str, float] = {}
+        self._elements: dict[str, int] = {}
+        for name, module in counted.named_modules():
+            weight = getattr(module, "weight", None)
+            if any(True for _ in module.children()) or not isinstance(weight, torch.Tensor):
+                continue
+            flops = sum(counts.get(f"{root}.{name}", {}).values())
+            if flops:
+                self._per_element[f"{name}.weight"] = flops / weight.numel()
+                self._elements[f"{name}.weight"] = weight.numel()
+        self.dense = counter.get_total_flops()
+
+    def count(self, shapes: Mapping[str, torch.Size]) -> int:
+        """Operations with weights of these shapes; a weight that is missing counts as dense."""
+        flops = float(self.dense)
+        for name, each in self._per_element.items():
+            if name in shapes:
+                flops -= each * (self._elements[name] - shapes[name].numel())
+        return round(flops)

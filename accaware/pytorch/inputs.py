@@ -1,0 +1,44 @@
+"""Example inputs: whatever a model's forward takes, in one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ExampleInputs:
+    """Positional and keyword arguments for a forward call, batch first."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, inputs: Any) -> ExampleInputs:
+        """A tensor, a sequence of positional arguments, or a mapping of keyword arguments."""
+        if isinstance(inputs, ExampleInputs):
+            return inputs
+        if isinstance(inputs, Mapping):
+            return cls((), dict(inputs))
+        if isinstance(inputs, Sequence):
+            return cls(tuple(inputs), {})
+        return cls((inputs,), {})
+
+    def call(self, model: nn.Module) -> Any:
+        return model(*self.args, **self.kwargs)
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> ExampleInputs:
+        """The same with every tensor changed."""
+
+        def visit(value: Any) -> Any:
+            return change(value) if isinstance(value, Tensor) else value
+
+        args = tuple(visit(value) for value in self.args)
+        return ExampleInputs(args, {key: visit(value) for key, value in self.kwargs.items()})
+
+    def on(self, device: torch.device) -> ExampleInputs:
+        return self.mapped(lambda tensor: tensor.to(device))

@@ -1,0 +1,84 @@
+"""Data loaders: made from datasets, moved to the device, and watched."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from accaware.pytorch.batches import to_device
+
+
+class DeviceLoader:
+    """A data loader whose batches come on the model's device, and are counted as they go.
+
+    All else (``dataset``, ``batch_size``, ``sampler``) is the loader's own.
+
+    Args:
+        after_batch: told (done, total) as each batch is asked for; total is None where the
+            loader has no length.
+    """
+
+    def __init__(
+        self,
+        loader: Any,
+        device: torch.device,
+        after_batch: Callable[[int, int | None], None],
+    ) -> None:
+        self._loader = loader
+        self._device = device
+        self._after_batch = after_batch
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            total = len(self._loader)
+        except TypeError:
+            total = None
+        for done, batch in enumerate(self._loader, start=1):
+            yield to_device(batch, self._device)
+            self._after_batch(done, total)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def make_loader(
+    dataset: Any, *, batch_size: int, num_workers: int, train: bool, seed: int, device: torch.device
+) -> DataLoader[Any]:
+    """A loader over a dataset; training data is shuffled, in an order that the seed fixes."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=train and not isinstance(dataset, IterableDataset),
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator().manual_seed(seed),
+        worker_init_fn=_seed_worker,
+    )
+
+
+def _seed_worker(worker: int) -> None:
+    """Python's and NumPy's generators follow torch's, which the loader seeds."""
+    seed_others(torch.initial_seed() % 2**32)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices), Python and, where it is installed, NumPy."""
+    torch.manual_seed(seed)
+    seed_others(seed)
+
+
+def seed_others(seed: int) -> None:
+    random.seed(seed)
+    try:
+        import numpy
+    except ImportError:
+        return
+    numpy.random.seed(seed)

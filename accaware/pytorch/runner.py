@@ -1,0 +1,174 @@
+"""The Runner over PyTorch: the user's functions, optimizers, schedules and checkpoints."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from accaware.errors import RunError
+from accaware.pytorch.checkpoint import read_file, write_file
+from accaware.pytorch.controller import PTCompressionController
+from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.trial import Checkpoint
+
+
+class TorchRunner:
+    """Trains and validates one model with the user's functions.
+
+    Args:
+        model: what the controller compresses, or a wrapper around it.
+        log_dir: keeps the checkpoints; None for a temporary folder that goes with the runner.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        controller: PTCompressionController,
+        callbacks: TrainingCallbacks,
+        log_dir: str | None = None,
+    ) -> None:
+        self._model = model
+        self._controller = controller
+        self._callbacks = callbacks
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if log_dir is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="accaware-")
+            log_dir = self._temporary.name
+        self._folder = Path(log_dir)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
+        self._dumps: dict[Checkpoint, Any] = {}
+        self.optimizer: Optimizer | None = None
+        self.lr_scheduler: Any = None
+
+    def start(self, lr_factor: float) -> None:
+        made = self._callbacks.configure_optimizers_fn()
+        optimizer, scheduler = made if isinstance(made, tuple) else (made, None)
+        if not isinstance(optimizer, Optimizer):
+            raise RunError(
+                "configure_optimizers must return an optimizer, or (optimizer, scheduler); "
+                f"it returned {_named(made)}"
+            )
+        self.optimizer, self.lr_scheduler = optimizer, scheduler
+        if lr_factor != 1:
+            _scale_learning_rate(optimizer, list(_schedulers(scheduler)), lr_factor)
+        self._controller.release_optimizers()
+        self._controller.attach_optimizer(optimizer)
+
+    def train_epoch(self, epoch: int) -> float | None:
+        loss = self._callbacks.train_epoch_fn(
+            self._controller,
+            self._model,
+            epoch=epoch,
+            optimizer=self.optimizer,
+            lr_scheduler=self.lr_scheduler,
+        )
+        return None if loss is None else number_of(loss, "train_epoch", "a loss or None")
+
+    def validate(self, epoch: int) -> float:
+        extra = {"epoch": epoch} if self._validate_takes_epoch else {}
+        metric = self._callbacks.validate_fn(self._model, **extra)
+        return number_of(metric, "validate", "the metric, a number")
+
+    def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
+        update = self._callbacks.update_learning_rate_fn
+        if update is not None:
+            update(self.lr_scheduler, epoch, metric, loss)
+            return
+        for scheduler in _schedulers(self.lr_scheduler):
+            if not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+            elif metric is not None:
+                scheduler.step(metric)
+
+    def asks_to_stop(self, metric: float) -> bool:
+        stop = self._callbacks.early_stopping_fn
+        return stop is not None and bool(stop(metric))
+
+    def save(self, name: str) -> Checkpoint:
+        checkpoint = Checkpoint(name)
+        write_file(self._controller.state_dict(), self._path(checkpoint))
+        dump = self._callbacks.dump_checkpoint_fn
+        if dump is not None:
+            self._dumps[checkpoint] = dump(self._model, self._controller, self, str(self._folder))
+        return checkpoint
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        # The model's own state comes first: it gives the model the shapes that fit the dump.
+        self._controller.load_state_dict(read_file(self._path(checkpoint)))
+        load = self._callbacks.load_checkpoint_fn
+        if load is not None and self._dumps.get(checkpoint) is not None:
+            load(self._model, self._dumps[checkpoint])
+
+    def discard(self, checkpoint: Checkpoint) -> None:
+        self._path(checkpoint).unlink(missing_ok=True)
+        self._dumps.pop(checkpoint, None)
+
+    def _path(self, checkpoint: Checkpoint) -> Path:
+        return self._folder / f"{checkpoint}.pt"
+
+
+def _accepts(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return name in parameters or inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def number_of(value: Any, function: str, wanted: str) -> float:
+    """A float out of a number or a one-element tensor.
+
+    Raises:
+        RunError: it is neither.
+    """
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise RunError(f"{function} must return {wanted}; it returned {_named(value)}") from None
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {list(value.shape)}"
+    return f"{value!r} ({type(value).__name__})"
+
+
+def _schedulers(scheduler: Any) -> Iterator[Any]:
+    """One, none or many: what configure_optimizers may return in second place."""
+    if scheduler is None:
+        return
+    if isinstance(scheduler, (list, tuple)):
+        for each in scheduler:
+            yield from _schedulers(each)
+    else:
+        yield scheduler
+
+
+def _scale_learning_rate(optimizer: Optimizer, schedulers: list[Any], factor: float) -> None:
+    """Multiply the learning rate, and all that schedules remember of it."""
+    for group in optimizer.param_groups:
+        for key in ("lr", "initial_lr", "max_lr", "min_lr"):
+            if key in group:
+                group[key] *= factor
+    for scheduler in schedulers:
+        for inner in getattr(scheduler, "_schedulers", ()):
+            _scale_base(inner, factor)
+        _scale_base(scheduler, factor)
+
+
+def _scale_base(scheduler: Any, factor: float) -> None:
+    if isinstance(scheduler, LRScheduler) and hasattr(scheduler, "base_lrs"):
+        scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]

@@ -1,0 +1,44 @@
+"""Which progress a stream gets, and rich's console on it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import IO, Protocol, Self
+
+from rich.console import Console
+
+from accaware.report.lines import LineProgress
+from accaware.report.live import LiveProgress
+from accaware.search.events import Event
+
+LOG_WIDTH = 120
+"""Columns of tables in a log; rich would take 80, and wrap."""
+
+
+class Progress(Protocol):
+    """An observer that may draw between entering and leaving."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def notify(self, event: Event) -> None: ...
+
+
+def console_on(stream: IO[str]) -> Console:
+    """A console for tables, with colour where ``stream`` is a terminal."""
+    terminal = stream.isatty()
+    return Console(file=stream, highlight=False, width=None if terminal else LOG_WIDTH)
+
+
+def progress_on(console: Console, metric_name: str) -> Progress:
+    """A live table on a terminal that can redraw itself, plain lines elsewhere."""
+    # isatty is asked too: rich calls a pipe a terminal where FORCE_COLOR is set, as CI does.
+    if console.is_interactive and console.file.isatty():
+        return LiveProgress(console, metric_name)
+    return LineProgress(console.file, metric_name)

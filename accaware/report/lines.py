@@ -1,0 +1,86 @@
+"""Progress for logs: one line a finished epoch, one a finished trial."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import IO, Self
+
+from accaware.report.text import NOTHING, MetricText, counted, duration, percent
+from accaware.report.trial_row import TrialRow
+from accaware.search.events import (
+    EpochFinished,
+    Event,
+    RateKnown,
+    SearchStarted,
+    TrialFinished,
+    TrialStarted,
+)
+from accaware.search.trial import Epoch, Trial
+
+
+class LineProgress:
+    """Lines start with ``baseline``, ``epoch``, ``trial`` or ``rate``, to be grepped by."""
+
+    def __init__(self, stream: IO[str], metric_name: str) -> None:
+        self._stream = stream
+        self._name = metric_name
+        self._metric: MetricText | None = None
+        self._row: TrialRow | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._row = None
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, SearchStarted):
+            self._metric = MetricText(event.budget)
+            self._print(search_header(event, self._name))
+        elif isinstance(event, TrialStarted):
+            self._row = TrialRow.opened(event)
+        elif isinstance(event, EpochFinished) and self._row and self._metric:
+            self._row = self._row.with_epoch(event.epoch, self._metric.budget)
+            self._print(self._epoch(event.epoch, self._row, self._metric))
+        elif isinstance(event, TrialFinished) and self._row and self._metric:
+            self._print(self._trial(event.trial, self._row.closed(event.trial), self._metric))
+        elif isinstance(event, RateKnown):
+            by = "the untouched model" if event.trial is None else f"trial {event.trial}"
+            self._print(f"rate {percent(event.target_rate)}: already answered by {by}")
+
+    def _epoch(self, epoch: Epoch, row: TrialRow, metric: MetricText) -> str:
+        loss = NOTHING if epoch.loss is None else f"{epoch.loss:.4g}"
+        return (
+            f"epoch {row.epochs}/{row.planned_epochs} of trial {row.number}: "
+            f"rate {percent(epoch.compression_rate)}, loss {loss}, "
+            f"{self._name} {metric.value(epoch.metric)}, {duration(epoch.seconds)}"
+        )
+
+    def _trial(self, trial: Trial, row: TrialRow, metric: MetricText) -> str:
+        return (
+            f"trial {row.number}: target {percent(row.target_rate)}, rate {percent(row.rate)}, "
+            f"{counted(row.epochs, 'epoch')}, {self._name} {metric.value(trial.metric)}, "
+            f"drop {metric.drop(trial.metric)}, margin {metric.margin(trial.metric)}, "
+            f"{row.verdict.words}"
+        )
+
+    def _print(self, line: str) -> None:
+        # A log that is followed must not wait for a buffer to fill.
+        print(line, file=self._stream, flush=True)
+
+
+def search_header(event: SearchStarted, metric_name: str) -> str:
+    """The numbers that every trial is held against."""
+    budget = event.budget
+    metric = MetricText(budget)
+    worst = "at least" if budget.higher_is_better else "at most"
+    return (
+        f"baseline: {metric_name} {metric.value(budget.baseline)}; "
+        f"within budget is {worst} {metric.value(budget.minimal_tolerable)}; "
+        f"rates up to {percent(event.maximal_rate)}"
+    )

@@ -1,0 +1,184 @@
+"""Progress for a terminal: the table of trials, and a bar for the epoch at hand."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich import box
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.segment import Segments
+from rich.table import Table
+from rich.text import Text
+
+from accaware.report.lines import search_header
+from accaware.report.text import MetricText, percent
+from accaware.report.trial_row import TrialRow
+from accaware.report.verdict import STOPPED
+from accaware.search.events import (
+    BatchFinished,
+    EpochFinished,
+    EpochStarted,
+    Event,
+    SearchStarted,
+    TrialFinished,
+    TrialStarted,
+)
+
+ACTIVITIES = {
+    "train": "training",
+    "validate": "validating",
+    "adapt": "adapting batch norm",
+}
+
+FURNITURE = 5
+"""Screen lines beside the rows: head, rule, what is hidden, the bar, and one to spare."""
+
+
+class LiveProgress:
+    """Redraws itself a few times a second from entering to leaving; then the table stays."""
+
+    def __init__(self, console: Console, metric_name: str) -> None:
+        self._console = console
+        self._name = metric_name
+        self._metric: MetricText | None = None
+        self._rows: list[TrialRow] = []
+        self._bar = EpochBar(console)
+        self._changes = 0
+        self._drawn: tuple[tuple[ConsoleDimensions, int], Segments] | None = None
+        self._live = Live(
+            get_renderable=self.screen, console=console, transient=True, refresh_per_second=4
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # What was drawn live is cut to the screen's height and vanishes; the whole table stays.
+        self._live.stop()
+        self._rows = [row.ended(STOPPED) if row.running else row for row in self._rows]
+        if self._rows:
+            self._console.print(self.table())
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, BatchFinished):
+            self._bar.batch(event)
+            return
+        if isinstance(event, SearchStarted):
+            self._metric = MetricText(event.budget)
+            self._bar.goes_on_with("")
+            self._console.print(Text(search_header(event, self._name)))
+        elif isinstance(event, TrialStarted):
+            self._rows.append(TrialRow.opened(event))
+            self._bar.goes_on_with(f"trial {event.number}, ")
+        elif isinstance(event, EpochStarted):
+            row = self._rows[-1]
+            epoch = f"epoch {row.epochs + 1}/{row.planned_epochs}"
+            self._bar.goes_on_with(f"trial {row.number}, {epoch}: ")
+        elif isinstance(event, EpochFinished) and self._metric:
+            self._rows[-1] = self._rows[-1].with_epoch(event.epoch, self._metric.budget)
+        elif isinstance(event, TrialFinished):
+            self._rows[-1] = self._rows[-1].closed(event.trial)
+            self._bar.goes_on_with("")
+        self._changes += 1
+
+    def table(self, rows: int | None = None) -> Table:
+        """The trials so far; the latest ``rows`` of them, or all."""
+        # The padding makes it fit into 80 columns.
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+        for heading in ("trial", "target", "rate", "epochs", self._name, "drop", "margin"):
+            table.add_column(Text(heading), justify="right", no_wrap=True)
+        # A long verdict would wrap and push the bar off the screen; in the end it may.
+        table.add_column("verdict", no_wrap=rows is not None)
+        hidden = 0 if rows is None else max(len(self._rows) - rows, 0)
+        for row in self._rows[hidden:]:
+            self._add(table, row)
+        if hidden:
+            table.caption = f"{hidden} earlier not shown"
+            table.caption_justify = "left"
+        return table
+
+    def _add(self, table: Table, row: TrialRow) -> None:
+        if self._metric is None:
+            return
+        table.add_row(
+            str(row.number),
+            percent(row.target_rate),
+            percent(row.rate),
+            f"{row.epochs}/{row.planned_epochs}" if row.running else str(row.epochs),
+            self._metric.value(row.metric),
+            self._metric.drop(row.metric),
+            self._metric.margin(row.metric),
+            Text(row.verdict.words, style=row.verdict.style),
+        )
+
+    def screen(self) -> RenderableType:
+        """What is drawn while it runs: as many trials as fit, and the bar."""
+        if not self._rows:
+            return self._bar.renderable
+        # Laying a table out takes milliseconds that its user's training is better given. This
+        # is called from a thread of rich's: a change that comes in meanwhile counts as not drawn.
+        state = self._console.size, self._changes
+        drawn = self._drawn
+        if drawn is None or drawn[0] != state:
+            table = self.table(max(self._console.height - FURNITURE, 1))
+            drawn = self._drawn = state, Segments(list(self._console.render(table)))
+        return Group(drawn[1], self._bar.renderable)
+
+
+class EpochBar:
+    """A bar for what is going on: training, validating or adapting, one after the other."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            auto_refresh=False,
+        )
+        self._task: TaskID | None = None
+        self._occasion = "baseline: "
+        self._activity = ""
+        self._done = 0
+
+    @property
+    def renderable(self) -> RenderableType:
+        return self._progress.get_renderable()
+
+    def goes_on_with(self, occasion: str) -> None:
+        """What the batches to come belong to, as the beginning of a description."""
+        self._occasion = occasion
+        self._end()
+
+    def batch(self, event: BatchFinished) -> None:
+        if self._task is None or event.activity != self._activity or event.done < self._done:
+            self._end()
+            self._activity = event.activity
+            description = self._occasion + ACTIVITIES.get(event.activity, event.activity)
+            self._task = self._progress.add_task(description, total=event.total)
+        self._done = event.done
+        self._progress.update(self._task, completed=event.done)
+
+    def _end(self) -> None:
+        # A task doesn't outlive its activity: a validation batch's speed says nothing of a
+        # training batch's.
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None

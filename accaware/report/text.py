@@ -1,0 +1,98 @@
+"""Numbers as people read them. ASCII only, so that any terminal and any log can show them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from accaware.search.budget import AccuracyBudget
+
+NOTHING = "-"
+"""Stands where there is no number."""
+
+
+def percent(fraction: float) -> str:
+    """0.803 is "80.3 %"."""
+    return f"{100 * fraction:.1f} %"
+
+
+def quantity(value: int, unit: str = "") -> str:
+    """11_172_810 is "11.2 M"; with a unit, "1.82 GFLOPs". Small plain counts stay whole."""
+    if not unit and value < 10_000:
+        return str(value)
+    scaled, prefix = float(value), ""
+    for larger in ("k", "M", "G", "T", "P"):
+        # 999.95 would be shown as 1000.
+        if scaled < 999.5:
+            break
+        scaled, prefix = scaled / 1000, larger
+    digits = str(value) if not prefix else f"{scaled:.3g}"
+    return f"{digits} {prefix}{unit}".rstrip()
+
+
+def ratio(dense: int, compressed: int) -> str:
+    """How many times smaller: "5.9x smaller", and "the same" where nothing was saved."""
+    if compressed == dense:
+        return "the same"
+    if not compressed or not dense:
+        return NOTHING
+    if compressed > dense:
+        return f"{compressed / dense:.2f}x larger"
+    times = dense / compressed
+    return f"{times:.1f}x smaller" if times >= 1.05 else f"{times:.2f}x smaller"
+
+
+def duration(seconds: float) -> str:
+    """12.3 s, 4 min 05 s, 2 h 03 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 epoch, 2 epochs."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@dataclass(frozen=True)
+class MetricText:
+    """A run's metrics, all with as many decimals as give four digits to the baseline."""
+
+    budget: AccuracyBudget
+
+    def value(self, metric: float | None) -> str:
+        """0.9722, 93.45 or 1234; small differences don't turn into a false zero."""
+        if metric is None:
+            return NOTHING
+        if not math.isfinite(metric):
+            return str(metric)
+        text = f"{metric:.{self._decimals}f}"
+        if float(text) != 0:
+            return text
+        return f"{metric:.1e}" if metric else f"{0.0:.{self._decimals}f}"
+
+    def drop(self, metric: float | None) -> str:
+        """What was lost, in the metric's units and in percent of the baseline."""
+        if metric is None or not math.isfinite(metric):
+            return NOTHING
+        absolute = self.value(self.budget.absolute_degradation(metric))
+        relative = self.budget.relative_degradation(metric)
+        # Adding 0.0 makes a rounded -0.0 a plain one.
+        return absolute if relative is None else f"{absolute} ({round(relative, 1) + 0.0:.1f} %)"
+
+    def margin(self, metric: float | None) -> str:
+        """How far within the limit, negative beyond it."""
+        if metric is None or not math.isfinite(metric):
+            return NOTHING
+        return self.value(self.budget.margin(metric))
+
+    @property
+    def _decimals(self) -> int:
+        size = abs(self.budget.baseline)
+        if size == 0:
+            return 4
+        return min(max(4 - math.ceil(math.log10(size)), 0), 12)

@@ -1,0 +1,64 @@
+"""A line of the table of trials, while the trial runs and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from accaware.report.verdict import RUNNING, Verdict
+from accaware.search.budget import AccuracyBudget
+from accaware.search.events import TrialStarted
+from accaware.search.trial import Epoch, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """``rate`` and ``metric`` belong to one epoch: the best judged one, else the latest.
+
+    ``judged`` says that it is the former: validated at full compression.
+    """
+
+    number: int
+    target_rate: float
+    rate: float
+    planned_epochs: int
+    epochs: int = 0
+    metric: float | None = None
+    judged: bool = False
+    verdict: Verdict = RUNNING
+
+    @classmethod
+    def opened(cls, event: TrialStarted) -> TrialRow:
+        return cls(
+            number=event.number,
+            target_rate=event.target_rate,
+            rate=event.compression_rate,
+            planned_epochs=event.epochs,
+        )
+
+    def with_epoch(self, epoch: Epoch, budget: AccuracyBudget) -> TrialRow:
+        row = replace(self, epochs=self.epochs + (epoch.number > 0))
+        if epoch.metric is None:
+            return row if self.metric is not None else replace(row, rate=epoch.compression_rate)
+        if self.judged and not (
+            epoch.fully_compressed and budget.better(epoch.metric, than=self.metric)
+        ):
+            return row
+        return replace(
+            row,
+            rate=epoch.compression_rate,
+            metric=epoch.metric,
+            judged=epoch.fully_compressed,
+        )
+
+    def closed(self, trial: Trial) -> TrialRow:
+        return replace(
+            self, rate=trial.compression_rate, metric=trial.metric, verdict=Verdict.of(trial)
+        )
+
+    def ended(self, verdict: Verdict) -> TrialRow:
+        """Where a trial was cut off, so that nobody judged it."""
+        return replace(self, verdict=verdict)
+
+    @property
+    def running(self) -> bool:
+        return self.verdict is RUNNING

@@ -1,0 +1,243 @@
+"""Each key's type and bounds, unknown keys, and keys that are not supported or have no effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.config.samples import Data, pruning, sparsity
+
+AAT = "accuracy_aware_training.params"
+
+
+def _with(data: Data, path: str, value: Any) -> Data:
+    *parents, last = path.split(".")
+    here = data
+    for parent in parents:
+        here = here.setdefault(parent, {})
+    here[last] = value
+    return data
+
+
+WRONG_VALUES = [
+    (pruning, f"{AAT}.patience_epochs", 1.5, "1.5 is not an integer"),
+    (pruning, f"{AAT}.patience_epochs", -1, "-1 is below the minimum 1"),
+    (pruning, f"{AAT}.patience_epochs", True, "true is not an integer"),
+    (pruning, f"{AAT}.initial_training_phase_epochs", "9", '"9" is not an integer'),
+    (pruning, f"{AAT}.validate_every_n_epochs", 0, "0 is below the minimum 1"),
+    (pruning, f"{AAT}.maximal_total_epochs", 0, "0 is below the minimum 1"),
+    (pruning, f"{AAT}.maximal_relative_accuracy_degradation", -0.5, "-0.5 is below the minimum 0"),
+    (pruning, f"{AAT}.minimal_compression_rate_step", -0.1, "-0.1 is not above 0"),
+    (pruning, f"{AAT}.initial_compression_rate_step", 0, "0 is not above 0"),
+    (pruning, f"{AAT}.initial_compression_rate_step", 1.1, "1.1 is above the maximum 1"),
+    (pruning, f"{AAT}.compression_rate_step_reduction_factor", 1, "1 is not below 1"),
+    (pruning, f"{AAT}.compression_rate_step_reduction_factor", 0, "0 is not above 0"),
+    (pruning, f"{AAT}.lr_reduction_factor", 1.5, "1.5 is above the maximum 1"),
+    (pruning, f"{AAT}.minimal_compression_rate", -0.1, "-0.1 is below the minimum 0"),
+    (pruning, f"{AAT}.maximal_compression_rate", 1, "1 is not below 1"),
+    (pruning, f"{AAT}.stop_trial_when_within_budget", 1, "1 is not true or false"),
+    (pruning, "accuracy_aware_training.params", 1, "1 is not an object in braces"),
+    (pruning, "accuracy_aware_training", [], "[] is not an object in braces"),
+    (pruning, "compression", "filter_pruning", "is not an object in braces or a list"),
+    (pruning, "compression", [], "has 0 entries, at least 1 needed"),
+    (pruning, "compression.pruning_init", 1, "1 is not below 1"),
+    (pruning, "compression.params.pruning_target", 1.2, "1.2 is not below 1"),
+    (pruning, "compression.params.pruning_flops_target", -0.2, "-0.2 is below the minimum 0"),
+    (pruning, "compression.params.pruning_steps", 0, "0 is below the minimum 1"),
+    (pruning, "compression.params.num_init_steps", -1, "-1 is below the minimum 0"),
+    (pruning, "compression.params.channel_multiple", 0, "0 is below the minimum 1"),
+    (pruning, "compression.ignored_scopes", 3, "3 is not a string or a list"),
+    (pruning, "compression.ignored_scopes", "", "is an empty string"),
+    (
+        pruning,
+        "compression.initializer.batchnorm_adaptation.num_bn_adaptation_samples",
+        -1,
+        "-1 is below the minimum 0",
+    ),
+    (sparsity, "compression.params.sparsity_target_epoch", 2.5, "2.5 is not an integer"),
+    (sparsity, "compression.params.power", 0, "0 is not above 0"),
+    (sparsity, "compression.params.multistep_sparsity_levels", [], "has 0 entries, at least 1"),
+    (sparsity, "compression.params.patience", 0, "0 is below the minimum 1"),
+    (pruning, "batch_size", 0, "0 is below the minimum 1"),
+    (pruning, "seed", -1, "-1 is below the minimum 0"),
+    (pruning, "device", "tpu", '"tpu" is not auto, cpu, cuda, cuda:0'),
+    (pruning, "input_info", {"sample_size": []}, None),
+    (pruning, "metric.higher_is_better", "yes", '"yes" is not true or false'),
+    (pruning, "plugin", "", "is an empty string"),
+    (pruning, "optimizer.base_lr", 0, "0 is not above 0"),
+]
+
+
+@pytest.mark.parametrize(("make", "path", "value", "message"), WRONG_VALUES)
+def test_a_value_out_of_type_or_bounds_is_one_error(check, make, path, value, message):
+    (one,) = check(_with(make(), path, value))
+    if message is None:
+        assert one.path.startswith(path)
+    else:
+        assert one.path == path
+        assert message in one.message
+
+
+CHOICES = [
+    (pruning, "accuracy_aware_training.mode", "early_exti", "early_exit"),
+    (pruning, "compression.algorithm", "filter_prunning", "filter_pruning"),
+    (pruning, "compression.params.schedule", "exponental", "exponential"),
+    (pruning, "compression.params.filter_importance", "geometric_mean", "geometric_median"),
+    (sparsity, "compression.params.weight_importance", "norm_abs", "normed_abs"),
+    (sparsity, "compression.params.sparsity_level_setting_mode", "globl", "global"),
+    (pruning, "optimizer.schedule_type", "multi_step", "multistep"),
+]
+
+
+@pytest.mark.parametrize(("make", "path", "value", "meant"), CHOICES)
+def test_a_misspelt_choice_gets_a_suggestion(check, make, path, value, meant):
+    (one,) = check(_with(make(), path, value))
+    assert (one.path, one.suggestion) == (path, meant)
+    assert f"did you mean {meant}?" in one.message
+
+
+UNKNOWN = [
+    ("batch_sise", "batch_size"),
+    (f"{AAT}.patience_epoch", "patience_epochs"),
+    ("compression.params.pruning_step", "pruning_steps"),
+    ("metric.higher_is_beter", "higher_is_better"),
+    ("zzzzzz", None),
+]
+
+
+@pytest.mark.parametrize(("path", "meant"), UNKNOWN)
+def test_an_unknown_key_is_an_error_with_a_suggestion(check, path, meant):
+    (one,) = check(_with(pruning(), path, 1))
+    assert (one.path, one.suggestion) == (path, meant)
+    assert "is not a known key" in one.message
+
+
+def test_a_key_one_level_too_high_is_sent_to_where_it_belongs(check):
+    (one,) = check(_with(pruning(), "compression.pruning_target", 0.3))
+    assert "it belongs into params" in one.message
+
+
+@pytest.mark.parametrize(
+    ("remove", "line"),
+    [
+        ("accuracy_aware_training.mode", 2),
+        ("accuracy_aware_training.params", 2),
+        (f"{AAT}.patience_epochs", 4),
+        (f"{AAT}.initial_training_phase_epochs", 4),
+        ("compression.algorithm", 10),
+        ("accuracy_aware_training", 1),
+        ("compression", 1),
+    ],
+)
+def test_a_missing_key_names_itself_at_its_objects_line(check, remove, line):
+    data = pruning()
+    *parents, last = remove.split(".")
+    here = data
+    for parent in parents:
+        here = here[parent]
+    removed = here.pop(last)
+    (one,) = check(data)
+    assert one.path == remove
+    assert "is missing" in one.message
+    assert one.line == (line if not isinstance(removed, dict) or not parents else 2)
+
+
+def test_a_missing_key_says_what_it_would_be(check):
+    data = pruning()
+    del data["accuracy_aware_training"]["params"]["patience_epochs"]
+    (one,) = check(data)
+    assert one.message == "is missing: epochs that each trial is trained for"
+
+
+def test_without_the_search_section_there_is_nothing_to_search_for(check):
+    (one,) = check({"compression": pruning()["compression"]})
+    assert "nothing to search for; add it with" in one.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "quantization",
+        "rb_sparsity",
+        "const_sparsity",
+        "movement_sparsity",
+        "knowledge_distillation",
+        "binarization",
+        "experimental_quantization",
+    ],
+)
+def test_an_algorithm_of_nncf_that_is_not_supported_is_said_to_be_so(check, name):
+    (one,) = check(pruning() | {"compression": {"algorithm": name, "weights": {"bits": 4}}})
+    assert one.path == "compression.algorithm"
+    assert "is not supported by this version" in one.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("compression.params.interlayer_ranking_type", "learned_ranking"),
+        ("compression.params.legr_params", {"generations": 2}),
+        ("compression.params.load_ranking_coeffs_path", "x.json"),
+        ("optimizer.schedule_type", "piecewise_constant"),
+        ("optimizer.type", "momentum"),
+    ],
+)
+def test_what_is_known_but_not_supported_is_said_to_be_so(check, path, value):
+    (one,) = check(_with(pruning(), path, value))
+    assert one.path == path
+    assert "is not supported by this version" in one.message
+
+
+IGNORED = [
+    (pruning, "log_dir", "logs", "run directory"),
+    (pruning, "target_device", "NPU", "the same for every target"),
+    (pruning, "compression_lr_multiplier", 2, "no algorithm of this version"),
+    (pruning, "compression.compression_lr_multiplier", 2, "no algorithm of this version"),
+    (pruning, "compression.validate_scopes", False, "always an error"),
+    (pruning, "compression.params.prune_batch_norms", False, "together with its batch norm"),
+    (pruning, "compression.params.save_ranking_coeffs_path", "x", "without learned ranking"),
+    (pruning, "model", "resnet18", "keys of NNCF's example scripts".replace("keys", "a key")),
+    (sparsity, "compression.params.multistep_steps", [3], "schedule is multistep, not polynomial"),
+    (sparsity, "compression.params.patience", 3, "schedule is adaptive, not polynomial"),
+    (sparsity, "compression.params.steps_per_epoch", 3, "update_per_optimizer_step is true"),
+    (pruning, "optimizer.gamma", 0.5, "schedule_type is multistep, step or exponential, not null"),
+]
+
+
+@pytest.mark.parametrize(("make", "path", "value", "why"), IGNORED)
+def test_what_has_no_effect_is_a_warning_that_says_why(check, make, path, value, why):
+    data = _with(make(), path, value)
+    assert check(data) == []
+    (one,) = check(data, warnings=True)
+    assert one.path == path
+    assert "is ignored" in one.message
+    assert why in one.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("$schema", "https://example.org/schema.json"),
+        ("compression.validate_scopes", True),
+        ("compression.params.prune_batch_norms", True),
+        ("compression.params.filter_importance", "l1"),
+        ("compression.params.weight_importance", "GEOMETRIC_MEDIAN"),
+        ("compression.ignored_scopes", "layer1"),
+        ("compression.target_scopes", ["{re}.*conv"]),
+        ("input_info", [{"sample_size": [1, 3, 8, 8]}, {"sample_size": [1]}]),
+        ("input_infos", {"sample_size": [1, 3, 8, 8]}),
+        ("device", "cuda:1"),
+        ("optimizer", {"type": "adam", "optimizer_params": {"lr": 1e-3, "betas": [0.9, 0.99]}}),
+        ("optimizer", {"schedule_type": "plateau", "schedule_params": {"cooldown": 3}}),
+    ],
+)
+def test_what_is_right_is_accepted_without_a_word(check, path, value):
+    data = _with(pruning(), path, value)
+    assert check(data) + check(data, warnings=True) == []
+
+
+def test_sample_keys_are_one_warning_together(check):
+    data = pruning() | {"model": "resnet18", "epochs": 3, "pretrained": True, "workers": 4}
+    (one,) = check(data, warnings=True)
+    assert one.message.startswith("model, epochs, pretrained and workers are ignored")

@@ -1,0 +1,137 @@
+"""Whatever is thrown at it, a config is loaded or refused in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accaware.config.load import dump_dict, examine_bytes, examine_text, load_dict
+from accaware.errors import ConfigError
+from tests.config.samples import DOCUMENTATION, pruning, sparsity
+
+HERE = Path()
+SPLICES = [
+    "",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"',
+    "'",
+    "/*",
+    "//",
+    "-",
+    "NaN",
+    "1e999",
+    "\0",
+    "é",
+    "\ud800",
+    "null",
+    "true",
+    "-1",
+    "0.5",
+    "1e4",
+    "(",
+    ")",
+    "`",
+    "${",
+    "\\",
+    "\n",
+    "\u2028",
+]
+
+quick = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@quick
+@given(st.integers(0, len(DOCUMENTATION)), st.integers(0, 12), st.sampled_from(SPLICES))
+def test_a_mutated_text_never_raises(at, removed, splice):
+    text = DOCUMENTATION[:at] + splice + DOCUMENTATION[at + removed :]
+    outcome = examine_text(text, "config.json", HERE)
+    assert (outcome.config is None) == any(one.severity == "error" for one in outcome.diagnostics)
+    lines = text.count("\n") + 1
+    assert all(1 <= (one.line or 1) <= lines for one in outcome.diagnostics)
+
+
+@quick
+@given(
+    st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace"))
+)
+def test_raw_bytes_never_raise(raw):
+    assert examine_bytes(raw, "-", HERE).config is None
+
+
+VALUES: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 200)
+    | st.sampled_from([10**400, -(10**300), 1e308, 5e-324, -0.0])
+    | st.floats()
+    | st.sampled_from(["", "exponential", "multistep", "baseline", "adaptive", "L1", "SGD"])
+    | st.lists(st.floats(0, 1) | st.integers(0, 99) | st.none(), max_size=3)
+    | st.dictionaries(st.sampled_from(["params", "lr", "mode"]), st.integers(0, 3), max_size=2)
+)
+KEYS = st.sampled_from(
+    [
+        "accuracy_aware_training", "compression", "optimizer", "input_info", "metric",
+        "accuracy_aware_training.mode", "accuracy_aware_training.params",
+        "accuracy_aware_training.params.patience_epochs",
+        "accuracy_aware_training.params.maximal_total_epochs",
+        "accuracy_aware_training.params.maximal_compression_rate",
+        "compression.algorithm", "compression.params", "compression.pruning_init",
+        "compression.sparsity_init", "compression.params.schedule",
+        "compression.params.pruning_target", "compression.params.pruning_flops_target",
+        "compression.params.pruning_steps", "compression.params.sparsity_target",
+        "compression.params.sparsity_target_epoch", "compression.params.multistep_steps",
+        "compression.params.multistep_sparsity_levels", "compression.initializer",
+        "optimizer.type", "optimizer.optimizer_params", "optimizer.schedule_params",
+        "optimizer.schedule_type", "optimizer.steps", "optimizer.base_lr", "seed",
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::accaware.config.load.ConfigWarning")
+@quick
+@given(st.booleans(), st.booleans(), st.lists(st.tuples(KEYS, VALUES), max_size=4))
+def test_mutated_data_is_refused_in_words_or_survives_a_round_trip(prune, early, changes):
+    data: Any = pruning(early_exit=early) if prune else sparsity(early_exit=early)
+    for path, value in changes:
+        *parents, last = path.split(".")
+        here = data
+        for parent in parents:
+            here = here.setdefault(parent, {}) if isinstance(here, dict) else {}
+        if isinstance(here, dict):
+            here[last] = value
+    try:
+        config = load_dict(data)
+    except ConfigError:
+        return
+    assert load_dict(json.loads(json.dumps(dump_dict(config)))) == config
+
+
+NNCF = Path(__file__).parents[2].parent / "shared" / "nncf-configs"
+
+
+@pytest.mark.skipif(not NNCF.is_dir(), reason="NNCF's configs are not there")
+def test_every_config_of_nncf_is_right_or_refused_as_not_supported():
+    section = {
+        "mode": "early_exit",
+        "params": {"maximal_relative_accuracy_degradation": 1, "maximal_total_epochs": 200},
+    }
+    add = f"accuracy_aware_training={json.dumps(section)}"
+    loaded = 0
+    for file in sorted(NNCF.glob("*.json")):
+        text = file.read_text()
+        overrides = () if "accuracy_aware_training" in text else (add,)
+        outcome = examine_text(text, file.name, HERE, overrides)
+        loaded += outcome.config is not None
+        refusals = [one for one in outcome.diagnostics if one.severity == "error"]
+        assert all("is not supported by this version" in one.message for one in refusals), refusals
+    assert loaded

@@ -1,0 +1,195 @@
+"""Progress on a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from accaware.report.live import LiveProgress
+from accaware.search.events import BatchFinished
+from tests.runners.fake import Script, adaptive, holds_up_to, search
+
+
+def _terminal(height: int = 40, width: int = 110) -> Console:
+    return Console(
+        file=io.StringIO(),
+        force_terminal=True,
+        width=width,
+        height=height,
+        color_system="standard",
+        legacy_windows=False,
+        highlight=False,
+        _environ={},
+    )
+
+
+def _written(console: Console) -> str:
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    return stream.getvalue()
+
+
+def _text(shown: str) -> str:
+    """Without colours and cursor movements."""
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown)
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The cells of the lines that begin with a trial's number."""
+    lines = (line.strip() for line in text.splitlines())
+    return [re.split(r" {2,}", line) for line in lines if re.match(r"\d+ +\d+\.\d %", line)]
+
+
+def _drawn(progress: LiveProgress) -> str:
+    """What the screen would show now."""
+    console = _terminal()
+    console.print(progress.screen())
+    return _text(_written(console))
+
+
+SCRIPT: Script = lambda rate, age: 0.98 - rate / 10 + age / 1000  # noqa: E731
+
+
+def _params() -> Any:
+    return adaptive(
+        patience_epochs=2,
+        minimal_compression_rate_step=0.1,
+        maximal_absolute_accuracy_degradation=0.075,
+    )
+
+
+def test_the_whole_table_stays_with_colours() -> None:
+    console = _terminal()
+    with LiveProgress(console, "top1") as progress:
+        search(SCRIPT, _params(), observers=[progress]).run()
+    last = _written(console).rpartition("trial")[2]
+    assert _rows(_text(last)) == [
+        ["0", "50.0 %", "50.0 %", "1", "0.9310", "0.0690 (6.9 %)", "0.0060", "within budget"],
+        ["1", "60.0 %", "60.0 %", "2", "0.9220", "0.0780 (7.8 %)", "-0.0030", "beyond the limit"],
+    ]
+    assert "\x1b[32mwithin budget" in last
+    assert "\x1b[33mbeyond the limit" in last
+    assert "baseline: top1 1.0000; within budget is at least 0.9250" in _text(_written(console))
+
+
+def test_the_running_trial_is_shown_as_it_goes() -> None:
+    console = _terminal()
+    progress = LiveProgress(console, "top1")
+    seen: list[list[list[str]]] = []
+
+    def train(*_: Any, **__: Any) -> None:
+        seen.append(_rows(_drawn(progress)))
+
+    with progress:
+        search(SCRIPT, _params(), observers=[progress], train_epoch_fn=train).run()
+    assert [rows[-1] for rows in seen] == [
+        ["0", "50.0 %", "0.0 %", "0/1", "-", "-", "-", "running"],
+        ["1", "60.0 %", "60.0 %", "0/2", "-", "-", "-", "running"],
+        ["1", "60.0 %", "60.0 %", "1/2", "0.9210", "0.0790 (7.9 %)", "-0.0040", "running"],
+    ]
+    assert seen[-1][0][-1] == "within budget"
+
+
+def test_the_bar_names_what_is_going_on_and_starts_anew_for_each() -> None:
+    console = _terminal()
+    progress = LiveProgress(console, "top1")
+    bars: list[str] = []
+
+    def batches(activity: str, total: int | None) -> None:
+        for done in (1, 2):
+            progress.notify(BatchFinished(activity, done, total))
+            bars.append(_drawn(progress).rstrip().splitlines()[-1].strip())
+
+    def train(*_: Any, **__: Any) -> None:
+        batches("train", 4)
+
+    def validate(*_: Any, **__: Any) -> float:
+        batches("validate", None)
+        return 1.0
+
+    with progress:
+        batches("validate", 3)
+        params = adaptive(initial_training_phase_epochs=2, maximal_compression_rate=0.5)
+        search(
+            SCRIPT, params, observers=[progress], train_epoch_fn=train, validate_fn=validate
+        ).run()
+    plain = [re.sub(r"[^\x20-\x7e]+| {2,}", " ", bar) for bar in bars]
+    shown = [re.sub(r" +[\d:-]+$|-+", "", bar).replace("  ", " ").strip() for bar in plain]
+    assert [re.sub(r" +", " ", bar) for bar in shown] == [
+        "baseline: validating 1/3",
+        "baseline: validating 2/3",
+        "trial 0, epoch 1/2: training 1/4",
+        "trial 0, epoch 1/2: training 2/4",
+        "trial 0, epoch 1/2: validating 1/?",
+        "trial 0, epoch 1/2: validating 2/?",
+        "trial 0, epoch 2/2: training 1/4",
+        "trial 0, epoch 2/2: training 2/4",
+        "trial 0, epoch 2/2: validating 1/?",
+        "trial 0, epoch 2/2: validating 2/?",
+        "validating 1/?",
+        "validating 2/?",
+    ]
+
+
+def test_a_small_screen_shows_the_latest_trials_and_the_bar() -> None:
+    console = _terminal(height=10)
+    progress = LiveProgress(console, "top1")
+    screens: list[str] = []
+
+    def train(*_: Any, **__: Any) -> None:
+        progress.notify(BatchFinished("train", 1, 2))
+        screens.append(_drawn(progress))
+
+    params = adaptive(initial_compression_rate_step=0.05)
+    with progress:
+        search(holds_up_to(1), params, observers=[progress], train_epoch_fn=train).run()
+    assert len(screens) == 10
+    last = screens[-1].splitlines()
+    assert len(last) < 10
+    assert [row[0] for row in _rows(screens[-1])] == ["5", "6", "7", "8", "9"]
+    assert "5 earlier not shown" in screens[-1]
+    assert "epoch 1/1: training" in last[-1]
+    final = _written(console).rpartition("trial")[2]
+    assert [row[0] for row in _rows(_text(final))] == [str(number) for number in range(10)]
+
+
+def test_eighty_columns_are_enough() -> None:
+    wide, narrow = _terminal(width=200), _terminal(width=80)
+    for console in (wide, narrow):
+        with LiveProgress(console, "top1") as progress:
+            search(SCRIPT, _params(), observers=[progress]).run()
+    tables = [_text(_written(console).rpartition("trial")[2]) for console in (wide, narrow)]
+    assert tables[0] == tables[1]
+    assert "beyond the limit" in tables[1]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_trial_that_was_cut_off_is_shown_as_stopped(error: type[BaseException]) -> None:
+    console = _terminal()
+
+    def train(controller: Any, model: Any, **_: Any) -> None:
+        if model.rate > 0.5:
+            raise error
+
+    with pytest.raises(error), LiveProgress(console, "top1") as progress:
+        search(SCRIPT, _params(), observers=[progress], train_epoch_fn=train).run()
+    final = _text(_written(console).rpartition("trial")[2])
+    assert [(row[0], row[-1]) for row in _rows(final)] == [("0", "within budget"), ("1", "stopped")]
+
+
+def test_square_brackets_are_no_markup() -> None:
+    console = _terminal()
+    with LiveProgress(console, "top[bold]1") as progress:
+        search(SCRIPT, _params(), observers=[progress]).run()
+    assert _text(_written(console)).count("top[bold]1") >= 2
+
+
+def test_nothing_to_tell_leaves_nothing_on_the_screen() -> None:
+    console = _terminal()
+    with LiveProgress(console, "top1"):
+        pass
+    assert _text(_written(console)).strip() == ""

@@ -1,0 +1,108 @@
+"""result.json says what the search found, key by key."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from accaware.rundir import strict_json
+from accaware.rundir.document import result_document
+from accaware.rundir.sizes import ModelSizes, Size
+from tests.runners.fake import adaptive, early_exit, holds_up_to, search
+
+SIZES = ModelSizes(
+    parameters=Size(1000, 100),
+    nonzero_parameters=Size(990, 95),
+    flops=Size(5000, 700),
+    filters=Size(64, 13),
+    file_size=Size(4100, 500),
+)
+
+
+def test_a_search_within_budget() -> None:
+    params = adaptive(minimal_compression_rate_step=0.1, patience_epochs=2)
+    result = search(holds_up_to(0.65), params, loss=lambda rate, age: 0.5).run().result
+    document = result_document(result, SIZES, metric_name="top1", seconds=1.23456)
+    assert document == {
+        "status": "within_budget",
+        "stop_reason": "step_below_minimum",
+        "metric": {"name": "top1", "higher_is_better": True},
+        "baseline": 1.0,
+        "minimal_tolerable": 0.9,
+        "best": {
+            "trial": 1,
+            "target_rate": 0.6,
+            "compression_rate": 0.6,
+            "metric": 1.0,
+            "absolute_degradation": 0.0,
+            "relative_degradation": 0.0,
+            "epoch": 2,
+        },
+        "epochs": 5,
+        "seconds": 1.235,
+        "trials": [
+            {
+                "number": number,
+                "phase": phase,
+                "target_rate": rate,
+                "compression_rate": rate,
+                "epochs": epochs,
+                "metric": metric,
+                "within_budget": metric == 1,
+                "reason": reason,
+            }
+            for number, phase, rate, epochs, metric, reason in [
+                (0, "initial", 0.5, 1, 1.0, "within budget"),
+                (1, "search", 0.6, 2, 1.0, "within budget"),
+                (2, "search", 0.7, 2, 0.0, "beyond the limit by 0.9"),
+            ]
+        ],
+        "model": {
+            "parameters": {"dense": 1000, "compressed": 100},
+            "nonzero_parameters": {"dense": 990, "compressed": 95},
+            "flops": {"dense": 5000, "compressed": 700},
+            "filters": {"dense": 64, "compressed": 13},
+            "file_size": {"dense": 4100, "compressed": 500},
+        },
+    }
+    assert json.loads(strict_json.document(document)) == document
+
+
+def test_nothing_judged_has_no_best_and_no_model() -> None:
+    result = search(lambda rate, age: math.nan).run().result
+    document = result_document(result, None, metric_name="top1", seconds=0)
+    assert document["status"] == "not_within_budget"
+    assert document["best"] is None
+    assert document["model"] is None
+    assert document["trials"][0]["metric"] is None
+    assert document["trials"][0]["reason"] == "the metric is nan in epoch 1"
+
+
+def test_a_best_effort_is_told_as_such() -> None:
+    params = adaptive(minimal_compression_rate=0.3)
+    result = search(lambda rate, age: 1 - rate, params).run().result
+    document = result_document(result, SIZES, metric_name="top1", seconds=0)
+    assert document["status"] == "not_within_budget"
+    assert document["stop_reason"] == "minimal_rate"
+    assert document["best"]["compression_rate"] == 0.3
+    assert document["best"]["absolute_degradation"] == pytest.approx(0.3)
+    assert document["best"]["relative_degradation"] == pytest.approx(30)
+
+
+def test_lower_is_better_and_a_baseline_of_zero() -> None:
+    params = adaptive(maximal_absolute_accuracy_degradation=0.5)
+    done = search(lambda rate, age: rate / 2, params, baseline=0.0, higher_is_better=False).run()
+    document = result_document(done.result, SIZES, metric_name="loss", seconds=0)
+    assert document["metric"] == {"name": "loss", "higher_is_better": False}
+    assert document["minimal_tolerable"] == 0.5
+    assert document["best"]["relative_degradation"] is None
+
+
+def test_a_validation_before_training_is_no_epoch() -> None:
+    result = search(holds_up_to(1), early_exit()).run().result
+    document = result_document(result, SIZES, metric_name="top1", seconds=0)
+    assert document["trials"][0]["epochs"] == 0
+    assert document["best"]["epoch"] == 0
+    assert document["stop_reason"] == "within_budget"

@@ -1,0 +1,14 @@
+"""Property tests try the same examples each time, so that a gate that passed passes again.
+
+``HYPOTHESIS_PROFILE=explore pytest tests/search`` tries new and many more ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("gate", deadline=None, derandomize=True, max_examples=150)
+settings.register_profile("explore", deadline=None, database=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
