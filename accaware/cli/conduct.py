@@ -37,7 +37,7 @@ class CompressionRun(Protocol):
         """Of a finished search, or what an unfinished one had found; None before it began."""
 
     def search(self) -> SearchResult:
-        """Measure the baseline and search; the best model is held afterwards."""
+        """Search; the best model is held afterwards."""
 
     def load_best(self) -> bool:
         """After an unfinished search, hold the best model so far; False if there is none."""
@@ -62,26 +62,28 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
         RunError: an error of accaware's that came up in the midst of the search.
     """
     begun = False
+    run: CompressionRun | None = None
+    ending = _Ending(directory, metric_name, output)
     try:
         with Journal(directory.events) as journal:
-            progress = output.progress(metric_name)
-            run = start(directory.checkpoints, [journal, *([progress] if progress else [])])
-            journal.run_started(device=run.device, left_out=run.left_out)
-            output.started(directory.path, run.device)
-            output.left_out(run.left_out, directory.events)
-            ending = _Ending(run, directory, metric_name, output)
             try:
+                progress = output.progress(metric_name)
+                # Setting up may measure the baseline, so its progress is shown too.
                 with progress or nullcontext():
+                    run = start(directory.checkpoints, [journal, *([progress] if progress else [])])
+                    journal.run_started(device=run.device, left_out=run.left_out)
+                    output.started(directory.path, run.device)
+                    output.left_out(run.left_out, directory.events)
                     result = run.search()
             except BaseException as error:
-                if run.result is not None:
+                if run is not None and run.result is not None:
                     begun = True
-                    ending.salvage(run.result)
+                    ending.salvage(run, run.result)
                     if isinstance(error, UsageError):
                         raise RunError(str(error)) from error
                 raise
             begun = True
-            ending.hand_over(result)
+            ending.hand_over(run, result)
     finally:
         directory.drop_checkpoints()
         if not begun:
@@ -90,35 +92,32 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
 
 
 class _Ending:
-    """Saves what there is and says so. Made when the search begins, for the clock."""
+    """Saves what there is and says so. Made when the run begins, for the clock."""
 
-    def __init__(
-        self, run: CompressionRun, directory: RunDirectory, metric_name: str, output: Output
-    ) -> None:
-        self._run = run
+    def __init__(self, directory: RunDirectory, metric_name: str, output: Output) -> None:
         self._directory = directory
         self._metric_name = metric_name
         self._output = output
         self._began = time.perf_counter()
 
-    def salvage(self, result: SearchResult) -> None:
+    def salvage(self, run: CompressionRun, result: SearchResult) -> None:
         """Hand over the best so far, without hiding the error that ended the search."""
         sizes = None
         try:
-            if self._run.load_best():
-                sizes = self._save_model()
+            if run.load_best():
+                sizes = self._save_model(run)
         except Exception as error:  # noqa: BLE001 - after a failure anything may fail
             self._output.warn(f"the best model so far could not be saved: {error}")
         self._tell(result, sizes)
 
-    def hand_over(self, result: SearchResult) -> None:
+    def hand_over(self, run: CompressionRun, result: SearchResult) -> None:
         """The best model is held, where there is one."""
-        self._tell(result, self._save_model() if result.best is not None else None)
+        self._tell(result, self._save_model(run) if result.best is not None else None)
 
-    def _save_model(self) -> ModelSizes:
+    def _save_model(self, run: CompressionRun) -> ModelSizes:
         self._directory.model.parent.mkdir(exist_ok=True)
-        self._run.save_model(self._directory.model)
-        return self._run.sizes()
+        run.save_model(self._directory.model)
+        return run.sizes()
 
     def _tell(self, result: SearchResult, sizes: ModelSizes | None) -> None:
         seconds = time.perf_counter() - self._began

@@ -28,7 +28,7 @@ def trace_of(error: BaseException) -> str:
 def _drop_head(trace: TracebackException) -> None:
     frames = list(trace.stack)
     # A syntax error tells its place by itself; the frames are those of Python's import.
-    nowhere = len(frames) if issubclass(trace.exc_type or Exception, SyntaxError) else 0
+    nowhere = len(frames) if getattr(trace, "filename", None) else 0
     first = next((at for at, frame in enumerate(frames) if _is_users(frame)), nowhere)
     trace.stack = StackSummary.from_list(frames[first:])
     for earlier in (trace.__cause__, trace.__context__):

@@ -32,9 +32,8 @@ def load_plugin(spec: str, arguments: Mapping[str, Any], directory: Path) -> Plu
         PluginFailure: the user's module or class raised.
     """
     source, _, factory = spec.rpartition(":") if _names_factory(spec) else (spec, "", "")
-    module = (
-        _import_file(source, directory) if source.endswith(".py") else _import(source, directory)
-    )
+    importer = _import_file if source.endswith(".py") else _import_module
+    module = importer(source, directory)
     target = _made(spec, module, factory, arguments) if factory else module
     if arguments and not factory:
         raise PluginContractError(

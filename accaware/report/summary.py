@@ -21,7 +21,7 @@ class Summary:
 
     Attributes:
         sizes: None where no model is handed over, as is ``model``, the path of its file.
-        seconds: wall time of the whole search.
+        seconds: wall time of the whole run.
     """
 
     result: SearchResult

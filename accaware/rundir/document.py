@@ -17,7 +17,7 @@ def result_document(
 
     Args:
         sizes: of the model that is handed over; None where there is none.
-        seconds: wall time of the whole search, the baseline's measurement included.
+        seconds: wall time of the whole run, setting up and measuring the baseline included.
     """
     budget = result.budget
     content = {

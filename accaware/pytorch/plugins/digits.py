@@ -79,7 +79,8 @@ class Digits:
         for _ in range(self._epochs):
             for images, classes in DataLoader(train, _BATCH, shuffle=True):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(model(images), classes).backward()
+                loss = nn.functional.cross_entropy(model(images), classes)
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
         return model
