@@ -3,10 +3,9 @@
 The names below load lazily; importing accaware never imports torch.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from accaware.lazy import lazy_names
 
 if TYPE_CHECKING:
     from accaware.config.model import AccAwareConfig
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "AccAwareConfig": "accaware.config.model",
-    "AdaptiveCompressionTrainingLoop": "accaware.search.loop",
-    "EarlyExitCompressionTrainingLoop": "accaware.search.loop",
-    "SearchResult": "accaware.search.result",
-    "create_accuracy_aware_training_loop": "accaware.search.loop",
-}
-
 __all__ = [
     "AccAwareConfig",
     "AdaptiveCompressionTrainingLoop",
@@ -36,12 +27,15 @@ __all__ = [
     "create_accuracy_aware_training_loop",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "accaware.config.model": ["AccAwareConfig"],
+        "accaware.search.loop": [
+            "AdaptiveCompressionTrainingLoop",
+            "EarlyExitCompressionTrainingLoop",
+            "create_accuracy_aware_training_loop",
+        ],
+        "accaware.search.result": ["SearchResult"],
+    },
+)

@@ -30,7 +30,7 @@ class CompressionRun(Protocol):
 
     @property
     def left_out(self) -> Sequence[tuple[str, str]]:
-        """Layers that can't be compressed, each with the reason."""
+        """Layers that aren't compressed, each with the reason."""
 
     @property
     def result(self) -> SearchResult | None:

@@ -1,4 +1,4 @@
-"""The layers that can't be compressed, and why."""
+"""The layers that are left out of the compression, and why."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def left_out_table(layers: Sequence[tuple[str, str]], all_in: Path) -> Renderabl
     )
     for layer, reason in layers[: HEAD if cut else None]:
         table.add_row(Text(layer), Text(reason))
-    title = Text(f"\n{counted(len(layers), 'layer')} can't be compressed:", style="bold")
+    title = Text(f"\nNot compressed: {counted(len(layers), 'layer')}", style="bold")
     hint = f"... and {len(layers) - HEAD} more; the first line of {all_in} has them all"
     rest = Text(hint, no_wrap=True, overflow="ignore") if cut else Text()
     return Group(title, table, rest)

@@ -35,7 +35,7 @@ class Journal:
         self._file.close()
 
     def run_started(self, *, device: str, left_out: Iterable[tuple[str, str]]) -> None:
-        """The first line: where it runs, and the layers that can't be compressed, and why."""
+        """The first line: where it runs, and the layers that are left out, and why."""
         layers = [{"layer": layer, "reason": reason} for layer, reason in left_out]
         self._append("run_started", {"device": device, "left_out": layers})
 

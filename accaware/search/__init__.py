@@ -1,15 +1,23 @@
-"""The search for the highest compression rate within an accuracy budget. Standard library only."""
+"""The search for the highest compression rate within an accuracy budget. Standard library only.
 
-from accaware.search.budget import AccuracyBudget
-from accaware.search.loop import (
-    AdaptiveCompressionTrainingLoop,
-    EarlyExitCompressionTrainingLoop,
-    create_accuracy_aware_training_loop,
-)
-from accaware.search.params import AdaptiveParams, EarlyExitParams
-from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
-from accaware.search.statistics import TrainingLoopStatistics
-from accaware.search.trial import Epoch, History, Trial, TrialPhase, TrialState
+Names load lazily, so that a config is checked without loading the loops.
+"""
+
+from typing import TYPE_CHECKING
+
+from accaware.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from accaware.search.budget import AccuracyBudget
+    from accaware.search.loop import (
+        AdaptiveCompressionTrainingLoop,
+        EarlyExitCompressionTrainingLoop,
+        create_accuracy_aware_training_loop,
+    )
+    from accaware.search.params import AdaptiveParams, EarlyExitParams
+    from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
+    from accaware.search.statistics import TrainingLoopStatistics
+    from accaware.search.trial import Epoch, History, Trial, TrialPhase, TrialState
 
 __all__ = [
     "AccuracyBudget",
@@ -29,3 +37,19 @@ __all__ = [
     "TrialState",
     "create_accuracy_aware_training_loop",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "accaware.search.budget": ["AccuracyBudget"],
+        "accaware.search.loop": [
+            "AdaptiveCompressionTrainingLoop",
+            "EarlyExitCompressionTrainingLoop",
+            "create_accuracy_aware_training_loop",
+        ],
+        "accaware.search.params": ["AdaptiveParams", "EarlyExitParams"],
+        "accaware.search.result": ["Best", "SearchResult", "SearchStatus", "StopReason"],
+        "accaware.search.statistics": ["TrainingLoopStatistics"],
+        "accaware.search.trial": ["Epoch", "History", "Trial", "TrialPhase", "TrialState"],
+    },
+)

@@ -187,7 +187,7 @@ def test_layers_left_out_are_shown_and_journaled(
     assert json.loads(first)["left_out"] == [
         {"layer": "head", "reason": "its outputs are the model's"}
     ]
-    assert "1 layer can't be compressed:" in capsys.readouterr().out
+    assert "Not compressed: 1 layer\n" in capsys.readouterr().out
 
 
 def test_json_is_alone_on_standard_output(
