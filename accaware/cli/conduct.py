@@ -70,9 +70,10 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
                 progress = output.progress(metric_name)
                 # Setting up may measure the baseline, so its progress is shown too.
                 with progress or nullcontext():
+                    output.setting_up(directory.path)
                     run = start(directory.checkpoints, [journal, *([progress] if progress else [])])
                     journal.run_started(device=run.device, left_out=run.left_out)
-                    output.started(directory.path, run.device)
+                    output.ready(run.device)
                     output.left_out(run.left_out, directory.events)
                     result = run.search()
             except BaseException as error:

@@ -37,11 +37,17 @@ class Output:
     def progress(self, metric_name: str) -> Progress | None:
         return None if self._quiet else progress_on(self._console, metric_name)
 
-    def started(self, directory: Path, device: str) -> None:
+    def setting_up(self, directory: Path) -> None:
+        """Said first: a plugin may take minutes to make its model and to validate it."""
+        self._say(f"Run directory: {directory}")
+        self._say("Setting up: the model, its data, its baseline ...")
+
+    def ready(self, device: str) -> None:
+        self._say(f"Training on {device}")
+
+    def _say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(
-                f"Run directory: {directory} (device {device})", markup=False, soft_wrap=True
-            )
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def left_out(self, layers: Sequence[tuple[str, str]], all_in: Path) -> None:
         if layers and not self._quiet:

@@ -80,7 +80,7 @@ def _import_module(name: str, directory: Path) -> ModuleType:
     for folder in (directory, Path.cwd()):
         _on_path(folder.resolve())
     try:
-        found = importlib.util.find_spec(name) is not None
+        found = name in sys.modules or importlib.util.find_spec(name) is not None
     except (ModuleNotFoundError, ValueError):
         found = False
     if not found:

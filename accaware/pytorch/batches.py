@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from accaware.errors import PluginContractError
 from accaware.pytorch.inputs import ExampleInputs
 
 
@@ -26,21 +26,23 @@ def targets_of(batch: Any) -> Any:
     """The last element of a sequence.
 
     Raises:
-        TypeError: the batch has no targets.
+        PluginContractError: the batch has no targets.
     """
     if isinstance(batch, (list, tuple)) and len(batch) > 1:
         return batch[-1]
-    raise TypeError(
+    raise PluginContractError(
         f"a batch for the default training must be (inputs, targets), not {type(batch).__name__}; "
         "other batches need a train_epoch and a validate of the plugin's own"
     )
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """The same nesting with every tensor on the device."""
+    """The same nesting with every tensor, and all else that has a ``to``, on the device."""
 
     def move(leaf: Any) -> Any:
-        return leaf.to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+        if isinstance(leaf, Tensor):
+            return leaf.to(device, non_blocking=True)
+        return leaf.to(device) if callable(getattr(leaf, "to", None)) else leaf
 
     return pytree.tree_map(move, batch)
 
@@ -54,6 +56,3 @@ def batch_size_of(batch: Any) -> int:
 def first_sample(batch: Any) -> ExampleInputs:
     """The batch's inputs, cut to a batch of 1."""
     return inputs_of(batch).mapped(lambda tensor: tensor[:1] if tensor.dim() else tensor)
-
-
-Batch = Tensor | Mapping[str, Any] | tuple[Any, ...] | list[Any]

@@ -18,10 +18,11 @@ def adapt_batchnorm(
     device: torch.device,
     after_batch: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Re-estimate running means and variances as plain averages over training batches.
+    """Re-estimate running means and variances as plain averages over training samples.
 
     Li et al., "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning" (2020),
-    section 3.3. Nothing but the statistics changes, and every module is left in its mode.
+    section 3.3. The variance is the average of the batches' own, each weighted by its samples.
+    Nothing but the statistics changes, and every module is left in its mode.
 
     Args:
         batches: of training data; the inputs are the batch, its first element, or its values.
@@ -40,14 +41,16 @@ def adapt_batchnorm(
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
         norm.train()
     seen = 0
     try:
         with torch.no_grad():
             for batch in batches:
+                size = batch_size_of(batch)
+                for norm in norms:
+                    norm.momentum = size / (seen + size)
                 inputs_of(to_device(batch, device)).call(model)
-                seen += batch_size_of(batch)
+                seen += size
                 after_batch(min(seen, samples))
                 if seen >= samples:
                     break

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.pytorch.batches import inputs_of, targets_of
+from accaware.errors import PluginContractError
+from accaware.pytorch.batches import batch_size_of, inputs_of, targets_of
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -27,21 +28,40 @@ class Compression(Protocol):
 
 def cross_entropy(outputs: Any, targets: Tensor) -> Tensor:
     """Mean cross entropy of (N, K) logits and (N,) classes."""
-    return nn.functional.cross_entropy(logits_of(outputs), targets)
+    return nn.functional.cross_entropy(logits_of(outputs), checked_classes(targets))
 
 
 def logits_of(outputs: Any) -> Tensor:
     """The (N, K) logits; of a model with auxiliary heads, the main head's.
 
     Raises:
-        TypeError: the outputs are none.
+        PluginContractError: the outputs are none.
     """
     main = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
     if isinstance(main, Tensor) and main.dim() == 2:
         return main
-    raise TypeError(
-        "the default training is for classification and needs (N, classes) outputs; this model "
-        "needs a train_epoch and a validate of the plugin's own"
+    raise _not_classification("(N, classes) outputs", main)
+
+
+def checked_classes(targets: Any) -> Tensor:
+    """The targets, if they are (N,) numbers of classes.
+
+    Raises:
+        PluginContractError: they are something else.
+    """
+    if isinstance(targets, Tensor) and targets.dim() == 1 and not targets.is_floating_point():
+        return targets
+    raise _not_classification("(N,) integer targets", targets)
+
+
+def _not_classification(needed: str, got: Any) -> PluginContractError:
+    if isinstance(got, Tensor):
+        found = f"a {str(got.dtype).removeprefix('torch.')} tensor of shape {list(got.shape)}"
+    else:
+        found = type(got).__name__
+    return PluginContractError(
+        f"the default training and validation are for classification and need {needed}, not "
+        f"{found}; this model needs a train_epoch and a validate of the plugin's own"
     )
 
 
@@ -55,9 +75,12 @@ def train_epoch(
     """One pass over the training data; the mean loss, weighted by batch size.
 
     A loss that isn't finite ends the epoch at once: the model is beyond repair.
+
+    Raises:
+        PluginContractError: there is no data, or it isn't for classification.
     """
     model.train()
-    total, samples = torch.zeros((), dtype=torch.float64), 0
+    total, samples = 0.0, 0
     for batch in loader:
         targets = targets_of(batch)
         loss = loss_of(inputs_of(batch).call(model), targets) + compression.loss()
@@ -65,22 +88,30 @@ def train_epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         compression.step()
-        value = loss.detach().cpu().double()
+        value, size = loss.item(), batch_size_of(batch)
         if not math.isfinite(value):
-            return float(value)
-        total += value * len(targets)
-        samples += len(targets)
-    return float(total) / samples if samples else math.nan
+            return value
+        total += value * size
+        samples += size
+    if not samples:
+        raise PluginContractError("the training data is empty")
+    return total / samples
 
 
 def validate(model: nn.Module, loader: Iterable[Any]) -> float:
-    """Top-1 accuracy in percent."""
+    """Top-1 accuracy in percent.
+
+    Raises:
+        PluginContractError: there is no data, or it isn't for classification.
+    """
     model.eval()
     correct, samples = 0, 0
     with torch.no_grad():
         for batch in loader:
-            targets = targets_of(batch)
+            targets = checked_classes(targets_of(batch))
             predicted = logits_of(inputs_of(batch).call(model)).argmax(dim=1)
             correct += int((predicted == targets).sum())
             samples += len(targets)
-    return 100 * correct / samples if samples else math.nan
+    if not samples:
+        raise PluginContractError("the validation data is empty")
+    return 100 * correct / samples

@@ -156,6 +156,8 @@ class PTCompressionController:
         The loops call this for the optimizers that ``configure_optimizers_fn`` returns; a
         training script of its own calls it once after making its optimizer.
         """
+        if any(optimizer is known for known in self._optimizers):
+            return
         self._optimizers = (*self._optimizers, optimizer)
         self._algorithm.attach(optimizer)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch_pruning as tp
-from torch import nn
+from torch import Tensor, nn
 
 from accaware.errors import CompressionError
 from accaware.pytorch.channels import ChannelGroup, LeftOut, Slot
@@ -22,8 +22,13 @@ from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.layers import CONVOLUTIONS, PER_CHANNEL_NORMS, TRANSPOSED, is_depthwise
 from accaware.pytorch.modes import set_structural_mode
 
-_Place = tuple[torch.Tensor, int, bool]
+_Place = tuple[Tensor, int, bool]
 """A tensor, the dimension its channels lie along, and whether it produces them."""
+
+
+_PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
+_ROOTS = _PRODUCERS
+_NO_OWNER = torch.empty(0, dtype=torch.long)
 
 
 class _NotSliceableError(Exception):
@@ -79,79 +84,154 @@ def _read(graph: Any, model: nn.Module) -> Dependencies:
     }
     groups: list[ChannelGroup] = []
     left_out: list[LeftOut] = []
-    for group in graph.get_all_groups():
-        name = names[id(group[0].dep.target.module)]
-        size = len(group[0].idxs)
-        producers = _producers(group, names)
+    seen: set[str] = set()
+    for module in list(graph.module2node):
+        name = names.get(id(module))
+        if name is None or name in seen or not isinstance(module, _ROOTS):
+            continue
+        ends, reason = _walk(graph, module)
+        producers = tuple(
+            dict.fromkeys(
+                names[id(end.module)]
+                for end in ends
+                if isinstance(end.module, _PRODUCERS) and (end.makes or is_depthwise(end.module))
+            )
+        )
+        seen.update(producers)
+        size = len(module.weight) if not isinstance(module, TRANSPOSED) else module.out_channels
         try:
-            slots = tuple(_slots(group, graph, size, tensor_names, names))
-        except _NotSliceableError as reason:
-            left_out.extend(LeftOut(layer, str(reason)) for layer in producers)
+            if reason:
+                raise _NotSliceableError(reason)
+            slots = tuple(_slots(ends, graph, tensor_names, names))
+        except _NotSliceableError as error:
+            left_out.extend(LeftOut(layer, str(error)) for layer in producers)
             continue
         groups.append(ChannelGroup(name, size, slots, producers))
     groups, shared = _disjoint(groups)
-    seen = {layer for group in groups for layer in group.producers}
-    seen |= {entry.layer for entry in [*left_out, *shared]}
     unseen = [
         LeftOut(name, "the dependency graph doesn't reach it from the outputs")
         for name, module in model.named_modules()
-        if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) and name not in seen
+        if isinstance(module, _PRODUCERS) and name not in seen
     ]
     order = {name: position for position, (name, _) in enumerate(model.named_modules())}
     groups.sort(key=lambda group: order[group.name])
-    left_out = sorted([*left_out, *shared, *unseen], key=lambda entry: order[entry.layer])
+    reasons = {entry.layer: entry for entry in [*shared, *unseen, *left_out]}
+    kept = {layer for group in groups for layer in group.producers}
+    left_out = sorted(
+        (entry for entry in reasons.values() if entry.layer not in kept),
+        key=lambda entry: order[entry.layer],
+    )
     return Dependencies(tuple(groups), tuple(left_out), _first_convolutions(graph, names))
 
 
-def _producers(group: Any, names: dict[int, str]) -> tuple[str, ...]:
-    producers: dict[str, None] = {}  # an ordered set
-    for item in group.items:
-        module = item.dep.target.module
-        makes = "out_channels" in item.dep.handler.__name__
-        if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)) and (
-            makes or is_depthwise(module)
-        ):
-            producers[names[id(module)]] = None
-    return tuple(producers)
+class _Index(NamedTuple):
+    """What Torch-Pruning's index mappings take and give."""
+
+    idx: int
+    root_idx: int | None
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where a group reaches a layer: one end of it, and which positions are which channels."""
+
+    module: Any
+    makes: bool
+    positions: Tensor
+    channels: Tensor
+
+
+def _walk(graph: Any, root: nn.Module, names: dict[int, str]) -> tuple[list[_End], str | None]:
+    """Everything that goes when channels of ``root`` go, and why they can't where that is so.
+
+    The library's own walk goes on as long as it meets new lists of indices, which around a
+    reshape (Swin's windows) grow for ever. Here each end of a layer takes each of its positions
+    once, and the walk ends at the first thing that keeps the group from being pruned; what it
+    didn't reach by then comes to the same end from its own side.
+    """
+    handler = graph.get_pruner_of_module(root).prune_out_channels
+    node = graph.module2node[root]
+    everything = torch.arange(graph.get_out_channels(node))
+    widest = max((max(p.shape, default=0) for p in graph.model.parameters()), default=0)
+    owners: dict[tuple[Any, Any], Tensor] = {}
+    pending = [(node, handler, everything, everything)]
+    obstacle = None
+    while pending and obstacle is None:
+        node, handler, positions, channels = pending.pop()
+        if not positions.numel():
+            continue
+        known = owners.get((node, handler), _NO_OWNER)
+        width = max(len(known), int(positions.max()) + 1)
+        before = torch.cat([known, torch.full((width - len(known),), -1)])
+        after = before.clone()
+        free = before[positions] < 0
+        after[positions[free]] = channels[free]
+        owners[node, handler] = after
+        obstacle = _obstacle(node.module, "out_channels" in handler.__name__, width, names)
+        if width > widest:
+            obstacle = "it is reshaped in a way that can't be followed"
+        if not torch.equal(after[positions], channels):
+            obstacle = "its channels are tied to one another"
+        fresh = (after != before).nonzero().flatten()
+        for dependency in node.dependencies if len(fresh) else ():
+            if dependency.is_triggered_by(handler):
+                mapped = _mapped(dependency.index_mapping, fresh, after[fresh])
+                if mapped is None:
+                    obstacle = obstacle or "its channels are repeated"
+                else:
+                    pending.append((dependency.target, dependency.handler, *mapped))
+    ends = []
+    for (node, handler), owner in owners.items():
+        positions = (owner >= 0).nonzero().flatten()
+        makes = "out_channels" in handler.__name__
+        ends.append(_End(node.module, makes, positions, owner[positions]))
+    return ends, obstacle
+
+
+def _mapped(
+    mappings: Iterable[Any], positions: Tensor, channels: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """Positions and channels on the other side of an edge of the graph; None if unknown."""
+    active = [mapping for mapping in mappings if mapping is not None]
+    if not active:
+        return positions, channels
+    indices: Any = list(map(_Index, positions.tolist(), channels.tolist()))
+    for mapping in active:
+        indices = mapping(indices)
+    if any(index.root_idx is None for index in indices):
+        return None
+    pairs = torch.tensor([tuple(index) for index in indices], dtype=torch.long).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _slots(
-    group: Any, graph: Any, size: int, tensor_names: dict[int, str], names: dict[int, str]
+    ends: Iterable[_End], graph: Any, tensor_names: dict[int, str], names: dict[int, str]
 ) -> Iterator[Slot]:
     """The group's slots, each (tensor, dim) once."""
     seen: set[tuple[str, int]] = set()
     dims_of_parameters = {
         id(entry.parameters): entry.pruning_dim for entry in graph.unwrapped_parameters
     }
-    for item in group.items:
-        module = item.dep.target.module
+    for end in ends:
         places: list[_Place]
-        if isinstance(module, nn.Parameter):
-            if id(module) not in dims_of_parameters:
+        if isinstance(end.module, nn.Parameter):
+            if id(end.module) not in dims_of_parameters:
                 raise _NotSliceableError(
-                    f"the parameter {tensor_names[id(module)]} has no channels"
+                    f"the parameter {tensor_names[id(end.module)]} has no channels"
                 )
-            places = [(module, dims_of_parameters[id(module)], True)]
-        elif id(module) in names:
-            makes = "out_channels" in item.dep.handler.__name__
-            places = list(_places(module, names[id(module)], makes))
+            places = [(end.module, dims_of_parameters[id(end.module)], True)]
+        elif id(end.module) in names:
+            places = list(_places(end.module, names[id(end.module)], end.makes))
         else:
             continue  # an operation without tensors of its own
-        positions = torch.tensor(list(item.idxs), dtype=torch.long)
-        channels = torch.tensor(list(item.root_idxs), dtype=torch.long)
         for tensor, dim, produces in places:
             key = (tensor_names[id(tensor)], dim)
             if key in seen:
                 continue
             seen.add(key)
-            covered = torch.bincount(channels, minlength=size) if len(channels) else torch.zeros(1)
-            if (
-                positions.numel() == 0
-                or int(positions.max()) >= tensor.shape[dim]
-                or (len(set(item.idxs)) != len(item.idxs) or len(covered) > size)
-            ):
+            if int(end.positions[-1]) >= tensor.shape[dim]:
                 raise _NotSliceableError(f"its channels don't line up with {key[0]}")
-            yield Slot(key[0], dim, positions, channels, produces)
+            yield Slot(key[0], dim, end.positions, end.channels, produces)
 
 
 def _places(module: nn.Module, name: str, makes: bool) -> Iterator[_Place]:
@@ -187,7 +267,7 @@ def _places(module: nn.Module, name: str, makes: bool) -> Iterator[_Place]:
         raise _NotSliceableError(f"{name} is a {type(module).__name__}, whose channels aren't free")
 
 
-def _vectors(*tensors: torch.Tensor | None) -> Iterator[_Place]:
+def _vectors(*tensors: Tensor | None) -> Iterator[_Place]:
     return ((tensor, 0, True) for tensor in tensors if tensor is not None)
 
 

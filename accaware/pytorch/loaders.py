@@ -45,6 +45,8 @@ class DeviceLoader:
         return len(self._loader)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # asked for by copy and pickle before it is there
+            raise AttributeError(name)
         return getattr(self._loader, name)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from accaware.errors import RunError
 from accaware.pytorch.checkpoint import read_file, write_file
@@ -37,10 +39,9 @@ class TorchRunner:
         self._model = model
         self._controller = controller
         self._callbacks = callbacks
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if log_dir is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="accaware-")
-            log_dir = self._temporary.name
+            log_dir = tempfile.mkdtemp(prefix="accaware-")
+            weakref.finalize(self, shutil.rmtree, log_dir, ignore_errors=True)
         self._folder = Path(log_dir)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
@@ -50,7 +51,7 @@ class TorchRunner:
 
     def start(self, lr_factor: float) -> None:
         made = self._callbacks.configure_optimizers_fn()
-        optimizer, scheduler = made if isinstance(made, tuple) else (made, None)
+        optimizer, scheduler = made if _is_pair(made) else (made, None)
         if not isinstance(optimizer, Optimizer):
             raise RunError(
                 "configure_optimizers must return an optimizer, or (optimizer, scheduler); "
@@ -58,7 +59,7 @@ class TorchRunner:
             )
         self.optimizer, self.lr_scheduler = optimizer, scheduler
         if lr_factor != 1:
-            _scale_learning_rate(optimizer, list(_schedulers(scheduler)), lr_factor)
+            _scale_learning_rate(optimizer, _schedulers(scheduler), lr_factor)
         self._controller.release_optimizers()
         self._controller.attach_optimizer(optimizer)
 
@@ -97,7 +98,14 @@ class TorchRunner:
         write_file(self._controller.state_dict(), self._path(checkpoint))
         dump = self._callbacks.dump_checkpoint_fn
         if dump is not None:
-            self._dumps[checkpoint] = dump(self._model, self._controller, self, str(self._folder))
+            # A folder of its own, so that a file name that is always the same does no harm.
+            folder = self._folder / name
+            folder.mkdir(exist_ok=True)
+            path = dump(self._model, self._controller, self, str(folder))
+            overwritten = [other for other, its in self._dumps.items() if its == path]
+            for other in overwritten:
+                del self._dumps[other]
+            self._dumps[checkpoint] = path
         return checkpoint
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -146,6 +154,10 @@ def _named(value: Any) -> str:
     return f"{value!r} ({type(value).__name__})"
 
 
+def _is_pair(made: Any) -> bool:
+    return isinstance(made, (tuple, list)) and len(made) == 2
+
+
 def _schedulers(scheduler: Any) -> Iterator[Any]:
     """One, none or many: what configure_optimizers may return in second place."""
     if scheduler is None:
@@ -157,18 +169,20 @@ def _schedulers(scheduler: Any) -> Iterator[Any]:
         yield scheduler
 
 
-def _scale_learning_rate(optimizer: Optimizer, schedulers: list[Any], factor: float) -> None:
+def _scale_learning_rate(optimizer: Optimizer, schedulers: Iterable[Any], factor: float) -> None:
     """Multiply the learning rate, and all that schedules remember of it."""
     for group in optimizer.param_groups:
         for key in ("lr", "initial_lr", "max_lr", "min_lr"):
             if key in group:
                 group[key] *= factor
     for scheduler in schedulers:
-        for inner in getattr(scheduler, "_schedulers", ()):
-            _scale_base(inner, factor)
-        _scale_base(scheduler, factor)
+        _scale_schedule(scheduler, factor)
 
 
-def _scale_base(scheduler: Any, factor: float) -> None:
-    if isinstance(scheduler, LRScheduler) and hasattr(scheduler, "base_lrs"):
-        scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
+def _scale_schedule(scheduler: Any, factor: float) -> None:
+    for inner in getattr(scheduler, "_schedulers", ()):
+        _scale_schedule(inner, factor)
+    for name in ("base_lrs", "max_lrs", "_last_lr"):
+        rates = getattr(scheduler, name, None)
+        if isinstance(rates, list):
+            setattr(scheduler, name, [rate * factor for rate in rates])

@@ -65,7 +65,7 @@ class Digits:
         epochs: of the dense model's training.
     """
 
-    def __init__(self, width: int = 32, epochs: int = _EPOCHS) -> None:
+    def __init__(self, width: int = 48, epochs: int = _EPOCHS) -> None:
         self._width = width
         self._epochs = epochs
 
