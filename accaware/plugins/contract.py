@@ -41,8 +41,12 @@ FUNCTIONS = {
 _DATA = ("create_datasets", "create_dataloaders")
 
 
-def contract_faults(plugin: Any) -> list[str]:
-    """Everything that is wrong with a plugin's module or object, a line each."""
+def contract_faults(plugin: Any, *, bound: bool = True) -> list[str]:
+    """Everything that is wrong with a plugin's module or object, a line each.
+
+    Args:
+        bound: False for a class, whose functions still want their ``self``.
+    """
     faults = []
     if not callable(getattr(plugin, "create_model", None)):
         faults.append(f"missing: {FUNCTIONS['create_model'].signature}")
@@ -55,7 +59,7 @@ def contract_faults(plugin: Any) -> list[str]:
             continue
         if not callable(offered):
             faults.append(f"not a function: {function.name}; it should be {function.signature}")
-        elif not _can_be_called_with(offered, len(function.arguments)):
+        elif not _can_be_called_with(offered, len(function.arguments) + (not bound)):
             own = f"{function.name}{inspect.signature(offered)}"
             faults.append(f"wrong arguments: {own}; it should be {function.signature}")
     return faults

@@ -7,12 +7,12 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from accaware.errors import PluginContractError
+from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.contract import contract_faults
 from accaware.plugins.plugin import Plugin, guarded
 
@@ -43,7 +43,10 @@ def load_plugin(spec: str, arguments: Mapping[str, Any], directory: Path) -> Plu
     faults = contract_faults(target)
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)
-        raise PluginContractError(f"plugin {spec} doesn't offer what accaware needs:\n{listed}")
+        hint = "" if factory else _class_hint(spec, module)
+        raise PluginContractError(
+            f"plugin {spec} doesn't offer what accaware needs:\n{listed}{hint}"
+        )
     return Plugin(spec, target)
 
 
@@ -52,13 +55,26 @@ def _names_factory(spec: str) -> bool:
     return bool(head and colon and tail.isidentifier())
 
 
+def _class_hint(spec: str, module: ModuleType) -> str:
+    """Where the functions are a class's, and the spec forgot to name it."""
+    for name, value in vars(module).items():
+        own = inspect.isclass(value) and value.__module__ == module.__name__
+        if own and not contract_faults(value, bound=False):
+            return f'\nits class {name} does: name it "{spec}:{name}"'
+    return ""
+
+
 def _import_file(source: str, directory: Path) -> ModuleType:
     path = (directory / source).resolve()
     if not path.is_file():
-        raise PluginContractError(f"plugin {source}: there is no file {path}")
-    name = path.stem
+        files = [file.name for file in path.parent.glob("*.py")]
+        hint = _did_you_mean(path.name, files)
+        raise PluginContractError(f"plugin {source}: there is no file {path}{hint}")
     # Its neighbours can be imported, as from a script; the name makes its classes picklable.
     _on_path(path.parent)
+    name = path.stem
+    if getattr(sys.modules.get(name), "__file__", str(path)) != str(path):
+        name = f"accaware_plugin_{name}"  # others have imported, and need, what is called so
     loader_spec = importlib.util.spec_from_file_location(name, path)
     assert loader_spec is not None
     assert loader_spec.loader is not None
@@ -79,18 +95,21 @@ def _import_file(source: str, directory: Path) -> ModuleType:
 def _import_module(name: str, directory: Path) -> ModuleType:
     for folder in (directory, Path.cwd()):
         _on_path(folder.resolve())
+    nowhere = PluginContractError(
+        f"plugin {name}: there is no module of that name on Python's path; "
+        "a file is named with its ending: my_plugin.py"
+    )
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise nowhere
     try:
-        found = name in sys.modules or importlib.util.find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):
-        found = False
-    if not found:
-        raise PluginContractError(
-            f"plugin {name}: there is no module of that name on Python's path; "
-            "a file is named with its ending: my_plugin.py"
-        )
-    module = guarded(f"importing {name}", importlib.import_module, name)
-    assert isinstance(module, ModuleType)
-    return module
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Which one is missing: the plugin or a package around it, or something that it imports?
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise nowhere from None
+        raise PluginFailure(f"importing {name}", error) from error
+    except Exception as error:
+        raise PluginFailure(f"importing {name}", error) from error
 
 
 def _on_path(folder: Path) -> None:
@@ -101,17 +120,22 @@ def _on_path(folder: Path) -> None:
 def _made(spec: str, module: ModuleType, factory: str, arguments: Mapping[str, Any]) -> Any:
     make = getattr(module, factory, None)
     if not callable(make):
-        names = [name for name in vars(module) if not name.startswith("_")]
-        close = difflib.get_close_matches(factory, names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        names = [name for name, value in vars(module).items() if callable(value)]
+        hint = _did_you_mean(factory, names)
         raise PluginContractError(f"plugin {spec}: the module has no class {factory}{hint}")
     try:
         signature = inspect.signature(make)
+    except ValueError:
+        return guarded(factory, make, **arguments)  # a built-in: calling it will tell
+    try:
         signature.bind(**arguments)
     except TypeError as error:
         raise PluginContractError(
             f"plugin {spec}: plugin_args {dict(arguments)} don't fit {factory}{signature}: {error}"
         ) from error
-    except ValueError:
-        pass  # a built-in without a signature; calling it will tell
     return guarded(factory, make, **arguments)
+
+
+def _did_you_mean(wanted: str, offered: Iterable[str]) -> str:
+    close = difflib.get_close_matches(wanted, list(offered), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -60,6 +60,20 @@ class ChannelGroup:
             counts += torch.bincount(slot.channels, minlength=self.size)
         return counts
 
+    def indispensable(self, order: Tensor) -> Tensor:
+        """The channels that stay whatever goes: the best one of every layer that has some.
+
+        A layer may have a part of the group only (one branch of a concatenation), and no layer
+        may be left without any.
+
+        Args:
+            order: (C,) the channels, the best one last.
+        """
+        ranks = torch.empty_like(order)
+        ranks[order] = torch.arange(self.size)
+        best = {int(ranks[slot.channels].max()) for slot in self.slots}
+        return order[torch.tensor(sorted(best | {self.size - 1}))]
+
     def producing_weights(self) -> Iterator[Slot]:
         """The slots that are filters of the producers, one for each producer."""
         weights = {f"{name}.weight" for name in self.producers}
@@ -96,6 +110,10 @@ KeptMasks = dict[str, dict[int, Tensor]]
 """Tensor name -> dimension -> (dense size,) boolean mask of the positions that are kept."""
 
 
+Keep = dict[str, dict[int, Tensor]]
+"""Tensor name -> dimension -> (kept,) indices; no entry for a dimension that keeps all."""
+
+
 class SlicePlan:
     """Turns layouts into index tensors, for all tensors of all groups at once.
 
@@ -109,17 +127,17 @@ class SlicePlan:
         for group in groups:
             offsets.append(offsets[-1] + group.size)
         self._nobody = offsets[-1]
-        owners: dict[tuple[str, int], Tensor] = {}
+        self._owners: dict[str, dict[int, Tensor]] = {}
         for group, offset in zip(groups, offsets, strict=False):
             for slot in group.slots:
-                owner = owners.setdefault(
-                    (slot.tensor, slot.dim),
-                    torch.full((shapes[slot.tensor][slot.dim],), self._nobody),
+                owner = self._owners.setdefault(slot.tensor, {}).setdefault(
+                    slot.dim, torch.full((shapes[slot.tensor][slot.dim],), self._nobody)
                 )
                 owner[slot.positions] = slot.channels + offset
-        self._owners: dict[str, dict[int, Tensor]] = {}
-        for (tensor, dim), owner in owners.items():
-            self._owners.setdefault(tensor, {})[dim] = owner
+        everyone = [owner for dims in self._owners.values() for owner in dims.values()]
+        lengths = torch.tensor([len(owner) for owner in everyone], dtype=torch.long)
+        self._everyone = torch.cat([*everyone, torch.empty(0, dtype=torch.long)])
+        self._dimensions = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
 
     @property
     def tensors(self) -> Sequence[str]:
@@ -137,7 +155,7 @@ class SlicePlan:
                 plan[tensor] = losing
         return plan
 
-    def keep(self, layout: Layout) -> dict[str, dict[int, Tensor]]:
+    def keep(self, layout: Layout) -> Keep:
         """The same as indices, for every tensor; empty for one that loses nothing."""
         masks = self.masks(layout)
         return {
@@ -148,11 +166,13 @@ class SlicePlan:
     def shapes(self, layout: Layout, dense: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
         """The shapes that a layout gives to tensors of these dense shapes."""
         kept = torch.cat([*layout.kept, torch.ones(1, dtype=torch.bool)])
-        shapes = {}
-        for tensor, shape in dense.items():
-            sizes = list(shape)
-            for dim, owner in self._owners.get(tensor, {}).items():
-                sizes[dim] = int(kept[owner].sum())
+        staying = self._dimensions[kept[self._everyone]]
+        counts = iter(torch.bincount(staying, minlength=len(self._dimensions)).tolist())
+        shapes = dict(dense)
+        for tensor, dims in self._owners.items():
+            sizes = list(dense[tensor])
+            for dim in dims:
+                sizes[dim] = next(counts)
             shapes[tensor] = torch.Size(sizes)
         return shapes
 

@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 
 from accaware.pytorch.channels import (
     ChannelGroup,
+    Keep,
     Layout,
     SlicePlan,
-    same_masks,
     scatter_into,
     slice_dense,
 )
@@ -28,8 +28,8 @@ class CompactModel:
     """Slices a model's tensors in place to a layout, and back.
 
     The Parameter objects stay the same, so an optimizer or a closure that holds them stays
-    valid; only their data changes shape. Every sliced tensor's dense form is kept once, on the
-    model's device.
+    valid; only their data changes shape. Every sliced tensor's dense form is kept once; it
+    follows the model to another device or type at the next change of layout.
 
     Args:
         model: dense, as it came.
@@ -39,12 +39,12 @@ class CompactModel:
     def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup]) -> None:
         self.model = model
         self.groups = tuple(groups)
-        self._live = tensors_of(model)
-        shapes = {name: tensor.shape for name, tensor in self._live.items()}
-        self._plan = SlicePlan(groups, shapes)
+        live = tensors_of(model)
+        self._dense_shapes = {name: tensor.shape for name, tensor in live.items()}
+        self._plan = SlicePlan(groups, self._dense_shapes)
         self._layout = Layout.dense(groups)
         self._keep = self._plan.keep(self._layout)
-        self._dense = {name: self._live[name].detach().clone() for name in self._plan.tensors}
+        self._dense = {name: live[name].detach().clone() for name in self._plan.tensors}
         self._modules = sized_modules(model, self._plan.tensors)
 
     @property
@@ -57,22 +57,19 @@ class CompactModel:
 
     def dense_shapes(self) -> dict[str, torch.Size]:
         """The dense shape of every parameter and buffer."""
-        return {
-            name: self._dense[name].shape if name in self._dense else tensor.shape
-            for name, tensor in self._live.items()
-        }
+        return dict(self._dense_shapes)
 
     def live_shapes(self) -> dict[str, torch.Size]:
         """The shape of every parameter and buffer as it is now."""
-        return {name: tensor.shape for name, tensor in self._live.items()}
+        return {name: tensor.shape for name, tensor in tensors_of(self.model).items()}
 
     def shapes_under(self, layout: Layout) -> dict[str, torch.Size]:
         """The shapes that ``layout`` would give, without slicing anything."""
-        return self._plan.shapes(layout, self.dense_shapes())
+        return self._plan.shapes(layout, self._dense_shapes)
 
     def dense_tensors(self) -> dict[str, Tensor]:
         """The dense form of every tensor that can be sliced, trained values included."""
-        self._gather()
+        self._gather(tensors_of(self.model))
         return self._dense
 
     def set_layout(self, layout: Layout, optimizers: Iterable[Optimizer] = ()) -> None:
@@ -82,38 +79,36 @@ class CompactModel:
         are what they were when they went. Optimizer state follows its parameter, and is zero
         for channels that come back.
         """
-        self._gather()
-        before = self._keep
-        after = self._plan.keep(layout)
-        changed = [
-            name
-            for name in self._dense
-            if not same_masks({name: before[name]}, {name: after[name]})
-        ]
-        self._slice(layout, changed)
+        live = tensors_of(self.model)
+        before, after = self._keep, self._plan.keep(layout)
+        changed = [name for name in self._dense if not _same(before[name], after[name])]
+        self._gather(live, changed)
+        self._slice(live, layout, after, changed)
         for optimizer in optimizers:
-            self._slice_state(optimizer, before)
+            self._slice_state(optimizer, live, before, changed)
 
     def load_dense(self, dense: Mapping[str, Tensor], layout: Layout) -> None:
         """Replace the dense form, and slice it to ``layout``; the live values are dropped."""
-        for name, tensor in self._dense.items():
-            tensor.copy_(dense[name])
-        self._slice(layout, self._dense)
+        live = tensors_of(self.model)
+        self._dense = {name: dense[name].detach().to(live[name], copy=True) for name in self._dense}
+        self._slice(live, layout, self._plan.keep(layout), self._dense)
 
     @contextmanager
     def masked(self, layout: Layout) -> Iterator[None]:
         """The dense model with the filters, biases and scales of the removed channels zeroed.
 
         What consumes the channels is left alone: whether that makes no difference is what a
-        comparison with the compact model shows. The layout must be dense; on leaving, the
-        zeroed values are back.
+        comparison with the compact model shows. The running mean of zeros is zero as well. The
+        layout must be dense; on leaving, the zeroed values are back.
         """
+        tensors = tensors_of(self.model)
         zeroed: list[tuple[Tensor, int, Tensor, Tensor]] = []
         with torch.no_grad():
             for group, kept in zip(self.groups, layout.kept, strict=True):
                 for slot in group.slots:
-                    live = self._live[slot.tensor]
-                    if slot.produces and isinstance(live, nn.Parameter):
+                    live = tensors[slot.tensor]
+                    follows = slot.tensor.endswith("running_mean")
+                    if slot.produces and (follows or isinstance(live, nn.Parameter)):
                         gone = slot.positions[~kept[slot.channels]].to(live.device)
                         zeroed.append((live, slot.dim, gone, live.index_select(slot.dim, gone)))
                         live.index_fill_(slot.dim, gone, 0)
@@ -124,45 +119,67 @@ class CompactModel:
                 for live, dim, gone, values in zeroed:
                     live.index_copy_(dim, gone, values)
 
-    def _gather(self) -> None:
+    def _gather(self, live: Mapping[str, Tensor], names: Iterable[str] | None = None) -> None:
+        """Bring the dense forms up to date with the live values: of all tensors, or of some."""
         with torch.no_grad():
-            for name, dense in self._dense.items():
-                scatter_into(dense, self._live[name].detach(), self._keep[name])
+            for name in self._dense if names is None else names:
+                part = live[name].detach()
+                dense = self._dense[name] = self._dense[name].to(part)
+                scatter_into(dense, part, self._keep[name])
 
-    def _slice(self, layout: Layout, tensors: Iterable[str]) -> None:
-        self._layout = layout
-        self._keep = self._plan.keep(layout)
-        with torch.no_grad():
-            for name in tensors:
-                live = self._live[name]
-                live.grad = None
-                live.data = slice_dense(self._dense[name], self._keep[name])
+    def _slice(
+        self, live: Mapping[str, Tensor], layout: Layout, keep: Keep, names: Iterable[str]
+    ) -> None:
+        self._layout, self._keep = layout, keep
+        for name in names:
+            replace_data(live[name], slice_dense(self._dense[name], keep[name]))
         for module, depthwise in self._modules:
             update_sizes(module, depthwise)
 
-    def _slice_state(self, optimizer: Optimizer, before: dict[str, dict[int, Tensor]]) -> None:
-        names = {id(self._live[name]): name for name in self._dense}
-        for parameter, state in list(optimizer.state.items()):
-            name = names.get(id(parameter))
-            if name is None:
+    def _slice_state(
+        self, optimizer: Optimizer, live: Mapping[str, Tensor], before: Keep, names: Iterable[str]
+    ) -> None:
+        for name in names:
+            state = optimizer.state.get(live[name])
+            if not state:
                 continue
-            dense = self._dense[name]
+            dense = self._dense[name].shape
             old_shape = tuple(
                 len(before[name][dim]) if dim in before[name] else size
-                for dim, size in enumerate(dense.shape)
+                for dim, size in enumerate(dense)
             )
-            if any(
-                isinstance(value, Tensor) and value.dim() and value.shape != old_shape
-                for value in state.values()
-            ):
+            tensors = {
+                key: value
+                for key, value in state.items()
+                if isinstance(value, Tensor) and value.dim()
+            }
+            if any(value.shape != old_shape for value in tensors.values()):
                 # State of another shape (factored moments, say) can't follow; it starts anew.
-                del optimizer.state[parameter]
+                del optimizer.state[live[name]]
                 continue
-            for key, value in state.items():
-                if isinstance(value, Tensor) and value.dim():
-                    whole = torch.zeros(dense.shape, dtype=value.dtype, device=value.device)
+            for key, value in tensors.items():
+                whole = value
+                if before[name]:
+                    whole = value.new_zeros(dense)
                     scatter_into(whole, value, before[name])
-                    state[key] = slice_dense(whole, self._keep[name])
+                state[key] = slice_dense(whole, self._keep[name])
+
+
+def _same(mine: Mapping[int, Tensor], theirs: Mapping[int, Tensor]) -> bool:
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[dim], theirs[dim]) for dim in mine)
+
+
+def replace_data(tensor: Tensor, data: Tensor) -> None:
+    """Give a parameter or buffer other data, of another shape perhaps; its gradient is dropped.
+
+    A backward pass whose graph is still referred to keeps the parameter's accumulator of
+    gradients alive, and with it the shape it expects. Changing the type drops the accumulator.
+    """
+    tensor.grad = None
+    if data.shape != tensor.shape:
+        other = torch.float64 if data.dtype != torch.float64 else torch.float32
+        tensor.data = torch.empty(0, dtype=other, device=data.device)
+    tensor.data = data
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:

@@ -58,15 +58,21 @@ class BatchNormAdapter:
     Args:
         batches: a data loader of training data.
         samples: how many to use each time.
+        after_batch: told how many samples were seen so far.
     """
 
-    def __init__(self, batches: Iterable[Any], samples: int) -> None:
-        self._batches = batches
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        samples: int,
+        after_batch: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self.batches = batches
         self.samples = samples
-        self.after_batch: Callable[[int], None] = lambda done: None
+        self._after_batch = after_batch
 
     def adapt(self, model: nn.Module, device: torch.device) -> None:
-        adapt_batchnorm(model, self._batches, self.samples, device, self.after_batch)
+        adapt_batchnorm(model, self.batches, self.samples, device, self._after_batch)
 
 
 class PTCompressionController:

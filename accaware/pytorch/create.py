@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 
 from accaware.config.model import (
@@ -27,7 +28,7 @@ from accaware.pytorch.sizes import SizeReference
 def create_compressed_model(
     model: nn.Module,
     config: AccAwareConfig,
-    example_inputs: Any,
+    example_inputs: Any = None,
     train_loader: Iterable[Any] | None = None,
 ) -> tuple[PTCompressionController, nn.Module]:
     """Prepare a model for compression; measure its baseline before this.
@@ -36,7 +37,8 @@ def create_compressed_model(
         model: trained. It is compressed in place, and stays dense until a rate is set.
         config: its ``compression`` section says how.
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of the
-            model's forward, batch first (a batch of 1 will do), on the model's device.
+            model's forward, batch first (a batch of 1 will do), on the model's device; None for
+            zeros of the shapes in the config's ``input_info``.
         train_loader: needed where the config asks for batchnorm_adaptation.
 
     Returns:
@@ -44,12 +46,12 @@ def create_compressed_model(
 
     Raises:
         CompressionError: the model can't be compressed as asked; says why.
-        UsageError: a scope matches nothing, or a train_loader is missing.
+        UsageError: a scope matches nothing, or example_inputs or a train_loader is missing.
     """
     section = config.compression[0]
-    inputs = ExampleInputs.of(example_inputs)
-    flops = FlopsModel(model, inputs)
     adapter = _adapter(section, train_loader)
+    inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
+    flops = FlopsModel(model, inputs)
     algorithm: CompressionAlgorithm
     if isinstance(section, FilterPruningConfig):
         pruning = FilterPruning(model, section, inputs, flops)
@@ -65,6 +67,15 @@ def create_compressed_model(
         **_timing(section),
     )
     return controller, model
+
+
+def _samples(model: nn.Module, config: AccAwareConfig) -> tuple[torch.Tensor, ...]:
+    if not config.input_info:
+        raise UsageError(
+            "pass example_inputs to create_compressed_model, or set input_info in the config"
+        )
+    first = next(model.parameters(), torch.zeros(()))
+    return tuple(first.new_zeros(info.sample_size) for info in config.input_info)
 
 
 def _adapter(

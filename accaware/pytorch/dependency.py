@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +27,7 @@ _Place = tuple[Tensor, int, bool]
 
 
 _PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
-_ROOTS = _PRODUCERS
+_SLICED = (*_PRODUCERS, *PER_CHANNEL_NORMS, nn.PReLU, nn.Embedding)
 _NO_OWNER = torch.empty(0, dtype=torch.long)
 
 
@@ -66,8 +66,9 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             )
     except Exception as error:  # the library raises whatever it stumbles over
         raise CompressionError(
-            f"the channels of {type(model).__name__} can't be followed: Torch-Pruning's "
-            f"dependency graph fails on it ({type(error).__name__}: {_first_line(error)})"
+            f"{type(model).__name__} can't be pruned: Torch-Pruning's dependency graph, which "
+            "follows its channels from layer to layer, fails on it "
+            f"({type(error).__name__}: {_first_line(error)})"
         ) from error
     return _read(graph, traced)
 
@@ -82,14 +83,15 @@ def _read(graph: Any, model: nn.Module) -> Dependencies:
     tensor_names = {
         id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]
     }
+    order = {name: position for position, (name, _) in enumerate(model.named_modules())}
     groups: list[ChannelGroup] = []
     left_out: list[LeftOut] = []
     seen: set[str] = set()
     for module in list(graph.module2node):
         name = names.get(id(module))
-        if name is None or name in seen or not isinstance(module, _ROOTS):
+        if name is None or name in seen or not isinstance(module, _PRODUCERS):
             continue
-        ends, reason = _walk(graph, module)
+        ends, reason = _walk(graph, module, names)
         producers = tuple(
             dict.fromkeys(
                 names[id(end.module)]
@@ -98,22 +100,21 @@ def _read(graph: Any, model: nn.Module) -> Dependencies:
             )
         )
         seen.update(producers)
-        size = len(module.weight) if not isinstance(module, TRANSPOSED) else module.out_channels
         try:
             if reason:
                 raise _NotSliceableError(reason)
-            slots = tuple(_slots(ends, graph, tensor_names, names))
+            slots = tuple(_slots(ends, graph, tensor_names))
         except _NotSliceableError as error:
             left_out.extend(LeftOut(layer, str(error)) for layer in producers)
             continue
-        groups.append(ChannelGroup(name, size, slots, producers))
+        producers = tuple(sorted(producers, key=order.__getitem__))
+        groups.append(ChannelGroup(producers[0], len(ends[0].positions), slots, producers))
     groups, shared = _disjoint(groups)
     unseen = [
         LeftOut(name, "the dependency graph doesn't reach it from the outputs")
         for name, module in model.named_modules()
         if isinstance(module, _PRODUCERS) and name not in seen
     ]
-    order = {name: position for position, (name, _) in enumerate(model.named_modules())}
     groups.sort(key=lambda group: order[group.name])
     reasons = {entry.layer: entry for entry in [*shared, *unseen, *left_out]}
     kept = {layer for group in groups for layer in group.producers}
@@ -167,7 +168,7 @@ def _walk(graph: Any, root: nn.Module, names: dict[int, str]) -> tuple[list[_End
         free = before[positions] < 0
         after[positions[free]] = channels[free]
         owners[node, handler] = after
-        obstacle = _obstacle(node.module, "out_channels" in handler.__name__, width, names)
+        obstacle = _obstacle(node.module, names.get(id(node.module), ""))
         if width > widest:
             obstacle = "it is reshaped in a way that can't be followed"
         if not torch.equal(after[positions], channels):
@@ -204,10 +205,12 @@ def _mapped(
     return pairs[:, 0], pairs[:, 1]
 
 
-def _slots(
-    ends: Iterable[_End], graph: Any, tensor_names: dict[int, str], names: dict[int, str]
-) -> Iterator[Slot]:
-    """The group's slots, each (tensor, dim) once."""
+def _slots(ends: Iterable[_End], graph: Any, tensor_names: dict[int, str]) -> Iterator[Slot]:
+    """The group's slots, each (tensor, dim) once.
+
+    Raises:
+        _NotSliceableError: positions that a tensor doesn't have.
+    """
     seen: set[tuple[str, int]] = set()
     dims_of_parameters = {
         id(entry.parameters): entry.pruning_dim for entry in graph.unwrapped_parameters
@@ -215,15 +218,9 @@ def _slots(
     for end in ends:
         places: list[_Place]
         if isinstance(end.module, nn.Parameter):
-            if id(end.module) not in dims_of_parameters:
-                raise _NotSliceableError(
-                    f"the parameter {tensor_names[id(end.module)]} has no channels"
-                )
             places = [(end.module, dims_of_parameters[id(end.module)], True)]
-        elif id(end.module) in names:
-            places = list(_places(end.module, names[id(end.module)], end.makes))
         else:
-            continue  # an operation without tensors of its own
+            places = _places(end.module, end.makes)
         for tensor, dim, produces in places:
             key = (tensor_names[id(tensor)], dim)
             if key in seen:
@@ -234,41 +231,44 @@ def _slots(
             yield Slot(key[0], dim, end.positions, end.channels, produces)
 
 
-def _places(module: nn.Module, name: str, makes: bool) -> Iterator[_Place]:
-    """Where one end of a layer has its channels."""
+def _obstacle(module: Any, name: str) -> str | None:
+    """Why a group that reaches ``module`` can't be pruned, if that is so."""
+    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
+        if module.groups > 1 and not is_depthwise(module):
+            return f"{name} is a grouped convolution ({module.groups} groups)"
+    elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+        return f"{name} ({type(module).__name__}) normalises each channel by its neighbours"
+    elif isinstance(module, nn.modules.instancenorm._InstanceNorm) and not list(_places(module)):
+        return f"{name} ({type(module).__name__}) has no tensor that could be made smaller"
+    elif isinstance(module, _SLICED) or not isinstance(module, nn.Module):
+        return None
+    elif any(True for _ in module.parameters()):
+        return f"{name} is a {type(module).__name__}, whose channels aren't free"
+    return None
+
+
+def _places(module: Any, makes: bool = True) -> list[_Place]:
+    """Where one end of a layer has its channels; nowhere for an operation without tensors."""
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         if is_depthwise(module):
-            yield from _vectors(module.weight, module.bias)
-            return
-        if module.groups > 1:
-            raise _NotSliceableError(f"{name} is a grouped convolution ({module.groups} groups)")
+            return _vectors(module.weight, module.bias)
         filters_dim = 1 if isinstance(module, TRANSPOSED) else 0
         if not makes:
-            yield module.weight, 1 - filters_dim, False
-            return
-        yield module.weight, filters_dim, True
-        yield from _vectors(module.bias)
-    elif isinstance(module, nn.Linear):
-        if not makes:
-            yield module.weight, 1, False
-            return
-        yield from _vectors(module.weight, module.bias)
-    elif isinstance(module, PER_CHANNEL_NORMS):
-        yield from _vectors(module.weight, module.bias, module.running_mean, module.running_var)
-    elif isinstance(module, nn.PReLU):
-        if module.num_parameters > 1:
-            yield module.weight, 0, False
-    elif isinstance(module, nn.Embedding):
-        yield module.weight, 1, True
-    elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
-        kind = type(module).__name__
-        raise _NotSliceableError(f"{name} ({kind}) normalises each channel by its neighbours")
-    elif any(True for _ in module.parameters()):
-        raise _NotSliceableError(f"{name} is a {type(module).__name__}, whose channels aren't free")
+            return [(module.weight, 1 - filters_dim, False)]
+        return [(module.weight, filters_dim, True), *_vectors(module.bias)]
+    if isinstance(module, nn.Linear):
+        return _vectors(module.weight, module.bias) if makes else [(module.weight, 1, False)]
+    if isinstance(module, PER_CHANNEL_NORMS):
+        return _vectors(module.weight, module.bias, module.running_mean, module.running_var)
+    if isinstance(module, nn.PReLU):
+        return [(module.weight, 0, False)] if module.num_parameters > 1 else []
+    if isinstance(module, nn.Embedding):
+        return [(module.weight, 1, True)]
+    return []
 
 
-def _vectors(*tensors: Tensor | None) -> Iterator[_Place]:
-    return ((tensor, 0, True) for tensor in tensors if tensor is not None)
+def _vectors(*tensors: Tensor | None) -> list[_Place]:
+    return [(tensor, 0, True) for tensor in tensors if tensor is not None]
 
 
 def _disjoint(groups: list[ChannelGroup]) -> tuple[list[ChannelGroup], list[LeftOut]]:
@@ -284,7 +284,7 @@ def _disjoint(groups: list[ChannelGroup]) -> tuple[list[ChannelGroup], list[Left
             continue
         for key, positions in claims.items():
             owned.setdefault(key, set()).update(positions)
-        apart.append(replace(group))
+        apart.append(group)
     return apart, left_out
 
 

@@ -8,10 +8,12 @@ stays the same.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from accaware.pytorch.inputs import ExampleInputs
@@ -28,7 +30,7 @@ class FlopsModel:
     def __init__(self, model: nn.Module, inputs: ExampleInputs) -> None:
         counted = copy.deepcopy(model).eval()
         counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
+        with torch.no_grad(), _plain_attention(), counter:
             inputs.call(counted)
         counts = counter.get_flop_counts()
         root = type(counted).__name__
@@ -51,3 +53,15 @@ class FlopsModel:
             if name in shapes:
                 flops -= each * (self._elements[name] - shapes[name].numel())
         return round(flops)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention as matrix products: PyTorch's counter doesn't know the fused kernels."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,9 @@ class ExampleInputs:
         return model(*self.args, **self.kwargs)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> ExampleInputs:
-        """The same with every tensor changed."""
-
-        def visit(value: Any) -> Any:
-            return change(value) if isinstance(value, Tensor) else value
-
-        args = tuple(visit(value) for value in self.args)
-        return ExampleInputs(args, {key: visit(value) for key, value in self.kwargs.items()})
+        """The same with every tensor changed, within lists and mappings too."""
+        args, kwargs = pytree.tree_map_only(Tensor, change, (self.args, dict(self.kwargs)))
+        return ExampleInputs(args, kwargs)
 
     def on(self, device: torch.device) -> ExampleInputs:
         return self.mapped(lambda tensor: tensor.to(device))

@@ -53,11 +53,16 @@ class DeviceLoader:
 def make_loader(
     dataset: Any, *, batch_size: int, num_workers: int, train: bool, seed: int, device: torch.device
 ) -> DataLoader[Any]:
-    """A loader over a dataset; training data is shuffled, in an order that the seed fixes."""
+    """A loader over a dataset; training data is shuffled, in an order that the seed fixes.
+
+    A last training batch of a single sample is left out: batch norm can't train on it.
+    """
+    sized = not isinstance(dataset, IterableDataset)
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=train and not isinstance(dataset, IterableDataset),
+        shuffle=train and sized,
+        drop_last=train and sized and len(dataset) > batch_size and len(dataset) % batch_size == 1,
         num_workers=num_workers,
         pin_memory=device.type == "cuda",
         persistent_workers=num_workers > 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 import shutil
 import tempfile
 import weakref
@@ -55,7 +56,7 @@ class TorchRunner:
         if not isinstance(optimizer, Optimizer):
             raise RunError(
                 "configure_optimizers must return an optimizer, or (optimizer, scheduler); "
-                f"it returned {_named(made)}"
+                f"it returned {named(made)}"
             )
         self.optimizer, self.lr_scheduler = optimizer, scheduler
         if lr_factor != 1:
@@ -138,20 +139,19 @@ def number_of(value: Any, function: str, wanted: str) -> float:
     Raises:
         RunError: it is neither.
     """
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return float(value)
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
-        return float(value)
-    except (TypeError, ValueError):
-        raise RunError(f"{function} must return {wanted}; it returned {_named(value)}") from None
+        return float(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise RunError(f"{function} must return {wanted}; it returned {named(value)}") from None
 
 
-def _named(value: Any) -> str:
+def named(value: Any) -> str:
+    """A value and its type in a few words, for messages."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {list(value.shape)}"
-    return f"{value!r} ({type(value).__name__})"
+    return f"{' '.join(reprlib.repr(value).split())} ({type(value).__name__})"
 
 
 def _is_pair(made: Any) -> bool:

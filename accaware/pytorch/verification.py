@@ -3,15 +3,16 @@
 Two trials, the cheap one first. On the meta device, where tensors have shapes and no values,
 the forward must run without the channels and give outputs of the same shapes. Then, on real
 tensors in double precision, the model with half of each group's channels removed must compute
-what the model computes with them zeroed. Many groups are tried at once; where a set fails it
-is halved until the culprits stand alone.
+what the model computes with them zeroed. Parameters that are all alike (a fresh model's biases,
+scales that start at zero) are varied first, lest they hide a difference. Many groups are tried
+at once; where a set fails it is halved until the culprits stand alone.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,18 @@ from accaware.pytorch.compact import CompactModel
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.modes import set_structural_mode
 
-TOLERANCE = 1e-8
-"""Largest relative difference of outputs in double precision; wrong groups miss it by far."""
+TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
+"""Largest relative difference of outputs; wrong groups miss it by far.
+
+Single precision is for models that don't run in double.
+"""
 
 _OUTPUT = "its channels are the model's output"
-_MIXED = "its channels are mixed with others in a way that the dependency graph doesn't show"
+_MIXED = (
+    "removing its channels isn't zeroing them: they are mixed with others behind the dependency "
+    "graph's back, or a layer after them makes something of zeros"
+)
+_RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 
 
 def verify_groups(
@@ -57,6 +65,10 @@ def verify_groups(
             candidates, faulty = _sift(candidates, fault)
             left_out += faulty
     return tuple(candidates), tuple(left_out)
+
+
+class _Run(Protocol):
+    def __call__(self, seed: int = 0) -> list[Tensor]: ...
 
 
 _FaultFinder = Callable[[Sequence[int]], str | None]
@@ -112,25 +124,17 @@ def _shape_fault_finder(
 def _value_fault_finder(
     model: nn.Module, groups: Sequence[ChannelGroup], inputs: ExampleInputs
 ) -> _FaultFinder:
-    """Tries sets of groups in double precision; a random half of each is removed."""
-    copied = copy.deepcopy(model).double().requires_grad_(False)
+    """Tries sets of groups on numbers; a random half of each is removed.
+
+    Raises:
+        CompressionError: the model doesn't run at all.
+    """
+    generator = torch.Generator().manual_seed(0)
+    copied, run, tolerance = _runnable(model, inputs, generator)
+    if _differ(run(), run()):
+        return lambda members: _RANDOM
     compact = CompactModel(copied, groups)
     dense = Layout.dense(groups)
-    generator = torch.Generator().manual_seed(0)
-
-    def noise(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor
-        values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        return values.to(tensor.device)
-
-    try:
-        run = _forward(copied, inputs.mapped(noise))
-    except Exception as error:
-        raise CompressionError(
-            f"{type(model).__name__} doesn't run on the example inputs in double precision: "
-            f"{_failure(error)}"
-        ) from error
     halves = [torch.randperm(group.size, generator=generator) for group in groups]
 
     def fault(members: Sequence[int]) -> str | None:
@@ -138,7 +142,6 @@ def _value_fault_finder(
         layout = _layout(groups, members, lambda size: next(by_size) >= size // 2)
         with compact.masked(layout):
             wanted = run()
-            reproducible = all(map(torch.equal, wanted, run()))
         compact.set_layout(layout)
         try:
             got = run()
@@ -148,10 +151,58 @@ def _value_fault_finder(
             compact.set_layout(dense)
         if [output.shape for output in wanted] != [output.shape for output in got]:
             return _OUTPUT
-        agree = not reproducible or all(map(_equal, wanted, got))
+        agree = all(_equal(*pair, tolerance) for pair in zip(wanted, got, strict=True))
         return None if agree else _MIXED
 
     return fault
+
+
+def _runnable(
+    model: nn.Module, inputs: ExampleInputs, generator: torch.Generator
+) -> tuple[nn.Module, _Run, float]:
+    """A varied copy of the model, how to run it on noise, and the tolerance of its precision.
+
+    Raises:
+        CompressionError: it runs in no precision.
+    """
+    failure: Exception | None = None
+    for dtype, tolerance in TOLERANCES.items():
+
+        def noise(tensor: Tensor, dtype: torch.dtype = dtype) -> Tensor:
+            if not tensor.is_floating_point():
+                return tensor
+            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            return values.to(tensor.device, dtype)
+
+        try:
+            copied = copy.deepcopy(model).to(dtype).requires_grad_(False)
+            _vary(copied, generator)
+            run = _forward(copied, inputs.mapped(noise))
+            if _differ(run(), run(seed=1)):  # dropout in a container's own forward, say
+                copied.eval()
+                run()
+            return copied, run, tolerance
+        except Exception as error:  # noqa: BLE001 - reported below, where no precision runs
+            failure = failure or error
+    raise CompressionError(
+        f"{type(model).__name__} doesn't run on the example inputs: {_first_line(failure)}"
+    ) from failure
+
+
+def _vary(model: nn.Module, generator: torch.Generator) -> None:
+    """Make parameters and running statistics differ where they are one number throughout."""
+    statistics = {
+        name: buffer
+        for name, buffer in model.named_buffers()
+        if name.endswith(("running_mean", "running_var"))
+    }
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *statistics.values()]:
+            if tensor.is_floating_point() and tensor.numel() > 1:
+                least, most = torch.aminmax(tensor)
+                if least == most:
+                    values = torch.rand(tensor.shape, generator=generator) + 0.5
+                    tensor.copy_(values / max(1, tensor[0].numel()) ** 0.5)
 
 
 def _layout(
@@ -166,15 +217,20 @@ def _layout(
     )
 
 
-def _forward(model: nn.Module, inputs: ExampleInputs) -> Callable[[], list[Tensor]]:
+def _forward(model: nn.Module, inputs: ExampleInputs) -> _Run:
     """A function that gives all output tensors, in training's structure where that runs.
+
+    Random numbers are the same at every call with the same seed.
 
     Raises:
         Exception: whatever the model raises when it runs in no mode at all.
     """
 
-    def run() -> list[Tensor]:
-        with torch.no_grad():
+    devices = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
+
+    def run(seed: int = 0) -> list[Tensor]:
+        with torch.no_grad(), torch.random.fork_rng(list(devices)):
+            torch.manual_seed(seed)
             output: Any = inputs.call(model)
         return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
 
@@ -187,15 +243,27 @@ def _forward(model: nn.Module, inputs: ExampleInputs) -> Callable[[], list[Tenso
     return run
 
 
-def _equal(wanted: Tensor, got: Tensor) -> bool:
+def _differ(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    return not all(
+        torch.allclose(mine, theirs, rtol=0, atol=0, equal_nan=True)
+        for mine, theirs in zip(first, second, strict=True)
+    )
+
+
+def _equal(wanted: Tensor, got: Tensor, tolerance: float) -> bool:
     if not wanted.is_floating_point():
         return bool(torch.equal(wanted, got))
     if not wanted.isfinite().all():
-        return bool(torch.allclose(wanted, got, rtol=TOLERANCE, equal_nan=True))
+        return bool(torch.allclose(wanted, got, rtol=tolerance, equal_nan=True))
+    if not wanted.numel():
+        return True
     scale = wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny)
-    return bool((wanted - got).abs().max() <= TOLERANCE * scale)
+    return bool((wanted - got).abs().max() <= tolerance * scale)
 
 
 def _failure(error: Exception) -> str:
-    text = next(iter(str(error).splitlines()), type(error).__name__)
-    return f"the forward fails without its channels ({text})"
+    return f"the forward fails without its channels ({_first_line(error)})"
+
+
+def _first_line(error: Exception | None) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -129,7 +129,7 @@ class FilterPruning:
         )
         if self._params.all_weights:
             return GlobalRanking(self.groups, scores, self._params.channel_multiple)
-        return PerGroupRanking(scores, self._params.channel_multiple)
+        return PerGroupRanking(self.groups, scores, self._params.channel_multiple)
 
     def _layout_by_flops(self, target: float) -> Layout:
         """The lowest level that removes at least ``target`` of the FLOPs, by bisection."""

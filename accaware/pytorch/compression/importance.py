@@ -13,7 +13,7 @@ from torch import Tensor
 
 from accaware.pytorch.channels import ChannelGroup
 
-_BLOCK = 512
+_BLOCK = 256
 """Rows of distances at a time: bounds the memory to a block of the F x F matrix."""
 
 
@@ -33,22 +33,25 @@ def geometric_median(filters: Tensor) -> Tensor:
     He et al., "Filter Pruning via Geometric Median for Deep Convolutional Neural Networks
     Acceleration" (2019), section 3.3: filters near the median are the replaceable ones.
     """
-    # Distances from inner products lose digits where filters are nearly equal; centring the
-    # filters (which moves no distance) keeps the products small.
-    centred = filters - filters.mean(dim=0)
+    # Distances from inner products lose half their digits where filters are nearly equal. In
+    # double precision that half is still single precision's; centring the filters (which moves
+    # no distance) keeps the products small.
+    on_mps = filters.device.type == "mps"  # which has no double precision
+    centred = (filters.cpu() if on_mps else filters).to(torch.float64, copy=True)
+    centred -= centred.mean(dim=0)
     squares = centred.square().sum(dim=1)
     sums = torch.zeros_like(squares)
     for start in range(0, len(centred), _BLOCK):
         block = slice(start, start + _BLOCK)
         # Only the upper triangle of blocks: each pair of filters is computed once.
-        products = centred[block] @ centred[start:].T
-        distances = squares[block, None] + squares[None, start:] - 2 * products
-        distances = distances.clamp_(min=0).sqrt_()
+        distances = centred[block] @ centred[start:].T
+        distances.mul_(-2).add_(squares[block, None]).add_(squares[None, start:])
+        distances.clamp_(min=0).sqrt_()
         width = distances.shape[0]
         distances[:, :width].fill_diagonal_(0)
         sums[block] += distances.sum(dim=1)
         sums[start + width :] += distances[:, width:].sum(dim=0)
-    return sums
+    return sums.to(filters.dtype)
 
 
 IMPORTANCES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -7,7 +7,7 @@ masks after each optimizer step; forward and backward know nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -130,7 +130,7 @@ class MagnitudeSparsity:
 
 def _covered(
     modules: Mapping[str, nn.Module], scopes: Scopes
-) -> tuple[dict[str, nn.Parameter], list[LeftOut]]:
+) -> tuple[dict[str, Tensor], list[LeftOut]]:
     """Weights to make sparse, by name, and the layers that are left out.
 
     A weight that several layers share appears once, under its first name, and only if none of
@@ -150,7 +150,7 @@ def _covered(
         if reason is not None:
             left_out.append(LeftOut(name, reason))
             spared.setdefault(id(module.weight), name)
-    weights: dict[str, nn.Parameter] = {}
+    weights: dict[str, Tensor] = {}
     seen: set[int] = set()
     told = {entry.layer for entry in left_out}
     for name, module in layers.items():

@@ -6,6 +6,7 @@ ranked together. It is a wish; the layout says what came of it.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -27,23 +28,23 @@ class PerGroupRanking:
     """The same share of every group.
 
     Args:
+        groups: what is ranked.
         importances: (C,) for each group.
         multiple: kept channels come in multiples of this where the group is wide enough.
     """
 
-    def __init__(self, importances: Sequence[Tensor], multiple: int = 1) -> None:
-        # Stable, so that equal importances go in one order on every machine.
-        self._orders = [torch.argsort(scores, stable=True) for scores in importances]
+    def __init__(
+        self, groups: Sequence[ChannelGroup], importances: Sequence[Tensor], multiple: int = 1
+    ) -> None:
+        self._orders = [*map(_order, groups, importances)]
         self._multiple = multiple
 
     def layout(self, level: float) -> Layout:
         kept = []
-        for order in self._orders:
+        for order, least in self._orders:
             size = len(order)
-            stay = allowed_count(size - math.floor(level * size + 0.5), size, self._multiple)
-            mask = torch.ones(size, dtype=torch.bool)
-            mask[order[: size - stay]] = False
-            kept.append(mask)
+            wanted = max(least, size - math.floor(level * size + 0.5))
+            kept.append(_without(order, size - allowed_count(wanted, size, self._multiple)))
         return Layout(tuple(kept))
 
 
@@ -53,46 +54,62 @@ class GlobalRanking:
     Args:
         groups: give the number of filters that go with a channel.
         importances: (C,) for each group, comparable between groups.
-        multiple: as in PerGroupRanking; the best of the channels to go stay to fill it up.
+        multiple: as in PerGroupRanking; channels of a group wait until enough can go at once.
     """
 
     def __init__(
         self, groups: Sequence[ChannelGroup], importances: Sequence[Tensor], multiple: int = 1
     ) -> None:
-        self._sizes = [group.size for group in groups]
-        self._multiple = multiple
-        scores = torch.cat(list(importances))
-        # The best channel of each group never goes, so it isn't in the order at all.
-        offsets = torch.tensor([0, *self._sizes]).cumsum(0)
-        last = {
-            int(offset + torch.argmax(scores))
-            for offset, scores in zip(offsets[:-1].tolist(), importances, strict=True)
-        }
-        order = [
-            index for index in torch.argsort(scores, stable=True).tolist() if index not in last
-        ]
-        self._order = torch.tensor(order, dtype=torch.long)
-        self._scores = scores
-        weights = torch.cat([group.filters_per_channel() for group in groups])
-        self._total = int(weights.sum())
-        self._removed = weights[self._order].cumsum(0)
+        self._orders: list[Tensor] = []
+        candidates: list[tuple[float, int, int]] = []
+        filters = []
+        for number, (group, scores) in enumerate(zip(groups, importances, strict=True)):
+            order, least = _order(group, scores)
+            self._orders.append(order)
+            filters.append(group.filters_per_channel()[order].cumsum(0).tolist())
+            ranked = scores[order].tolist()
+            candidates += [(ranked[gone], number, gone + 1) for gone in range(group.size - least)]
+        self._total = sum(each[-1] for each in filters)
+        # For each step: the group, how many of its channels are gone then, and how many filters
+        # of the model. A step takes as many channels as it needs to leave an allowed count.
+        self._groups: list[int] = []
+        self._gone: list[int] = []
+        self._removed: list[int] = []
+        removed = [0] * len(groups)
+        total = 0
+        for _, number, gone in sorted(candidates):
+            size = groups[number].size
+            if allowed_count(size - gone, size, multiple) == size - gone:
+                total += filters[number][gone - 1] - removed[number]
+                removed[number] = filters[number][gone - 1]
+                self._groups.append(number)
+                self._gone.append(gone)
+                self._removed.append(total)
 
     def layout(self, level: float) -> Layout:
         wanted = math.floor(level * self._total + 0.5)
-        count = int(torch.searchsorted(self._removed, wanted)) + 1 if wanted else 0
-        mask = torch.ones(len(self._scores), dtype=torch.bool)
-        mask[self._order[:count]] = False
-        masks, scores = torch.split(mask, self._sizes), torch.split(self._scores, self._sizes)
-        return Layout(tuple(map(self._filled, masks, scores)))
+        steps = bisect.bisect_left(self._removed, wanted) + 1 if wanted else 0
+        gone = dict(zip(self._groups[:steps], self._gone[:steps], strict=True))
+        return Layout(
+            tuple(_without(order, gone.get(number, 0)) for number, order in enumerate(self._orders))
+        )
 
-    def _filled(self, kept: Tensor, scores: Tensor) -> Tensor:
-        stay = allowed_count(int(kept.sum()), len(kept), self._multiple)
-        if stay == int(kept.sum()):
-            return kept
-        order = torch.argsort(scores, stable=True)
-        filled = torch.ones_like(kept)
-        filled[order[: len(kept) - stay]] = False
-        return filled
+
+def _order(group: ChannelGroup, scores: Tensor) -> tuple[Tensor, int]:
+    """The order in which a group's channels go, and how many at its end never do."""
+    # Stable, so that equal importances go in one order on every machine.
+    order = torch.argsort(scores, stable=True)
+    stay = group.indispensable(order)
+    free = torch.ones(group.size, dtype=torch.bool)
+    free[stay] = False
+    return torch.cat([order[free[order]], stay]), len(stay)
+
+
+def _without(order: Tensor, count: int) -> Tensor:
+    """(C,) the mask that lacks the first ``count`` of ``order``."""
+    mask = torch.ones(len(order), dtype=torch.bool)
+    mask[order[:count]] = False
+    return mask
 
 
 def allowed_count(wanted: int, size: int, multiple: int) -> int:

@@ -70,6 +70,10 @@ class Digits:
         self._epochs = epochs
 
     def create_model(self) -> nn.Module:
+        # Too small to gain from sharing its work among threads, and on a busy machine it loses
+        # much; one thread also gives the same numbers whatever the number of cores.
+        torch.set_num_threads(1)
+        print(f"Training the dense model for {self._epochs} epochs ...", flush=True)
         model = DigitsResNet(self._width)
         train, _ = self.create_datasets()
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)

@@ -1,0 +1,205 @@
+"""The user's model, data and training, out of a plugin and the config's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
+
+from accaware.config.model import AccAwareConfig
+from accaware.errors import PluginContractError
+from accaware.plugins.plugin import Plugin, guarded
+from accaware.pytorch import classification
+from accaware.pytorch.batches import first_sample
+from accaware.pytorch.controller import BatchNormAdapter, PTCompressionController
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.loaders import DeviceLoader, make_loader
+from accaware.pytorch.optimizers import build_optimizer
+from accaware.pytorch.runner import named, number_of
+from accaware.search.events import BatchFinished
+from accaware.search.params import AdaptiveParams
+from accaware.search.ports import Observer
+
+
+class PluginTask:
+    """The user's model and data, with a sound default for whatever the plugin leaves open."""
+
+    def __init__(
+        self,
+        config: AccAwareConfig,
+        plugin: Plugin,
+        device: torch.device,
+        observers: Sequence[Observer],
+    ) -> None:
+        self._config = config
+        self._plugin = plugin
+        self.device = device
+        self.observers = observers
+        self.model = self._create_model()
+        train, validation = self._create_loaders()
+        self.train_data = train
+        self.train_loader = self._watched(train, "train")
+        self.validation_loader = self._watched(validation, "validate")
+
+    def train_epoch(
+        self, controller: PTCompressionController, model: nn.Module, optimizer: Any
+    ) -> Any:
+        compression = TrainingCompression(controller)
+        if self._plugin.offers("train_epoch"):
+            arguments = (model, self.train_loader, optimizer, compression)
+            return self._plugin.call("train_epoch", *arguments)
+        loss = self._loss if self._plugin.offers("loss") else classification.cross_entropy
+        return guarded(
+            "the default train_epoch",
+            classification.train_epoch,
+            model,
+            self.train_loader,
+            optimizer,
+            compression,
+            loss,
+        )
+
+    def validate(self, model: nn.Module) -> float:
+        return number_of(self._validated(model), "validate", "the metric, a number")
+
+    def _validated(self, model: nn.Module) -> Any:
+        if self._plugin.offers("validate"):
+            return self._plugin.call("validate", model, self.validation_loader)
+        name = "the default validate"
+        return guarded(name, classification.validate, model, self.validation_loader)
+
+    def configure_optimizers(self) -> Any:
+        if self._plugin.offers("configure_optimizers"):
+            return self._plugin.call("configure_optimizers", self.model)
+        params = self._config.accuracy_aware_training
+        if isinstance(params, AdaptiveParams):
+            epochs = params.patience_epochs
+        else:
+            epochs = params.maximal_total_epochs
+        trained = (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+        optimizer = self._config.optimizer
+        return build_optimizer(optimizer, trained, epochs, self._config.higher_is_better)
+
+    def example_inputs(self) -> ExampleInputs:
+        """The plugin's, or the first training batch's inputs, a batch of 1."""
+        if self._plugin.offers("example_inputs"):
+            inputs = ExampleInputs.of(self._plugin.call("example_inputs")).on(self.device)
+        else:
+            batch = guarded("the training data", lambda: next(iter(self.train_data), None))
+            if batch is None:
+                raise self._fault("the training data is empty")
+            inputs = first_sample(batch).on(self.device)
+        # Tried once here, where it is clear whose an exception is.
+        self.model.eval()
+        with torch.no_grad():
+            guarded("the model, called with the example inputs,", inputs.call, self.model)
+        return inputs
+
+    def watched_adapter(self, adapter: BatchNormAdapter) -> BatchNormAdapter:
+        def tell(done: int) -> None:
+            self._tell(BatchFinished("adapt", done, adapter.samples))
+
+        return _WatchedAdapter(adapter, tell)
+
+    def _create_model(self) -> nn.Module:
+        model = self._plugin.call("create_model")
+        if not isinstance(model, nn.Module):
+            raise self._fault(f"create_model must return an nn.Module; it returned {named(model)}")
+        return model.to(self.device)
+
+    def _create_loaders(self) -> tuple[Any, Any]:
+        by_loader = self._plugin.offers("create_dataloaders")
+        name = "create_dataloaders" if by_loader else "create_datasets"
+        made = self._plugin.call(name)
+        if not isinstance(made, (tuple, list)) or len(made) != 2:
+            raise self._fault(
+                f"{name} must return a pair, for training and for validation; "
+                f"it returned {named(made)}"
+            )
+        for data, part in zip(made, ("training", "validation"), strict=True):
+            self._check_data(name, part, data, loader=by_loader)
+        train, validation = made
+        if by_loader:
+            return train, validation
+        return self._loader(train, train=True), self._loader(validation, train=False)
+
+    def _check_data(self, function: str, part: str, data: Any, *, loader: bool) -> None:
+        """Faults that would show themselves late, or by somebody else's exception."""
+        if loader and (not hasattr(data, "__iter__") or isinstance(data, Iterator)):
+            raise self._fault(
+                f"{function} must return data loaders, which can be gone through again and again; "
+                f"for {part} it returned {named(data)}"
+            )
+        if not loader and not isinstance(data, IterableDataset):
+            missing = [name for name in ("__getitem__", "__len__") if not hasattr(data, name)]
+            if missing:
+                raise self._fault(
+                    f"{function} must return datasets, which have {' and '.join(missing)}; "
+                    f"for {part} it returned {named(data)}"
+                )
+        if _length(data) == 0:
+            raise self._fault(f"the {part} data is empty")
+
+    def _loader(self, dataset: Any, *, train: bool) -> Any:
+        return make_loader(
+            dataset,
+            batch_size=self._config.batch_size,
+            num_workers=self._config.num_workers,
+            train=train,
+            seed=self._config.seed,
+            device=self.device,
+        )
+
+    def _watched(self, loader: Any, activity: str) -> DeviceLoader:
+        def tell(done: int, total: int | None) -> None:
+            self._tell(BatchFinished(activity, done, total))
+
+        return DeviceLoader(loader, self.device, tell)
+
+    def _loss(self, outputs: Any, targets: Any) -> Tensor:
+        loss = self._plugin.call("loss", outputs, targets)
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            return loss
+        raise self._fault(f"loss must return a tensor of one element; it returned {named(loss)}")
+
+    def _tell(self, event: BatchFinished) -> None:
+        for observer in self.observers:
+            observer.notify(event)
+
+    def _fault(self, message: str) -> PluginContractError:
+        return PluginContractError(f"plugin {self._plugin.name}: {message}")
+
+
+class _WatchedAdapter(BatchNormAdapter):
+    """Tells of its progress, and keeps the exceptions of the user's model and data apart."""
+
+    def __init__(self, adapter: BatchNormAdapter, after_batch: Callable[[int], None]) -> None:
+        super().__init__(adapter.batches, adapter.samples, after_batch)
+
+    def adapt(self, model: nn.Module, device: torch.device) -> None:
+        guarded("batch norm adaptation", super().adapt, model, device)
+
+
+class TrainingCompression:
+    """What a plugin's train_epoch gets as ``compression``."""
+
+    def __init__(self, controller: PTCompressionController) -> None:
+        self._controller = controller
+
+    def step(self) -> None:
+        """Once after each optimizer step."""
+        self._controller.scheduler.step()
+
+    def loss(self) -> Tensor:
+        """A scalar to add to the training loss."""
+        return self._controller.loss()
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):
+        return None

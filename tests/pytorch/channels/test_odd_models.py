@@ -1,0 +1,224 @@
+"""Whatever the model: what is pruned computes what masking computes, all else has a reason."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from accaware.errors import CompressionError
+from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.dependency import find_dependencies
+from accaware.pytorch.inputs import ExampleInputs
+from tests.pytorch.channels import odd_models as odd
+from tests.pytorch.channels.masked import Masked, assert_same_training, dense_state
+from tests.pytorch.channels.zoo import prune
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def image(batch: int = 4, *size: int) -> Tensor:
+    return torch.randn(batch, 3, *(size or (8, 8)), dtype=torch.float64)
+
+
+def check(model: nn.Module, inputs: Tensor, tolerance: float = 1e-10) -> FilterPruning:
+    """Prune to several rates, the highest included, against the masked reference."""
+    if tolerance < 1e-6:
+        model = model.double()
+    dense = copy.deepcopy(model)
+    state = copy.deepcopy(model.state_dict())
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    pruning = prune(model, inputs[:1])
+    for rate in (0.4, 1.0, 0.2):
+        pruning.set_rate(rate, [])
+        masked = Masked(dense, dense_state(model, pruning.dense_tensors()), pruning.kept_masks())
+        assert_same_training(model, masked, (inputs,), tolerance)
+    pruning.set_rate(0.0, [])
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, state[name]), name
+        assert parameter.requires_grad == (name in trained), name
+    return pruning
+
+
+def pruned(pruning: FilterPruning) -> set[str]:
+    return {layer for group in pruning.groups for layer in group.producers}
+
+
+def reasons(pruning: FilterPruning) -> dict[str, str]:
+    return {entry.layer: entry.reason for entry in pruning.left_out}
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        nn.BatchNorm2d(12),
+        nn.BatchNorm2d(12, affine=False),
+        nn.InstanceNorm2d(12, affine=True),
+        nn.Sequential(nn.PReLU(12), nn.Dropout2d(0.0)),
+        nn.PReLU(),
+        nn.Hardswish(),
+        nn.GELU(),
+        nn.AvgPool2d(2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_that_work_channel_by_channel(between: nn.Module) -> None:
+    pruning = check(odd.plain(copy.deepcopy(between)), image())
+    assert pruned(pruning) == {"0", "2"}
+    assert set(reasons(pruning)) == {"5.2"}
+
+
+def test_statistics_of_a_norm_without_scale_do_not_decide() -> None:
+    norm = nn.BatchNorm2d(12, affine=False)
+    nn.init.normal_(norm.running_mean)
+    assert pruned(check(odd.plain(norm), image())) == {"0", "2"}
+
+
+@pytest.mark.parametrize(
+    ("between", "reason"),
+    [
+        (nn.Sigmoid(), "makes something of zeros"),
+        (nn.Softmax(1), "mixed with others"),
+        (nn.LocalResponseNorm(3, alpha=1.0), "mixed with others"),
+        (nn.GroupNorm(3, 12), "GroupNorm"),
+        (nn.LayerNorm([12, 8, 8]), "LayerNorm"),
+        (nn.InstanceNorm2d(12), "no tensor"),
+        (nn.Conv2d(12, 12, 1, groups=3), "grouped convolution (3 groups)"),
+        (nn.ChannelShuffle(3), "channels"),
+        (nn.Sequential(nn.PixelShuffle(2), nn.PixelUnshuffle(2)), "forward fails"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_layers_that_do_not_are_left_out_with_their_reason(between: nn.Module, reason: str) -> None:
+    pruning = check(odd.plain(copy.deepcopy(between)), image())
+    assert pruned(pruning) == {"2"}
+    assert reason in reasons(pruning)["0"]
+
+
+@pytest.mark.parametrize(
+    ("make", "layers"),
+    [
+        (odd.reused_layer, {"first", "again"}),
+        (odd.concat_then_add, {"left", "right", "whole"}),
+        (odd.reads_values, {"first", "second"}),
+        (odd.scaled_by_hand, {"first", "second"}),
+        (odd.frozen, {"0", "3"}),
+        (odd.flattened, {"0", "2", "6"}),
+        (odd.transposed, {"0", "3"}),
+    ],
+)
+def test_models_that_are_pruned(make: object, layers: set[str]) -> None:
+    assert pruned(check(make(), image())) == layers  # type: ignore[operator]
+
+
+def test_dimensions_other_than_two() -> None:
+    assert pruned(check(odd.one_dimensional(), image(4, 16))) == {"0", "3"}
+    assert pruned(check(odd.three_dimensional(), image(4, 5, 5, 5))) == {"0", "3"}
+
+
+def test_embeddings() -> None:
+    assert pruned(check(odd.embedding(), torch.randint(20, (4, 7)))) == {"1"}
+
+
+def test_dropout_in_a_container_hides_nothing() -> None:
+    model = odd.functional_dropout()
+    pruning = prune(model, image().float()[:1])
+    assert pruned(pruning) == {"first", "second"}
+
+
+def test_a_model_that_runs_in_single_precision_only() -> None:
+    pruning = check(odd.single_precision_only(), image().float(), tolerance=1e-5)
+    assert pruned(pruning) == {"first", "second"}
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "reason"),
+    [
+        (odd.channel_shuffle, "first", "forward fails"),
+        (odd.returns_features, "first", "model's output"),
+        (odd.zero_scaled_branch_with_sigmoid, "first", "something of zeros"),
+    ],
+)
+def test_models_that_are_pruned_in_part(make: object, layer: str, reason: str) -> None:
+    pruning = check(make(), image())  # type: ignore[operator]
+    assert pruned(pruning)
+    assert reason in reasons(pruning)[layer]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [odd.hard_coded_reshape, odd.shared_weight, odd.twice_in_a_concat, odd.chunked],
+)
+def test_models_of_which_nothing_can_be_pruned_are_refused(make: object) -> None:
+    model = make()  # type: ignore[operator]
+    with pytest.raises(CompressionError, match=r"no filter of .* can be pruned") as caught:
+        prune(model, image().float()[:1])
+    assert "\n" not in str(caught.value)
+
+
+def test_depthwise_down_to_one_channel_and_back() -> None:
+    model = odd.depthwise()
+    pruning = check(model, image())
+    pruning.set_rate(1.0, [])
+    assert (model[0].out_channels, model[3].groups, model[6].in_channels) == (1, 1, 1)
+    pruning.set_rate(0.0, [])
+    assert (model[0].out_channels, model[3].groups, model[6].in_channels) == (4, 4, 4)
+
+
+def test_every_branch_of_a_concatenation_keeps_a_filter() -> None:
+    model = odd.concat_then_add()
+    pruning = prune(model, image().float()[:1], all_weights=True)
+    pruning.set_rate(1.0, [])
+    assert (model.left.out_channels, model.right.out_channels) == (1, 1)
+    assert model.whole.out_channels == 2
+
+
+def test_a_model_that_does_not_run_says_so() -> None:
+    model = nn.Sequential(odd.conv(3, 8), nn.Flatten(), nn.Linear(7, 3))
+    with pytest.raises(CompressionError, match="Sequential"):
+        find_dependencies(model, ExampleInputs.of(image().float()))
+
+
+def test_shufflenet_is_refused_in_one_sentence() -> None:
+    model = torchvision.models.shufflenet_v2_x1_0(weights=None)
+    with pytest.raises(CompressionError, match="ShuffleNetV2 can't be pruned") as caught:
+        prune(model, torch.randn(1, 3, 64, 64))
+    assert "\n" not in str(caught.value)
+
+
+def test_swin_is_followed_in_bounded_time() -> None:
+    model = torchvision.models.swin_t(weights=None)
+    found = find_dependencies(model, ExampleInputs.of(torch.randn(1, 3, 64, 64)))
+    layers = {layer for group in found.groups for layer in group.producers}
+    assert {name for name in layers if ".mlp." in name} == {
+        name
+        for name, module in model.named_modules()
+        if name.endswith(".mlp.0") and isinstance(module, nn.Linear)
+    }
+    assert any("LayerNorm" in entry.reason for entry in found.left_out)
+
+
+def test_vit_loses_hidden_units_of_its_mlps() -> None:
+    model = torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+        num_classes=5,
+    )  # fmt: skip
+    pruning = check(model, image(2, 32, 32))
+    assert pruned(pruning) == {
+        f"encoder.layers.encoder_layer_{number}.mlp.0" for number in range(2)
+    }
+
+
+def test_maxvit_is_pruned_where_that_is_right() -> None:
+    model = torchvision.models.MaxVit(
+        input_size=(32, 32), stem_channels=8, partition_size=2, block_channels=[8, 16],
+        block_layers=[1, 1], head_dim=4, stochastic_depth_prob=0.0, num_classes=5,
+    )  # fmt: skip
+    layers = pruned(check(model, image(2, 32, 32)))
+    assert any("mlp" in name for name in layers)
