@@ -25,7 +25,7 @@ class ConfigWarning(UserWarning):
 class Outcome:
     """What became of a config.
 
-    ``config`` is None where ``diagnostics`` has an error; warnings stand beside a config.
+    ``config`` is None where ``diagnostics`` has an error; warnings and notes stand beside a config.
     """
 
     config: AccAwareConfig | None
@@ -36,9 +36,9 @@ class Outcome:
         return tuple(one for one in self.diagnostics if one.severity == "warning")
 
     def require(self) -> AccAwareConfig:
-        """Raises: ConfigError, with every diagnostic, where there is no config."""
+        """Raises: ConfigError, with every error and warning, where there is no config."""
         if self.config is None:
-            raise ConfigError(self.diagnostics)
+            raise ConfigError([one for one in self.diagnostics if one.severity != "note"])
         return self.config
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from accaware.config.fault import Fault
 from accaware.config.paths import Path
+from accaware.config.skeleton import sound_part
 from accaware.config.source import Lines
 from accaware.config.tokens import Token, tokens
 
@@ -33,6 +34,8 @@ class Place:
 class Parsed:
     """``complete`` is False where the text's structure broke; ``data`` is then of no use.
 
+    ``ended`` is True where it broke because the text ends too soon.
+
     A value that can't be read is None in ``data``, a fault tells of it, and its path is among
     ``unread``, so that nobody complains of that None.
     """
@@ -42,9 +45,19 @@ class Parsed:
     faults: list[Fault] = field(default_factory=list)
     unread: set[Path] = field(default_factory=set)
     complete: bool = False
+    ended: bool = False
 
 
 def parse(text: str) -> Parsed:
+    """The first fault of the structure ends the reading; all others are reported."""
+    part = sound_part(text, DEEPEST)
+    parsed = _parsed(part)
+    # Where the part alone doesn't break, the fault must be one of the whole.
+    ends_early = len(part) < len(text) and (parsed.complete or parsed.ended)
+    return _parsed(text) if ends_early else parsed
+
+
+def _parsed(text: str) -> Parsed:
     parser = _Parser(text)
     try:
         parser.whole()
@@ -219,6 +232,7 @@ class _Parser:
     def _expected(self, what: str, path: Path, opened: Token | None = None) -> NoReturn:
         token = self._peek()
         if token is None:
+            self.parsed.ended = True
             last = len(self._text.rstrip())
             since = ""
             if opened is not None:

@@ -9,8 +9,8 @@ from torch import nn
 
 from accaware.config.model import (
     AccAwareConfig,
-    AlgorithmConfig,
     FilterPruningConfig,
+    LevelledConfig,
     MagnitudeSparsityConfig,
 )
 from accaware.config.schedule import schedule_of
@@ -46,7 +46,7 @@ def create_compressed_model(
         CompressionError: the model can't be compressed as asked; says why.
         UsageError: a scope matches nothing, or a train_loader is missing.
     """
-    section = config.compression[0]
+    section = config.levelled
     inputs = ExampleInputs.of(example_inputs)
     flops = FlopsModel(model, inputs)
     adapter = _adapter(section, train_loader)
@@ -68,7 +68,7 @@ def create_compressed_model(
 
 
 def _adapter(
-    section: AlgorithmConfig, train_loader: Iterable[Any] | None
+    section: LevelledConfig, train_loader: Iterable[Any] | None
 ) -> BatchNormAdapter | None:
     asked = section.initializer.batchnorm_adaptation
     if asked is None or asked.num_bn_adaptation_samples == 0:
@@ -81,7 +81,7 @@ def _adapter(
     return BatchNormAdapter(train_loader, asked.num_bn_adaptation_samples)
 
 
-def _timing(section: AlgorithmConfig) -> dict[str, Any]:
+def _timing(section: LevelledConfig) -> dict[str, Any]:
     if not isinstance(section, MagnitudeSparsityConfig):
         return {}
     return {

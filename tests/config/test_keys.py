@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_value_out_of_type_or_bounds_is_one_error(check, make, path, value, me
 
 
 CHOICES = [
-    (pruning, "accuracy_aware_training.mode", "early_exti", "early_exit"),
+    (partial(pruning, early_exit=True), "accuracy_aware_training.mode", "early_exti", "early_exit"),
     (pruning, "compression.algorithm", "filter_prunning", "filter_pruning"),
     (pruning, "compression.params.schedule", "exponental", "exponential"),
     (pruning, "compression.params.filter_importance", "geometric_mean", "geometric_median"),
@@ -115,7 +116,8 @@ def test_an_unknown_key_is_an_error_with_a_suggestion(check, path, meant):
 
 def test_a_key_one_level_too_high_is_sent_to_where_it_belongs(check):
     (one,) = check(_with(pruning(), "compression.pruning_target", 0.3))
-    assert "it belongs into params" in one.message
+    assert "it belongs into compression.params" in one.message
+    assert one.suggestion == "compression.params.pruning_target"
 
 
 @pytest.mark.parametrize(
@@ -152,17 +154,15 @@ def test_a_missing_key_says_what_it_would_be(check):
 
 def test_without_the_search_section_there_is_nothing_to_search_for(check):
     (one,) = check({"compression": pruning()["compression"]})
-    assert "nothing to search for; add it with" in one.message
+    assert "nothing to search for; add " in one.message
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "quantization",
         "rb_sparsity",
         "const_sparsity",
         "movement_sparsity",
-        "knowledge_distillation",
         "binarization",
         "experimental_quantization",
     ],
@@ -191,10 +191,9 @@ def test_what_is_known_but_not_supported_is_said_to_be_so(check, path, value):
 
 IGNORED = [
     (pruning, "log_dir", "logs", "run directory"),
-    (pruning, "target_device", "NPU", "the same for every target"),
-    (pruning, "compression_lr_multiplier", 2, "no algorithm of this version"),
-    (pruning, "compression.compression_lr_multiplier", 2, "no algorithm of this version"),
-    (pruning, "compression.validate_scopes", False, "always an error"),
+    (pruning, "target_device", "NPU", "quantization alone"),
+    (pruning, "compression_lr_multiplier", 2, "quantization alone"),
+    (pruning, "compression.compression_lr_multiplier", 2, "trains no parameters"),
     (pruning, "compression.params.prune_batch_norms", False, "together with its batch norm"),
     (pruning, "compression.params.save_ranking_coeffs_path", "x", "without learned ranking"),
     (pruning, "model", "resnet18", "keys of NNCF's example scripts".replace("keys", "a key")),
@@ -221,14 +220,12 @@ def test_what_has_no_effect_is_a_warning_that_says_why(check, make, path, value,
         ("$schema", "https://example.org/schema.json"),
         ("compression.validate_scopes", True),
         ("compression.params.prune_batch_norms", True),
-        ("compression.params.filter_importance", "l1"),
-        ("compression.params.weight_importance", "GEOMETRIC_MEDIAN"),
+        ("compression.validate_scopes", False),
         ("compression.ignored_scopes", "layer1"),
         ("compression.target_scopes", ["{re}.*conv"]),
         ("input_info", [{"sample_size": [1, 3, 8, 8]}, {"sample_size": [1]}]),
-        ("input_infos", {"sample_size": [1, 3, 8, 8]}),
         ("device", "cuda:1"),
-        ("optimizer", {"type": "adam", "optimizer_params": {"lr": 1e-3, "betas": [0.9, 0.99]}}),
+        ("optimizer", {"type": "Adam", "optimizer_params": {"lr": 1e-3, "betas": [0.9, 0.99]}}),
         ("optimizer", {"schedule_type": "plateau", "schedule_params": {"cooldown": 3}}),
     ],
 )
