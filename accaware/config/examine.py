@@ -94,8 +94,7 @@ class _Examiner:
         names: Sequence[str | None],
     ) -> None:
         """The objects of this config whose schemas are chosen by a name."""
-        if mode is not None:
-            self._homes.add((*_TRAINING, "params"), schema(mode))
+        self._homes.add((*_TRAINING, "params"), schema(mode or "adaptive_compression_level"))
         for (path, _), name in zip(entries, names, strict=True):
             if name is not None:
                 self._homes.add(path, schema(name))

@@ -7,7 +7,7 @@ import re
 from bisect import bisect_right
 from pathlib import Path
 
-LARGEST = 128 * 1024
+LARGEST = 64 * 1024
 """Bytes. Real configs have a few thousand; whatever is larger was given by mistake."""
 
 BYTE_ORDER_MARK = "\ufeff"
