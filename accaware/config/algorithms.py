@@ -29,7 +29,7 @@ def algorithm_fault(entry: dict[str, Any], path: Path) -> Fault | None:
     """What is wrong with the name of the algorithm in ``entry``, which stands at ``path``."""
     place = (*path, "algorithm")
     if "algorithm" not in entry:
-        return Fault(place, f"is missing; it is {listed(SUPPORTED)}", at_key=True)
+        return _missing(entry, path)
     name = entry["algorithm"]
     if not isinstance(name, str):
         return Fault(place, f"{shown(name)} is not {listed(SUPPORTED)}")
@@ -42,6 +42,28 @@ def algorithm_fault(entry: dict[str, Any], path: Path) -> Fault | None:
         message = f"{shown(name)} is not {listed(SUPPORTED)}; did you mean {meant}?"
         return Fault(place, message, suggestion=meant)
     return Fault(place, f"{shown(name)} is not {listed(SUPPORTED)}")
+
+
+def algorithm_meant(entry: dict[str, Any]) -> str | None:
+    """The algorithm of ``entry``, or the one that was probably meant."""
+    name = entry.get("algorithm", entry.get(next(filter(_is_misspelt, entry), "")))
+    if not isinstance(name, str) or name in _INSTEAD:
+        return None
+    meant = name if name in SUPPORTED else closest(name, (*SUPPORTED, *_INSTEAD))
+    return meant if meant in SUPPORTED else None
+
+
+def _is_misspelt(key: str) -> bool:
+    return closest(key, ["algorithm"]) is not None
+
+
+def _missing(entry: dict[str, Any], path: Path) -> Fault:
+    misspelt = next(filter(_is_misspelt, entry), None)
+    if misspelt is None:
+        place = (*path, "algorithm")
+        return Fault(place, f"is missing; it is {listed(SUPPORTED)}", at_key=True)
+    message = "is not a known key; did you mean algorithm?"
+    return Fault((*path, misspelt), message, suggestion="algorithm", at_key=True)
 
 
 def why_not_runnable(config: AccAwareConfig) -> str | None:

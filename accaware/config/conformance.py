@@ -12,6 +12,9 @@ from accaware.config.homes import Homes
 from accaware.config.paths import Path, dotted
 from accaware.config.wording import closest, listed, shown
 
+_MOST_SUGGESTIONS = 40
+"""For one object; each takes a part of a millisecond, and a file has room for thousands."""
+
 _NOUNS = {
     "integer": "an integer",
     "number": "a number",
@@ -47,9 +50,9 @@ def _faults(error: Any, path: Path, homes: Homes) -> Iterator[Fault]:
                 if key not in value:
                     yield Fault((*path, key), _missing(key, of), at_key=True)
         case "additionalProperties":
-            for key in value:
-                if key not in of["properties"]:
-                    yield _unknown(key, of, path, homes)
+            unknown = [key for key in value if key not in of["properties"]]
+            for index, key in enumerate(unknown):
+                yield _unknown(key, of, path, homes, suggest=index < _MOST_SUGGESTIONS)
         case "enum":
             yield _not_among(value, bound, of, path)
         case "type":
@@ -84,13 +87,13 @@ def _missing(key: str, of: Schema) -> str:
     return f"is missing: {about['description']}" if "description" in about else "is missing"
 
 
-def _unknown(key: str, of: Schema, path: Path, homes: Homes) -> Fault:
+def _unknown(key: str, of: Schema, path: Path, homes: Homes, *, suggest: bool) -> Fault:
     place, home = (*path, key), homes.of(key, path)
     if home is not None:
         here, there = dotted(path) or "the config", dotted(home) or "the top of the config"
         message = f"is not a key of {here}; it belongs into {there}"
         return Fault(place, message, suggestion=dotted((*home, key)), at_key=True)
-    meant = closest(key, properties(of))
+    meant = closest(key, properties(of)) if suggest else None
     message = "is not a known key" + (f"; did you mean {meant}?" if meant else "")
     return Fault(place, message, suggestion=meant, at_key=True)
 

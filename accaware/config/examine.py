@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from accaware.config import build
-from accaware.config.algorithms import LEVELLED, SUPPORTED, algorithm_fault
+from accaware.config.algorithms import LEVELLED, SUPPORTED, algorithm_fault, algorithm_meant
 from accaware.config.catalog import Schema, definitions, properties, schema
 from accaware.config.conformance import conformance
 from accaware.config.document import Document
@@ -53,7 +53,7 @@ def examine(document: Document, directory: FilePath) -> Examination:
         return Examination(faults=faults)
     mode = _mode(data)
     entries = _entries(data)
-    names = [_algorithm_name(entry) for _, entry in entries]
+    names = [algorithm_meant(one) if isinstance(one, dict) else None for _, one in entries]
     examiner.learn_homes(data, mode, entries, names)
     examiner.check("config", document.data, ())
     _sample_keys(data, examiner)
@@ -165,15 +165,6 @@ def _entries(data: dict[str, Any]) -> list[tuple[Path, Any]]:
         return [(_COMPRESSION, section)]
     entries = section if isinstance(section, list) else []
     return [((*_COMPRESSION, index), entry) for index, entry in enumerate(entries)]
-
-
-def _algorithm_name(entry: Any) -> str | None:
-    """The algorithm of an entry, or the one that was probably meant."""
-    name = entry.get("algorithm") if isinstance(entry, dict) else None
-    if not isinstance(name, str):
-        return None
-    fault = algorithm_fault(entry, ())
-    return name if fault is None else fault.suggestion
 
 
 def _algorithm(entry: Any, path: Path, name: str | None, examiner: _Examiner) -> Algorithm | None:

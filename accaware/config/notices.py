@@ -9,6 +9,7 @@ from accaware.config.catalog import Schema, schema
 from accaware.config.effect import Data, fold_case, has_effect, siblings, value_schema
 from accaware.config.fault import Fault, note, warning
 from accaware.config.paths import Path
+from accaware.config.scopes import pattern_fault
 from accaware.config.wording import listed, shown
 
 
@@ -53,6 +54,8 @@ def _about(
             f"not {_bare(around.get(other))}",
         )
     yield from _rivals(key, value, about, data, place)
+    if about.get("x-scopes"):
+        yield from _patterns(value, place)
     if about.get("x-fold-case"):
         folded = fold_case(about, value)
         if folded != value:
@@ -73,6 +76,19 @@ def _rivals(key: str, value: Any, about: Schema, data: Data, place: Path) -> Ite
             "keep one"
         )
         yield Fault(place, both, at_key=True)
+
+
+def _patterns(value: Any, place: Path) -> Iterator[Fault]:
+    """Scopes that can't be read, in a string, a list, or an object's keys."""
+    found: list[tuple[Path, Any]] = [(place, value)]
+    if isinstance(value, list):
+        found = [((*place, index), entry) for index, entry in enumerate(value)]
+    elif isinstance(value, dict):
+        found = [((*place, key), key) for key in value]
+    for path, pattern in found:
+        message = pattern_fault(pattern) if isinstance(pattern, str) else None
+        if message is not None:
+            yield Fault(path, f"{shown(pattern)} {message}", at_key=isinstance(value, dict))
 
 
 def _bare(value: Any) -> str:
