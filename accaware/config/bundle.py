@@ -26,8 +26,8 @@ def bundled() -> Schema:
     root["required"] = ["compression", "accuracy_aware_training"]
     root["properties"]["compression"] |= {
         "if": {"type": "array"},
-        "then": {"minItems": 1, "items": {"$ref": "#/$defs/algorithm"}},
-        "else": {"$ref": "#/$defs/algorithm"},
+        "then": {"items": _reference("algorithm")},
+        "else": _reference("algorithm"),
     }
     del root["properties"]["compression"]["items"]
     parts["algorithm"] = _algorithm()

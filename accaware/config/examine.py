@@ -82,7 +82,8 @@ class _Examiner:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._homes = Homes(schema("config"))
+        self._homes = Homes()
+        self._homes.add((), schema("config"))
         self._wrong = {around for path in document.unread_paths for around in prefixes(path)}
         self.faults: list[Fault] = []
 
@@ -163,7 +164,9 @@ def _entries(data: dict[str, Any]) -> list[tuple[Path, Any]]:
     section = data.get("compression")
     if isinstance(section, dict):
         return [(_COMPRESSION, section)]
-    entries = section if isinstance(section, list) else []
+    # More than fit together are refused as such; the first ones are looked at.
+    most = properties(schema("config"))["compression"]["maxItems"]
+    entries = section[:most] if isinstance(section, list) else []
     return [((*_COMPRESSION, index), entry) for index, entry in enumerate(entries)]
 
 

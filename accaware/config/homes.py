@@ -9,30 +9,34 @@ from accaware.config.paths import Path
 class Homes:
     """The objects that a config may have, by the keys that they know.
 
-    Args:
-        root: the schema of the whole.
+    Nothing is done before the first question: most configs have no key in a wrong place.
     """
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self) -> None:
+        self._added: list[tuple[Path, Schema]] = []
         self._known: dict[tuple[Path, str], Path] = {}
         self._anywhere: dict[str, Path] = {}
-        self.add((), root)
 
     def add(self, path: Path, of: Schema) -> None:
         """The object at ``path``, and those within it, have the schema ``of``."""
+        self._added.append((path, of))
+
+    def _learn(self, path: Path, of: Schema) -> None:
         for key, about in properties(of).items():
             if about.get("x-sample-key"):
                 continue
             self._known.setdefault((_section(path), key), path)
             self._anywhere.setdefault(key, path)
             if about.get("type") == "object":
-                self.add((*path, key), about)
+                self._learn((*path, key), about)
 
     def of(self, key: str, path: Path) -> Path | None:
         """The object that ``key``, unknown in the one at ``path``, belongs to.
 
         It is sought in the same section, then at the top; from the top everywhere.
         """
+        while self._added:
+            self._learn(*self._added.pop(0))
         places = [self._known.get((_section(path), key)), self._known.get(((), key))]
         if not path:
             places.append(self._anywhere.get(key))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from accaware.config.catalog import definitions, properties, schema
-from accaware.config.initializers import BatchNormAdaptation
+from accaware.config.initializers import BatchNormAdaptation, Initializer
 from accaware.config.load import (
     ConfigWarning,
     check_file,
@@ -29,13 +29,24 @@ from accaware.config.model import (
     FilterPruningConfig,
     FilterPruningParams,
     InputInfo,
+    KnowledgeDistillationConfig,
     MagnitudeSparsityConfig,
     MagnitudeSparsityParams,
     Metric,
     OptimizerConfig,
 )
+from accaware.config.quantization import (
+    ActivationsQuantization,
+    QuantizationConfig,
+    QuantizationInitializer,
+    QuantizerOverride,
+    RangeInitializer,
+    RangeParams,
+    ScopeOverrides,
+    WeightsQuantization,
+)
 from accaware.config.schedule import schedule_of
-from accaware.errors import ConfigError
+from accaware.errors import ConfigError, UsageError
 from accaware.search.params import AdaptiveParams, EarlyExitParams
 from accaware.search.schedules import (
     Adaptive,
@@ -94,6 +105,48 @@ def test_early_exit_loads():
     )
 
 
+def test_quantization_mirrors_its_json():
+    data = pruning(early_exit=True) | {"compression": QUANTIZED, "compression_lr_multiplier": 3}
+    with pytest.warns(ConfigWarning, match="can't run it yet"):
+        (algorithm,) = load_dict(data).compression
+    ranges = (
+        RangeInitializer(
+            type="percentile", params=RangeParams(max_percentile=99.0), target_scopes=("x",)
+        ),
+        RangeInitializer(target_quantizer_group="weights"),
+    )
+    assert isinstance(algorithm, QuantizationConfig)
+    assert algorithm.compression_lr_multiplier == 3.0
+    assert (algorithm.weights_mode, algorithm.activations_mode) == ("asymmetric", "asymmetric")
+    assert algorithm.weights == WeightsQuantization(
+        bits=4, mode="asymmetric", ignored_scopes=("a",), validate_scopes=False
+    )
+    assert algorithm.activations.unified_scale_ops == (("a", "b"), ("c",))
+    assert algorithm.initializer == QuantizationInitializer(
+        batchnorm_adaptation=BatchNormAdaptation(num_bn_adaptation_samples=4), range=ranges
+    )
+    override = algorithm.scope_overrides.weights["{re}conv.*"]
+    assert (override.bits, override.mode) == (8, None)
+    assert override.initializer.range == (RangeInitializer(num_init_samples=3),)
+
+
+def test_quantization_alone_has_nncfs_defaults():
+    data = pruning(early_exit=True) | {"compression": {"algorithm": "quantization"}}
+    with pytest.warns(ConfigWarning, match="can't run it yet"):
+        config = load_dict(data)
+    assert config.compression == (QuantizationConfig(),)
+    assert config.target_device == "ANY"
+    with pytest.raises(UsageError, match="can check quantization in a config, but not run it"):
+        _ = config.levelled
+
+
+def test_the_levelled_algorithm_is_found_wherever_it_stands():
+    data = sparsity()
+    data["compression"] = [{"algorithm": "quantization"}, data["compression"]]
+    with pytest.warns(ConfigWarning):
+        assert load_dict(data).levelled == MagnitudeSparsityConfig()
+
+
 def test_multistep_replaces_the_target_by_its_last_level():
     levels = {"multistep_sparsity_levels": [0.2, 0.6], "sparsity_target": 0.9}
     with pytest.warns(ConfigWarning, match="compression.params.sparsity_target: is ignored"):
@@ -140,7 +193,35 @@ def test_the_optimizers_settings_have_one_home(section, expected):
     assert load_dict(pruning() | {"optimizer": section}).optimizer == expected
 
 
+QUANTIZED: Data = {
+    "algorithm": "quantization",
+    "preset": "mixed",
+    "weights": {"bits": 4, "mode": "asymmetric", "ignored_scopes": "a", "validate_scopes": False},
+    "activations": {"signed": True, "unified_scale_ops": [["a", "b"], ["c"]]},
+    "scope_overrides": {
+        "weights": {"{re}conv.*": {"bits": 8, "initializer": {"range": {"num_init_samples": 3}}}},
+        "activations": {"fc": {"per_channel": True}},
+    },
+    "initializer": {
+        "batchnorm_adaptation": {"num_bn_adaptation_samples": 4},
+        "range": [
+            {"type": "percentile", "params": {"max_percentile": 99}, "target_scopes": ["x"]},
+            {"target_quantizer_group": "weights"},
+        ],
+    },
+}
 ROUND_TRIPS: list[Data] = [
+    pruning(early_exit=True) | {"compression": QUANTIZED, "target_device": "NPU"},
+    pruning(early_exit=True)
+    | {
+        "compression": [
+            {"algorithm": "quantization", "initializer": {"range": {"type": "min_max"}}},
+            {"algorithm": "knowledge_distillation", "type": "softmax", "temperature": 3},
+        ],
+        "compression_lr_multiplier": 2,
+    },
+    sparsity()
+    | {"compression": [QUANTIZED, {"algorithm": "magnitude_sparsity", "validate_scopes": False}]},
     pruning(),
     pruning(early_exit=True),
     sparsity(),
@@ -251,6 +332,7 @@ def test_an_algorithms_config_names_its_schedule(data, expected):
     assert schedule_of(algorithm) == expected
 
 
+QUANTIZATION = schema("quantization")
 DATACLASSES = [
     (AdaptiveParams, schema("adaptive_compression_level")),
     (EarlyExitParams, schema("early_exit")),
@@ -261,7 +343,18 @@ DATACLASSES = [
     (OptimizerConfig, schema("optimizer")),
     (Metric, properties(schema("config"))["metric"]),
     (AccAwareConfig, schema("config")),
-    (BatchNormAdaptation, properties(schema("common#initializer"))["batchnorm_adaptation"]),
+    (BatchNormAdaptation, schema("common#batchnorm_adaptation")),
+    (QuantizationConfig, QUANTIZATION),
+    (WeightsQuantization, properties(QUANTIZATION)["weights"]),
+    (ActivationsQuantization, properties(QUANTIZATION)["activations"]),
+    (ScopeOverrides, properties(QUANTIZATION)["scope_overrides"]),
+    (QuantizerOverride, schema("quantization#override")),
+    (QuantizationInitializer, properties(QUANTIZATION)["initializer"]),
+    (RangeInitializer, schema("quantization#range")),
+    (RangeParams, properties(schema("quantization#range"))["params"]),
+    (KnowledgeDistillationConfig, schema("knowledge_distillation")),
+    (Initializer, schema("common#initializer")),
+    (InputInfo, schema("input_info")),
 ]
 
 
