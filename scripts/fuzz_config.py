@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.config.mutants import Mutant, large_mutants, mutants, violation
 
-
 SLOWEST = 1.0
 """Seconds for one input."""
 

@@ -15,7 +15,8 @@ from accaware.config.source import LARGEST
 from accaware.errors import Diagnostic, UsageError
 from accaware.report.diagnostics import diagnostics_json, diagnostics_text, github_annotation
 
-STANDARD_INPUT = "-"
+_STANDARD_INPUT = Path("-")
+_ITS_NAME = "<stdin>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ def validate(options: ValidateOptions) -> ExitCode:
     code = ExitCode.WITHIN_BUDGET
     for path in options.configs:
         outcome = _examined(path, options)
-        told.tell(str(path), outcome)
+        told.tell(_ITS_NAME if path == _STANDARD_INPUT else str(path), outcome)
         if outcome.config is None:
             code = ExitCode.USAGE
         elif options.resolved:
@@ -57,9 +58,9 @@ def validate(options: ValidateOptions) -> ExitCode:
 
 
 def _examined(path: Path, options: ValidateOptions) -> Outcome:
-    if str(path) == STANDARD_INPUT:
+    if path == _STANDARD_INPUT:
         raw = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin is not None else b""
-        outcome = examine_bytes(raw, "<stdin>", Path.cwd(), options.settings)
+        outcome = examine_bytes(raw, _ITS_NAME, Path.cwd(), options.settings)
     else:
         outcome = examine_file(path, options.settings)
     if options.check_plugin and outcome.config is not None:

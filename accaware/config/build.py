@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from accaware.config.catalog import properties, schema
 from accaware.config.effect import Data, counting, with_defaults

@@ -41,7 +41,9 @@ class Document:
         document.complete = parsed.complete
         document.faults = parsed.faults
         if bare is not text:
-            message = "begins with a byte-order mark, which is skipped; save it as UTF-8 without one"
+            message = (
+                "begins with a byte-order mark, which is skipped; save it as UTF-8 without one"
+            )
             document.faults.insert(0, Fault((), message, severity="note", offset=0))
         document._places = parsed.places
         document._unread = parsed.unread

@@ -139,7 +139,9 @@ def _mode(data: dict[str, Any]) -> str | None:
     section = data.get("accuracy_aware_training")
     mode = section.get("mode") if isinstance(section, dict) else None
     modes = properties(schema("accuracy_aware_training"))["mode"]["enum"]
-    return closest(mode, modes) if isinstance(mode, str) else None
+    if not isinstance(mode, str):
+        return None
+    return mode if mode in modes else closest(mode, modes)
 
 
 def _training(data: dict[str, Any], mode: str | None, examiner: _Examiner) -> Training | None:

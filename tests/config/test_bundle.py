@@ -140,7 +140,11 @@ def test_an_editor_is_told_defaults_bounds_and_choices():
     assert (step["default"], step["exclusiveMinimum"], step["maximum"]) == (0.1, 0, 1)
     assert "epochs" in params["patience_epochs"]["description"]
     pruning_params = BUNDLE["$defs"]["filter_pruning"]["properties"]["params"]["properties"]
-    assert pruning_params["schedule"]["enum"] == ["baseline", "exponential", "exponential_with_bias"]
+    assert pruning_params["schedule"]["enum"] == [
+        "baseline",
+        "exponential",
+        "exponential_with_bias",
+    ]
 
 
 def _parts(part: Any) -> Iterator[dict[str, Any]]:

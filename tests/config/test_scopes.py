@@ -32,9 +32,7 @@ UNET = {
 
 
 def found(pattern: str, model: dict[str, str]) -> set[str]:
-    return {
-        path for path in model if path and matches(pattern, path, class_lineage(model, path))
-    }
+    return {path for path in model if path and matches(pattern, path, class_lineage(model, path))}
 
 
 @pytest.mark.parametrize(
