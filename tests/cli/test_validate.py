@@ -223,7 +223,7 @@ def test_a_diagnostic_is_one_line_whatever_the_key_holds() -> None:
 
 
 def test_any_encoding_of_the_terminal_will_do(tmp_path: Path) -> None:
-    file = config(tmp_path / "c.json", **{"é世": 1})
+    file = config(tmp_path / "c.json", é世=1)
     command = [sys.executable, "-m", "accaware", "validate-config", str(file)]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(command, capture_output=True, check=False, env=environment)
