@@ -12,7 +12,7 @@ x-alias-of              another name of that key, with a note
 x-excludes              not together with that key
 x-fold-case             an enum's strings may be written in any case, with a note
 x-scopes                holds scopes, as a value or as keys
-x-expected              what a pattern asks for, in words
+x-expected              what a pattern asks for, in words; its examples are suggested
 x-sample-key            of NNCF's example scripts; read by none but them
 """
 

@@ -75,7 +75,10 @@ def _faults(error: Any, path: Path, homes: Homes) -> Iterator[Fault]:
         case "minLength":
             yield Fault(path, "is an empty string")
         case "pattern":
-            yield Fault(path, f"{shown(value)} is not {of['x-expected']}")
+            meant = closest(value, of["examples"])
+            hint = f"; did you mean {meant}?" if meant else ""
+            message = f"{shown(value)} is not {of['x-expected']}{hint}"
+            yield Fault(path, message, suggestion=meant)
         case other:  # a keyword new to the schema files, which has no sentence yet
             yield Fault(path, f"{shown(value)} does not satisfy {other}: {shown(bound)}")
 

@@ -105,6 +105,7 @@ CHOICES = [
     (sparsity, "compression.params.sparsity_level_setting_mode", "globl", "global"),
     (pruning, "optimizer.schedule_type", "multi_step", "multistep"),
     (pruning, "target_device", "NPUU", "NPU"),
+    (pruning, "device", "cpuu", "cpu"),
     (quantization, "compression.preset", "performence", "performance"),
     (quantization, "compression.weights.mode", "symetric", "symmetric"),
     (quantization, "compression.initializer.range.type", "three_sigma", "threesigma"),
