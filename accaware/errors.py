@@ -12,7 +12,7 @@ AccAwareError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class AccAwareError(Exception):
@@ -29,6 +29,7 @@ class Diagnostic:
 
     ``line`` and ``column`` count from 1 and point at the offending key or value; they are None
     where there is no text to point into (a config built from a dict, a missing file).
+    ``severity`` is error, warning or note; ``source`` is the line's text.
     """
 
     message: str
@@ -38,6 +39,7 @@ class Diagnostic:
     column: int | None = None
     severity: str = "error"
     suggestion: str | None = None
+    source: str | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)

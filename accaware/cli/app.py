@@ -28,6 +28,12 @@ class Device(str, Enum):
     MPS = "mps"
 
 
+class Format(str, Enum):
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"accaware {accaware.__version__}")
@@ -134,15 +140,76 @@ def run(
 
 @app.command("validate-config", short_help="Check config files without running anything.")
 def validate_config(
-    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Files to check.")],
+    configs: Annotated[
+        list[Path],
+        typer.Argument(metavar="CONFIG...", help="Files to check; - is standard input."),
+    ],
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="text: file:line:column: path: message. json: a list of objects. "
+            "github: annotations for a workflow.",
+        ),
+    ] = Format.TEXT,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."
+        ),
+    ] = None,
+    resolved: Annotated[
+        bool,
+        typer.Option(
+            "--resolved",
+            help="Print the config with every default filled in, all else to standard error; "
+            "one file.",
+        ),
+    ] = False,
+    check_plugin: Annotated[
+        bool,
+        typer.Option("--check-plugin", help="Import the plugin too, and check its functions."),
+    ] = False,
 ) -> None:
     """Check config files, and list every fault with its place. Nothing is run.
 
-    Exits with 2 where there is an error; warnings alone are no failure.
-    """
-    from accaware.cli.validate import validate
+    \b
+    Exit codes:
+      0    every config can be used; warnings and notes alone are no failure
+      2    at least one can't
 
-    raise typer.Exit(reported(lambda: validate(configs)))
+    \b
+    Examples:
+      accaware validate-config config.json
+      accaware validate-config configs/*.json --format github
+      accaware validate-config config.json --set compression.params.pruning_target=0.3 --resolved
+    """
+    from accaware.cli.validate import ValidateOptions, validate
+
+    options = ValidateOptions(
+        configs=tuple(configs),
+        settings=tuple(settings or ()),
+        format=form.value,
+        resolved=resolved,
+        check_plugin=check_plugin,
+    )
+    raise typer.Exit(reported(lambda: validate(options)))
+
+
+@app.command(short_help="Print the JSON Schema of a config, for editors.")
+def schema() -> None:
+    """Print the JSON Schema (draft 2020-12) of a config.
+
+    \b
+    An editor completes and explains a config that names it:
+      accaware schema > accaware.schema.json
+      {"$schema": "./accaware.schema.json", ...}
+    """
+    import json
+
+    from accaware.config.bundle import bundled
+
+    typer.echo(json.dumps(bundled(), indent=2))
 
 
 def main() -> None:

@@ -34,7 +34,8 @@ def reported(action: Callable[[], ExitCode]) -> ExitCode:
         # Imported late: a command that goes well has no diagnostics to show.
         from accaware.report.diagnostics import diagnostics_text
 
-        print(diagnostics_text(error.diagnostics), file=sys.stderr)
+        context = sys.stderr.isatty()
+        print(diagnostics_text(error.diagnostics, context=context), file=sys.stderr)
         return ExitCode.USAGE
     except AccAwareError as error:
         print(f"error: {error}", file=sys.stderr)

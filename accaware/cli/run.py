@@ -11,6 +11,7 @@ from pathlib import Path
 from accaware.cli.conduct import CompressionRun, conduct
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
+from accaware.config.algorithms import why_not_runnable
 from accaware.config.load import examine_file
 from accaware.config.plugin_path import located
 from accaware.errors import UsageError
@@ -57,6 +58,9 @@ def run(options: RunOptions) -> ExitCode:
     output = Output(json=options.json, quiet=options.quiet)
     examined = examine_file(options.config, options.overrides)
     config = examined.require()
+    obstacle = why_not_runnable(config)
+    if obstacle is not None:
+        raise UsageError(f"{options.config}: {obstacle}")
     for diagnostic in examined.warnings:
         print(diagnostic_line(diagnostic), file=sys.stderr)
     if config.plugin is None:

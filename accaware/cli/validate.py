@@ -2,23 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from accaware.cli.exit_codes import ExitCode
-from accaware.config.load import check_file
-from accaware.report.diagnostics import diagnostic_line
+from accaware.config.load import Outcome, examine_bytes, examine_file
+from accaware.config.source import LARGEST
+from accaware.errors import Diagnostic, UsageError
+from accaware.report.diagnostics import diagnostics_json, diagnostics_text, github_annotation
+
+_STANDARD_INPUT = Path("-")
+_ITS_NAME = "<stdin>"
 
 
-def validate(paths: Iterable[Path]) -> ExitCode:
-    """Print every fault of every file on standard output; warnings alone are no failure."""
+@dataclass(frozen=True, kw_only=True)
+class ValidateOptions:
+    """The words behind ``accaware validate-config``; ``format`` is text, json or github."""
+
+    configs: Sequence[Path]
+    settings: Sequence[str] = ()
+    format: str = "text"
+    resolved: bool = False
+    check_plugin: bool = False
+
+
+def validate(options: ValidateOptions) -> ExitCode:
+    """Say all that there is to say about every file; only errors are a failure.
+
+    Raises:
+        UsageError: several files for ``resolved``.
+    """
+    if options.resolved and len(options.configs) != 1:
+        raise UsageError("--resolved prints one config; name one file")
+    # With --resolved standard output is the config's alone.
+    stream = sys.stderr if options.resolved else sys.stdout
+    # A name or a key may hold what the terminal's encoding doesn't.
+    for one in (sys.stdout, sys.stderr):
+        if hasattr(one, "reconfigure"):
+            one.reconfigure(errors="backslashreplace")
+    told = _Telling(options.format, stream)
     code = ExitCode.WITHIN_BUDGET
-    for path in paths:
-        diagnostics = check_file(path)
-        for diagnostic in diagnostics:
-            print(diagnostic_line(diagnostic))
-        if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+    for path in options.configs:
+        outcome = _examined(path, options)
+        told.tell(_ITS_NAME if path == _STANDARD_INPUT else str(path), outcome)
+        if outcome.config is None:
             code = ExitCode.USAGE
-        else:
-            print(f"{path}: ok")
+        elif options.resolved:
+            print(json.dumps(outcome.config.to_dict(), indent=2))
+    told.end()
     return code
+
+
+def _examined(path: Path, options: ValidateOptions) -> Outcome:
+    if path == _STANDARD_INPUT:
+        raw = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin is not None else b""
+        outcome = examine_bytes(raw, _ITS_NAME, Path.cwd(), options.settings)
+    else:
+        outcome = examine_file(path, options.settings)
+    if options.check_plugin and outcome.config is not None:
+        # Imported late: it is seldom asked for.
+        from accaware.cli.plugin_check import plugin_fault
+
+        message = plugin_fault(outcome.config)
+        if message is not None:
+            return outcome.refused("plugin", message)
+    return outcome
+
+
+class _Telling:
+    """Writes diagnostics in one format: as they come, but JSON as one list at the end."""
+
+    def __init__(self, form: str, stream: TextIO) -> None:
+        self._format = form
+        self._stream = stream
+        self._all: list[Diagnostic] = []
+
+    def tell(self, name: str, outcome: Outcome) -> None:
+        if self._format == "json":
+            self._all += outcome.diagnostics
+            return
+        if self._format == "github":
+            for one in outcome.diagnostics:
+                print(github_annotation(one), file=self._stream)
+            return
+        if outcome.diagnostics:
+            context = self._stream.isatty()
+            print(diagnostics_text(outcome.diagnostics, context=context), file=self._stream)
+        if outcome.config is not None:
+            print(f"{name}: ok", file=self._stream)
+
+    def end(self) -> None:
+        if self._format == "json":
+            print(diagnostics_json(self._all), file=self._stream)

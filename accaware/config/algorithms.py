@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from accaware.config.fault import Fault
+from accaware.config.model import AccAwareConfig
 from accaware.config.paths import Path
 from accaware.config.wording import closest, listed, shown
 
-SUPPORTED = ("filter_pruning", "magnitude_sparsity")
+LEVELLED = ("filter_pruning", "magnitude_sparsity")
+"""Those with a level that the search sets. They can be run, the others only be checked."""
+
+SUPPORTED = (*LEVELLED, "quantization", "knowledge_distillation")
 
 _INSTEAD = {
-    "quantization": None,
-    "experimental_quantization": None,
-    "binarization": None,
-    "knowledge_distillation": None,
-    "rb_sparsity": "magnitude_sparsity",
-    "const_sparsity": "magnitude_sparsity",
-    "movement_sparsity": "magnitude_sparsity",
-    "NoCompressionAlgorithm": None,
+    "experimental_quantization": "use quantization",
+    "binarization": "use quantization, with 2 bits or more",
+    "rb_sparsity": "use magnitude_sparsity",
+    "const_sparsity": "use magnitude_sparsity",
+    "movement_sparsity": "use magnitude_sparsity",
+    "bootstrapNAS": "use filter_pruning",
+    "NoCompressionAlgorithm": f"use {listed(SUPPORTED)}",
 }
 
 
@@ -26,18 +29,46 @@ def algorithm_fault(entry: dict[str, Any], path: Path) -> Fault | None:
     """What is wrong with the name of the algorithm in ``entry``, which stands at ``path``."""
     place = (*path, "algorithm")
     if "algorithm" not in entry:
-        return Fault(place, f"is missing; it is {listed(SUPPORTED)}", at_key=True)
+        return _missing(entry, path)
     name = entry["algorithm"]
     if not isinstance(name, str):
         return Fault(place, f"{shown(name)} is not {listed(SUPPORTED)}")
     if name in SUPPORTED:
         return None
     if name in _INSTEAD:
-        instead = _INSTEAD[name]
-        hint = f"; use {instead}" if instead else f"; it supports {listed(SUPPORTED, 'and')}"
-        return Fault(place, f"{shown(name)} is not supported by this version{hint}")
+        return Fault(place, f"{shown(name)} is not supported by this version; {_INSTEAD[name]}")
     meant = closest(name, (*SUPPORTED, *_INSTEAD))
     if meant in SUPPORTED:
         message = f"{shown(name)} is not {listed(SUPPORTED)}; did you mean {meant}?"
         return Fault(place, message, suggestion=meant)
     return Fault(place, f"{shown(name)} is not {listed(SUPPORTED)}")
+
+
+def algorithm_meant(entry: dict[str, Any]) -> str | None:
+    """The algorithm of ``entry``, or the one that was probably meant."""
+    name = entry.get("algorithm", entry.get(next(filter(_is_misspelt, entry), "")))
+    if not isinstance(name, str) or name in _INSTEAD:
+        return None
+    meant = name if name in SUPPORTED else closest(name, (*SUPPORTED, *_INSTEAD))
+    return meant if meant in SUPPORTED else None
+
+
+def _is_misspelt(key: str) -> bool:
+    return closest(key, ["algorithm"]) is not None
+
+
+def _missing(entry: dict[str, Any], path: Path) -> Fault:
+    misspelt = next(filter(_is_misspelt, entry), None)
+    if misspelt is None:
+        place = (*path, "algorithm")
+        return Fault(place, f"is missing; it is {listed(SUPPORTED)}", at_key=True)
+    message = "is not a known key; did you mean algorithm?"
+    return Fault((*path, misspelt), message, suggestion="algorithm", at_key=True)
+
+
+def why_not_runnable(config: AccAwareConfig) -> str | None:
+    """Why this version can check ``config`` but not run it, in one sentence; None if it can."""
+    names = [one.algorithm for one in config.compression if one.algorithm not in LEVELLED]
+    if not names:
+        return None
+    return f"this version of accaware can check {listed(names, 'and')} in a config, but not run it"

@@ -6,65 +6,50 @@ resolved form, hold what counts and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from accaware.config.catalog import Schema, properties, schema
+from accaware.config.catalog import properties, schema
+from accaware.config.effect import Data, counting, with_defaults
 from accaware.config.model import (
     AccAwareConfig,
     AlgorithmConfig,
-    BatchNormAdaptation,
     FilterPruningConfig,
-    FilterPruningParams,
-    Initializer,
-    InputInfo,
+    KnowledgeDistillationConfig,
     MagnitudeSparsityConfig,
-    MagnitudeSparsityParams,
-    Metric,
     OptimizerConfig,
 )
-from accaware.config.notices import has_effect, with_defaults
 from accaware.config.plugin_path import located
+from accaware.config.quantization import QuantizationConfig
+from accaware.config.typed import typed
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 
-Data = dict[str, Any]
+_CLASSES: dict[str, type[AlgorithmConfig]] = {
+    "filter_pruning": FilterPruningConfig,
+    "magnitude_sparsity": MagnitudeSparsityConfig,
+    "quantization": QuantizationConfig,
+    "knowledge_distillation": KnowledgeDistillationConfig,
+}
 
 
-def training(data: Data) -> SearchParams:
+def training(mode: str, params: Data) -> SearchParams:
     """The section `accuracy_aware_training`."""
-    if data["mode"] == "early_exit":
-        return EarlyExitParams(**_arguments(EarlyExitParams, data["params"]))
-    return AdaptiveParams(**_arguments(AdaptiveParams, data["params"]))
+    if mode == "early_exit":
+        return typed(EarlyExitParams, params)
+    return typed(AdaptiveParams, params)
 
 
 def algorithm(data: Data) -> AlgorithmConfig:
     """One entry of `compression`."""
-    of = schema(data["algorithm"])
-    params_of = properties(of)["params"]
-    given = data.get("params", {})
-    resolved = with_defaults(params_of, given)
-    params = _counting(params_of, given, resolved)
-    common = {
-        "ignored_scopes": _scopes(data.get("ignored_scopes", [])),
-        "target_scopes": _scopes(data["target_scopes"]) if "target_scopes" in data else None,
-        "initializer": _initializer(data.get("initializer", {})),
-    }
-    own = _counting(of, data, resolved)
-    if data["algorithm"] == "filter_pruning":
-        if "weight_importance" in params:
-            params["filter_importance"] = params.pop("weight_importance")
-        return FilterPruningConfig(
-            **_arguments(FilterPruningConfig, {**own, **common, "params": None}),
-            params=FilterPruningParams(**_arguments(FilterPruningParams, params)),
-        )
-    if resolved["schedule"] == "multistep":
-        levels: list[float] = resolved["multistep_sparsity_levels"]
-        params["sparsity_target"] = levels[-1]
-    return MagnitudeSparsityConfig(
-        **_arguments(MagnitudeSparsityConfig, {**own, **common, "params": None}),
-        params=MagnitudeSparsityParams(**_arguments(MagnitudeSparsityParams, params)),
-    )
+    name = data["algorithm"]
+    own = counting(schema(name), data)
+    params = own.get("params", {})
+    if name == "filter_pruning" and "weight_importance" in params:
+        params["filter_importance"] = params.pop("weight_importance")
+    if name == "magnitude_sparsity" and params.get("schedule") == "multistep":
+        levels = with_defaults(properties(schema(name))["params"], params)
+        params["sparsity_target"] = levels["multistep_sparsity_levels"][-1]
+    return typed(_CLASSES[name], own)
 
 
 def optimizer(data: Data) -> OptimizerConfig:
@@ -81,72 +66,39 @@ def optimizer(data: Data) -> OptimizerConfig:
         hoisted["base_lr"] = own.pop("lr")
     if "weight_decay" in own:
         hoisted["weight_decay"] = own.pop("weight_decay")
-    given = _counting(schema("optimizer"), data, data)
+    given = counting(schema("optimizer"), data)
     settings = {**hoisted, **given, "optimizer_params": own, "schedule_params": scheduling}
-    return OptimizerConfig(**_arguments(OptimizerConfig, settings))
+    return typed(OptimizerConfig, settings)
 
 
 def config(
     data: Data, search: SearchParams, algorithms: tuple[AlgorithmConfig, ...], directory: Path
 ) -> AccAwareConfig:
     """The whole, from the root's data and the sections built already."""
-    inputs: Any = data.get("input_info", data.get("input_infos", []))
-    plugin = data.get("plugin")
     settings: Data = {
         key: data[key]
-        for key in ("batch_size", "num_workers", "device", "seed", "log_dir", "plugin_args")
+        for key in ("batch_size", "num_workers", "device", "seed", "plugin_args", "metric")
         if key in data
     }
-    return AccAwareConfig(
+    settings["input_info"] = data.get("input_info", data.get("input_infos"))
+    if any(isinstance(one, QuantizationConfig) for one in algorithms):
+        settings["target_device"] = data.get("target_device")
+        shared = data.get("compression_lr_multiplier")
+        algorithms = tuple(_with_multiplier(one, shared) for one in algorithms)
+    plugin = data.get("plugin")
+    return typed(
+        AccAwareConfig,
+        settings,
         accuracy_aware_training=search,
         compression=algorithms,
-        metric=Metric(**data.get("metric", {})),
         plugin=None if plugin is None else located(plugin, directory),
-        input_info=tuple(
-            InputInfo(sample_size=tuple(int(size) for size in one["sample_size"]))
-            for one in (inputs if isinstance(inputs, list) else [inputs])
-        ),
         optimizer=optimizer(data.get("optimizer", {})),
         directory=directory,
-        **_arguments(AccAwareConfig, settings),
     )
 
 
-def _counting(of: Schema, data: Data, siblings: Data) -> Data:
-    known = properties(of)
-    return {key: value for key, value in data.items() if has_effect(known[key], siblings)}
-
-
-def _initializer(data: Data) -> Initializer:
-    adaptation = data.get("batchnorm_adaptation")
-    if adaptation is None:
-        return Initializer()
-    arguments = _arguments(BatchNormAdaptation, adaptation)
-    return Initializer(batchnorm_adaptation=BatchNormAdaptation(**arguments))
-
-
-def _scopes(value: str | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _arguments(of: type[Any], data: Data) -> Data:
-    """The entries of ``data`` that ``of`` has fields for, in the fields' own types.
-
-    JSON has one kind of number: 1e4 may be written for an integer and 1 for a float.
-    """
-    return {
-        one.name: _typed(data[one.name], str(one.type))
-        for one in fields(of)
-        if data.get(one.name) is not None
-    }
-
-
-def _typed(value: Any, annotation: str) -> Any:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, list):
-        entry = annotation.removeprefix("tuple[").split(",")[0]
-        return tuple(_typed(one, entry) for one in value)
-    if isinstance(value, int | float):
-        return int(value) if annotation.startswith("int") else float(value)
-    return value
+def _with_multiplier(one: AlgorithmConfig, shared: float | None) -> AlgorithmConfig:
+    """The config's own compression_lr_multiplier, where the section has none."""
+    if not isinstance(one, QuantizationConfig) or one.compression_lr_multiplier is not None:
+        return one
+    return replace(one, compression_lr_multiplier=None if shared is None else float(shared))

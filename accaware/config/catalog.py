@@ -4,13 +4,15 @@ Beyond JSON Schema's own keywords, which `jsonschema` checks, they carry these a
 
 x-ignored               {"why": ..., "when": value}: accepted without effect, with a warning;
                         only for the value ``when`` where there is one
-x-unsupported           a key of NNCF that this version refuses; what it belongs to
+x-unsupported           {"what": ..., "instead": ...}: a key of NNCF that this version refuses
 x-unsupported-values    {value: what to use instead}, the same for an enum's values
 x-used-with             {sibling: values}: without effect, with a warning, for other values of it
-x-alias-of              another name of that key
+x-only-for              of those algorithms alone: without effect, with a warning, for others
+x-alias-of              another name of that key, with a note
 x-excludes              not together with that key
-x-fold-case             an enum's strings may be written in any case
-x-expected              what a pattern asks for, in words
+x-fold-case             an enum's strings may be written in any case, with a note
+x-scopes                holds scopes, as a value or as keys
+x-expected              what a pattern asks for, in words; its examples are suggested
 x-sample-key            of NNCF's example scripts; read by none but them
 """
 
@@ -30,13 +32,23 @@ _FOLDER = Path(__file__).parent / "schema"
 def schema(name: str) -> Schema:
     """The schema ``name`` (``file`` or ``file#definition``), with all its references inlined."""
     file, _, definition = name.partition("#")
-    whole = _read(file)
-    found: Schema = _inlined(whole["$defs"][definition] if definition else whole)
+    found: Schema = _inlined(written(file, definition))
     return found
 
 
+def written(file: str, definition: str = "") -> Schema:
+    """The schema as the file has it, with its references."""
+    whole = _read(file)
+    found: Schema = whole["$defs"][definition] if definition else whole
+    return found
+
+
+def file_names() -> list[str]:
+    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+
+
 def definitions(file: str) -> frozenset[str]:
-    return frozenset(_read(file)["$defs"])
+    return frozenset(_read(file).get("$defs", {}))
 
 
 def properties(of: Schema) -> dict[str, Schema]:

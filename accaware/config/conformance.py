@@ -8,8 +8,12 @@ from typing import Any
 
 from accaware.config.catalog import Schema, properties, schema
 from accaware.config.fault import Fault
-from accaware.config.paths import Path
+from accaware.config.homes import Homes
+from accaware.config.paths import Path, dotted
 from accaware.config.wording import closest, listed, shown
+
+_MOST_SUGGESTIONS = 40
+"""For one object; each takes a part of a millisecond, and a file has room for thousands."""
 
 _NOUNS = {
     "integer": "an integer",
@@ -21,12 +25,12 @@ _NOUNS = {
 }
 
 
-def conformance(name: str, data: Any, path: Path) -> list[Fault]:
+def conformance(name: str, data: Any, path: Path, homes: Homes) -> list[Fault]:
     """All faults of ``data``, which stands at ``path``, against the schema ``name``."""
     found: dict[Fault, None] = {}
     for error in _validator(name).iter_errors(data):
         place = (*path, *error.absolute_path)
-        for fault in _faults(error, place):
+        for fault in _faults(error, place, homes):
             found[fault] = None  # a missing key is reported by jsonschema once for each of them
     return list(found)
 
@@ -38,7 +42,7 @@ def _validator(name: str) -> Any:
     return Draft202012Validator(schema(name))
 
 
-def _faults(error: Any, path: Path) -> Iterator[Fault]:
+def _faults(error: Any, path: Path, homes: Homes) -> Iterator[Fault]:
     value, bound, of = error.instance, error.validator_value, error.schema
     match error.validator:
         case "required":
@@ -46,9 +50,9 @@ def _faults(error: Any, path: Path) -> Iterator[Fault]:
                 if key not in value:
                     yield Fault((*path, key), _missing(key, of), at_key=True)
         case "additionalProperties":
-            for key in value:
-                if key not in of["properties"]:
-                    yield _unknown(key, of, path)
+            unknown = [key for key in value if key not in of["properties"]]
+            for index, key in enumerate(unknown):
+                yield _unknown(key, of, path, homes, suggest=index < _MOST_SUGGESTIONS)
         case "enum":
             yield _not_among(value, bound, of, path)
         case "type":
@@ -71,7 +75,10 @@ def _faults(error: Any, path: Path) -> Iterator[Fault]:
         case "minLength":
             yield Fault(path, "is an empty string")
         case "pattern":
-            yield Fault(path, f"{shown(value)} is not {of['x-expected']}")
+            meant = closest(value, of["examples"])
+            hint = f"; did you mean {meant}?" if meant else ""
+            message = f"{shown(value)} is not {of['x-expected']}{hint}"
+            yield Fault(path, message, suggestion=meant)
         case other:  # a keyword new to the schema files, which has no sentence yet
             yield Fault(path, f"{shown(value)} does not satisfy {other}: {shown(bound)}")
 
@@ -83,15 +90,15 @@ def _missing(key: str, of: Schema) -> str:
     return f"is missing: {about['description']}" if "description" in about else "is missing"
 
 
-def _unknown(key: str, of: Schema, path: Path) -> Fault:
-    known = properties(of)
-    inside = next((name for name in known if key in properties(known[name])), None)
-    if inside is not None:
-        message = f"is not a key of {path[-1] if path else 'the config'}; it belongs into {inside}"
-        return Fault((*path, key), message, at_key=True)
-    meant = closest(key, known)
+def _unknown(key: str, of: Schema, path: Path, homes: Homes, *, suggest: bool) -> Fault:
+    place, home = (*path, key), homes.of(key, path)
+    if home is not None:
+        here, there = dotted(path) or "the config", dotted(home) or "the top of the config"
+        message = f"is not a key of {here}; it belongs into {there}"
+        return Fault(place, message, suggestion=dotted((*home, key)), at_key=True)
+    meant = closest(key, properties(of)) if suggest else None
     message = "is not a known key" + (f"; did you mean {meant}?" if meant else "")
-    return Fault((*path, key), message, suggestion=meant, at_key=True)
+    return Fault(place, message, suggestion=meant, at_key=True)
 
 
 def _not_among(value: Any, choices: list[Any], of: Schema, path: Path) -> Fault:

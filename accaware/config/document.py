@@ -7,9 +7,9 @@ from typing import Any
 
 from accaware.config.fault import Fault
 from accaware.config.parse import Place, parse
-from accaware.config.paths import Path, dotted
+from accaware.config.paths import Path, dotted, prefixes
 from accaware.config.plain import plain
-from accaware.config.source import Lines
+from accaware.config.source import BYTE_ORDER_MARK, Lines
 from accaware.errors import Diagnostic
 
 
@@ -35,10 +35,16 @@ class Document:
 
     @classmethod
     def of_text(cls, text: str, name: str) -> Document:
-        parsed = parse(text)
-        document = cls(parsed.data, name, text)
+        bare = text.removeprefix(BYTE_ORDER_MARK)
+        parsed = parse(bare)
+        document = cls(parsed.data, name, bare)
         document.complete = parsed.complete
         document.faults = parsed.faults
+        if bare is not text:
+            message = (
+                "begins with a byte-order mark, which is skipped; save it as UTF-8 without one"
+            )
+            document.faults.insert(0, Fault((), message, severity="note", offset=0))
         document._places = parsed.places
         document._unread = parsed.unread
         return document
@@ -64,11 +70,12 @@ class Document:
 
     def unread(self, path: Path) -> bool:
         """Whether ``path`` is within a value that couldn't be read, as its fault says already."""
-        return any(_under(path, one) for one in self._unread)
+        return any(one in self._unread for one in prefixes(path))
 
-    def unread_within(self, path: Path) -> bool:
-        """Whether something at ``path`` or below couldn't be read."""
-        return any(_under(one, path) for one in self._unread)
+    @property
+    def unread_paths(self) -> frozenset[Path]:
+        """The values that couldn't be read."""
+        return frozenset(self._unread)
 
     def diagnostics(self, faults: Iterable[Fault]) -> tuple[Diagnostic, ...]:
         """``faults`` and the document's own, in the text's order, each once; options last."""
@@ -94,6 +101,7 @@ class Document:
             column=column,
             severity=fault.severity,
             suggestion=fault.suggestion,
+            source=None if line is None else self._lines.line(line),
         )
 
     def _option(self, path: Path) -> str | None:

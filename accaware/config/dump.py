@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from accaware.config.catalog import properties, schema
+from accaware.config.catalog import schema
+from accaware.config.effect import counting
 from accaware.config.model import AccAwareConfig, AlgorithmConfig
-from accaware.config.notices import has_effect
 from accaware.config.plugin_path import located
+from accaware.config.quantization import QuantizationConfig
 
 
 def dump(config: AccAwareConfig) -> dict[str, Any]:
@@ -18,10 +19,12 @@ def dump(config: AccAwareConfig) -> dict[str, Any]:
     del data["directory"]
     if config.plugin is not None:
         data["plugin"] = located(config.plugin, config.directory)
-    data["optimizer"] = _counting("optimizer", data["optimizer"], data["optimizer"])
+    data["optimizer"] = counting(schema("optimizer"), data["optimizer"])
     params = data["accuracy_aware_training"]
     data["accuracy_aware_training"] = {"mode": config.mode, "params": params}
     data["compression"] = [_algorithm(one) for one in config.compression]
+    if not any(isinstance(one, QuantizationConfig) for one in config.compression):
+        del data["target_device"]
     if not config.input_info:
         del data["input_info"]
     return data
@@ -29,18 +32,10 @@ def dump(config: AccAwareConfig) -> dict[str, Any]:
 
 def _algorithm(algorithm: AlgorithmConfig) -> dict[str, Any]:
     data: dict[str, Any] = _data(algorithm)
-    params = data["params"]
-    if "pruning_flops_target" in params:
-        del params["pruning_target"]
-    own = _counting(algorithm.algorithm, data, params)
-    known = properties(properties(schema(algorithm.algorithm))["params"])
-    own["params"] = {key: value for key, value in params.items() if has_effect(known[key], params)}
+    if "pruning_flops_target" in data.get("params", {}):
+        del data["params"]["pruning_target"]
+    own: dict[str, Any] = counting(schema(algorithm.algorithm), data)
     return own
-
-
-def _counting(name: str, data: dict[str, Any], siblings: dict[str, Any]) -> dict[str, Any]:
-    known = properties(schema(name))
-    return {key: value for key, value in data.items() if has_effect(known[key], siblings)}
 
 
 def _data(value: Any) -> Any:

@@ -2,29 +2,34 @@
 
 Schemas are chosen by name: the mode names the schema of the search's parameters, the algorithm
 that of its section. So a fault speaks of the one thing that is wrong. Rules across keys look at
-the sections that are right in themselves, whatever is wrong elsewhere.
+the keys that are right in themselves, whatever is wrong beside them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
 from accaware.config import build
-from accaware.config.algorithms import algorithm_fault
-from accaware.config.catalog import definitions, properties, schema
+from accaware.config.algorithms import LEVELLED, SUPPORTED, algorithm_fault, algorithm_meant
+from accaware.config.catalog import Schema, definitions, properties, schema
 from accaware.config.conformance import conformance
 from accaware.config.document import Document
+from accaware.config.effect import fold_case
 from accaware.config.fault import Fault, has_errors, warning
-from accaware.config.model import AccAwareConfig, AlgorithmConfig
-from accaware.config.notices import fold_case, notices
+from accaware.config.homes import Homes
+from accaware.config.mix_rules import mix_faults
+from accaware.config.model import AccAwareConfig
+from accaware.config.notices import notices
 from accaware.config.optimizer_rules import optimizer_faults
-from accaware.config.paths import Path
+from accaware.config.paths import Path, prefixes
+from accaware.config.quantization_rules import quantization_faults
 from accaware.config.rules import search_faults
 from accaware.config.sections import Algorithm, Training
-from accaware.config.wording import listed
-from accaware.search.params import SearchParams
+from accaware.config.snippet import training_snippet
+from accaware.config.wording import closest, listed
 
 _TRAINING: Path = ("accuracy_aware_training",)
 _COMPRESSION: Path = ("compression",)
@@ -40,21 +45,35 @@ class Examination:
 
 def examine(document: Document, directory: FilePath) -> Examination:
     """Check ``document`` as a whole; its own faults of the text are not repeated."""
+    data = fold_case(schema("config"), document.data)
     examiner = _Examiner(document)
     faults = examiner.faults
-    data = fold_case(schema("config"), document.data)
-    examiner.check("config", data, ())
     if not isinstance(data, dict):
+        examiner.check("config", document.data, ())
         return Examination(faults=faults)
-    _sample_keys(data, faults)
-    training = _training(data, examiner)
-    algorithms = _algorithms(data, examiner)
+    mode = _mode(data)
+    entries = _entries(data)
+    names = [algorithm_meant(one) if isinstance(one, dict) else None for _, one in entries]
+    examiner.learn_homes(data, mode, entries, names)
+    examiner.check("config", document.data, ())
+    _sample_keys(data, examiner)
+    training = _training(data, mode, examiner)
+    algorithms = [
+        _algorithm(entry, path, name, examiner)
+        for (path, entry), name in zip(entries, names, strict=True)
+    ]
+    known = [one for one in algorithms if one is not None]
+    _missing_sections(data, [name for name in names if name], known, examiner)
+    _reach(data, names, examiner)
     _optimizer(data, examiner)
-    faults += search_faults(training, [one for one in algorithms if one is not None])
-
+    mix = [(path, name) for (path, _), name in zip(entries, names, strict=True) if name]
+    for fault in mix_faults(mode, mix, all_known=all(names)):
+        examiner.add(fault)
+    for fault in search_faults(training, known):
+        examiner.add(fault)
     if has_errors((*faults, *document.faults)) or training is None:
         return Examination(faults=faults)
-    built = tuple(one.config for one in algorithms if one is not None)
+    built = tuple(one.config for one in known)
     return Examination(build.config(data, training.params, built, directory), faults)
 
 
@@ -63,106 +82,181 @@ class _Examiner:
 
     def __init__(self, document: Document) -> None:
         self._document = document
+        self._homes = Homes()
+        self._homes.add((), schema("config"))
+        self._wrong = {around for path in document.unread_paths for around in prefixes(path)}
         self.faults: list[Fault] = []
 
-    def check(self, name: str, data: Any, path: Path) -> bool:
-        """Whether ``data`` is right by the schema ``name``; says what is not."""
-        for fault in conformance(name, data, path) + notices(name, data, path):
+    def learn_homes(
+        self,
+        data: dict[str, Any],
+        mode: str | None,
+        entries: Sequence[tuple[Path, Any]],
+        names: Sequence[str | None],
+    ) -> None:
+        """The objects of this config whose schemas are chosen by a name."""
+        self._homes.add((*_TRAINING, "params"), schema(mode or "adaptive_compression_level"))
+        for (path, _), name in zip(entries, names, strict=True):
+            if name is not None:
+                self._homes.add(path, schema(name))
+        for part, name in _optimizer_parts(data):
+            self._homes.add(("optimizer", part), schema(f"optimizer#{name}"))
+
+    def check(self, name: str, data: Any, path: Path) -> None:
+        """Say what is wrong with ``data`` by the schema ``name``."""
+        folded = fold_case(schema(name), data)
+        for fault in conformance(name, folded, path, self._homes) + notices(name, data, path):
             self.add(fault)
-        return self.right(path)
 
     def right(self, path: Path) -> bool:
         """Whether nothing wrong was found so far at ``path`` or below."""
-        found = [fault for fault in self.faults if fault.path[: len(path)] == path]
-        return not has_errors(found) and not self._document.unread_within(path)
+        return path not in self._wrong
+
+    def sound(self, of: Schema, data: dict[str, Any], path: Path) -> tuple[Any, set[str]]:
+        """``data`` without what is wrong in it, and the keys that are wrong or missing."""
+        kept: dict[str, Any] = {}
+        faulty = {key for key in of.get("required", ()) if key not in data}
+        for key, value in data.items():
+            if key == "params" and isinstance(value, dict):
+                kept[key], inner = self.sound(properties(of).get(key, {}), value, (*path, key))
+                faulty |= inner
+            elif self.right((*path, key)):
+                kept[key] = value
+            else:
+                faulty |= {key, *properties(properties(of).get(key, {}))}
+        return kept, faulty
 
     def add(self, fault: Fault) -> None:
-        if not self._document.unread(fault.path):
-            self.faults.append(fault)
+        if self._document.unread(fault.path):
+            return
+        self.faults.append(fault)
+        if fault.severity == "error":
+            self._wrong.update(prefixes(fault.path))
 
 
-def _training(data: dict[str, Any], examiner: _Examiner) -> Training | None:
+def _mode(data: dict[str, Any]) -> str | None:
+    """The mode, or the one that was probably meant; the fault itself is the schema's to tell."""
     section = data.get("accuracy_aware_training")
-    if "accuracy_aware_training" not in data:
-        message = (
-            "is missing, so there is nothing to search for; add it with "
-            '"mode": "adaptive_compression_level" and params with '
-            "maximal_relative_accuracy_degradation, initial_training_phase_epochs "
-            "and patience_epochs"
-        )
-        examiner.add(Fault(_TRAINING, message, at_key=True))
-    if not isinstance(section, dict) or not isinstance(section.get("params"), dict):
-        return None
-    mode: Any = section.get("mode")
+    mode = section.get("mode") if isinstance(section, dict) else None
     modes = properties(schema("accuracy_aware_training"))["mode"]["enum"]
-    path = (*_TRAINING, "params")
-    if mode not in modes or not examiner.check(mode, section["params"], path):
+    if not isinstance(mode, str):
         return None
-    params: SearchParams = build.training(section)
-    return Training(path, params, frozenset(section["params"]))
+    return mode if mode in modes else closest(mode, modes)
 
 
-def _algorithms(data: dict[str, Any], examiner: _Examiner) -> list[Algorithm | None]:
-    """One entry for each entry of `compression`, None for those that are wrong."""
-    if "compression" not in data:
-        message = (
-            "is missing, so there is nothing to compress with; add it with "
-            '"algorithm": "filter_pruning" or "magnitude_sparsity"'
-        )
-        examiner.add(Fault(_COMPRESSION, message, at_key=True))
+def _training(data: dict[str, Any], mode: str | None, examiner: _Examiner) -> Training | None:
+    section = data.get("accuracy_aware_training")
+    if mode is None or not isinstance(section, dict) or not isinstance(section.get("params"), dict):
+        return None
+    path = (*_TRAINING, "params")
+    examiner.check(mode, section["params"], path)
+    of = schema(mode)
+    params, faulty = examiner.sound(of, section["params"], path)
+    stand_ins = dict.fromkeys(of["required"], 1)
+    return Training(
+        path,
+        build.training(mode, {**stand_ins, **params}),
+        frozenset(section["params"]),
+        frozenset(faulty),
+    )
+
+
+def _entries(data: dict[str, Any]) -> list[tuple[Path, Any]]:
+    """The entries of `compression` with their paths."""
     section = data.get("compression")
     if isinstance(section, dict):
-        return [_algorithm(section, _COMPRESSION, examiner)]
-    if not isinstance(section, list):
-        return []
-    return [
-        _algorithm(entry, (*_COMPRESSION, index), examiner) for index, entry in enumerate(section)
-    ]
+        return [(_COMPRESSION, section)]
+    # More than fit together are refused as such; the first ones are looked at.
+    most = properties(schema("config"))["compression"]["maxItems"]
+    entries = section[:most] if isinstance(section, list) else []
+    return [((*_COMPRESSION, index), entry) for index, entry in enumerate(entries)]
 
 
-def _algorithm(entry: Any, path: Path, examiner: _Examiner) -> Algorithm | None:
+def _algorithm(entry: Any, path: Path, name: str | None, examiner: _Examiner) -> Algorithm | None:
     if not isinstance(entry, dict):
         return None
     fault = algorithm_fault(entry, path)
     if fault is not None:
         examiner.add(fault)
+    if name is None:
         return None
-    name = entry["algorithm"]
-    folded = fold_case(schema(name), entry)
-    if not examiner.check(name, folded, path):
-        return None
-    config: AlgorithmConfig = build.algorithm(folded)
-    return Algorithm(path, config, frozenset(entry.get("params", {})) | frozenset(entry))
+    meant = {**entry, "algorithm": name}
+    examiner.check(name, meant, path)
+    if name not in LEVELLED:
+        message = f"{name} is checked, but this version of accaware can't run it yet"
+        examiner.add(warning((*path, "algorithm"), message))
+    given = entry.get("params", {})
+    keys = frozenset(entry) | frozenset(given if isinstance(given, dict) else ())
+    kept, faulty = examiner.sound(schema(name), meant, path)
+    kept = fold_case(schema(name), kept)
+    if name == "quantization":
+        for fault in quantization_faults(kept, path):
+            examiner.add(fault)
+    if name == "knowledge_distillation":
+        kept.setdefault("type", "mse")
+    config = build.algorithm({**kept, "algorithm": name})
+    return Algorithm(path, config, keys, frozenset(faulty))
+
+
+def _missing_sections(
+    data: dict[str, Any], names: Sequence[str], known: Sequence[Algorithm], examiner: _Examiner
+) -> None:
+    if "accuracy_aware_training" not in data:
+        snippet = training_snippet(names, known)
+        message = f"is missing, so there is nothing to search for; add {snippet}"
+        examiner.add(Fault(_TRAINING, message, suggestion=snippet, at_key=True))
+    if "compression" not in data:
+        snippet = '"compression": {"algorithm": "filter_pruning"}'
+        message = (
+            f"is missing, so there is nothing to compress with; add {snippet}, or another of "
+            f"{listed(SUPPORTED[1:], 'and')}"
+        )
+        examiner.add(Fault(_COMPRESSION, message, suggestion=snippet, at_key=True))
+
+
+def _reach(data: dict[str, Any], names: Sequence[str | None], examiner: _Examiner) -> None:
+    """Keys of the whole config that count for some algorithms alone."""
+    for key, about in properties(schema("config")).items():
+        reach = about.get("x-only-for")
+        if reach and key in data and not any(name is None or name in reach for name in names):
+            examiner.add(warning((key,), f"is ignored: it counts for {listed(reach)} alone"))
+
+
+def _optimizer_parts(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """The objects in `optimizer` whose schemas its type and schedule_type choose, with those."""
+    section = data.get("optimizer")
+    if not isinstance(section, dict):
+        return []
+    chosen = {
+        "optimizer_params": section.get("type", "SGD"),
+        "schedule_params": section.get("schedule_type"),
+    }
+    known = definitions("optimizer")
+    return [
+        (part, name) for part, name in chosen.items() if isinstance(name, str) and name in known
+    ]
 
 
 def _optimizer(data: dict[str, Any], examiner: _Examiner) -> None:
     section = data.get("optimizer")
     if not isinstance(section, dict):
         return
-    known = definitions("optimizer")
-    for part, name, default in (
-        ("optimizer_params", section.get("type", "SGD"), None),
-        ("schedule_params", section.get("schedule_type"), None),
-    ):
-        inner = section.get(part, default)
-        path = ("optimizer", part)
-        if not isinstance(inner, dict):
-            continue
-        if name is None and inner:
-            message = "is given without a schedule_type"
-            examiner.add(Fault(path, message, at_key=True))
-        elif isinstance(name, str) and name in known:
-            examiner.check(f"optimizer#{name}", inner, path)
+    for part, name in _optimizer_parts(data):
+        if isinstance(section.get(part), dict):
+            examiner.check(f"optimizer#{name}", section[part], ("optimizer", part))
+    if section.get("schedule_params") and section.get("schedule_type") is None:
+        message = "is given without a schedule_type"
+        examiner.add(Fault(("optimizer", "schedule_params"), message, at_key=True))
     if examiner.right(("optimizer",)):
         for fault in optimizer_faults(section):
             examiner.add(fault)
 
 
-def _sample_keys(data: dict[str, Any], faults: list[Fault]) -> None:
+def _sample_keys(data: dict[str, Any], examiner: _Examiner) -> None:
     """One warning for all keys of NNCF's example scripts."""
     known = properties(schema("config"))
     keys = [key for key in data if known.get(key, {}).get("x-sample-key")]
     if keys:
         verb = "are ignored: keys" if len(keys) > 1 else "is ignored: a key"
         message = f"{listed(keys, 'and')} {verb} of NNCF's example scripts; here a plugin has them"
-        faults.append(warning((keys[0],), message))
+        examiner.add(warning((keys[0],), message))

@@ -12,8 +12,9 @@ from accaware.config.paths import Path
 class Fault:
     """One thing to tell the user.
 
-    ``at_key`` points at the key rather than at its value. ``offset`` is a character of the text,
-    for faults of the text itself; all others are found by their path.
+    ``severity`` is error, warning (something has no effect) or note (something has effect, and
+    could be written better). ``at_key`` points at the key rather than at its value. ``offset`` is
+    a character of the text, for faults of the text itself; all others are found by their path.
     """
 
     path: Path
@@ -26,6 +27,10 @@ class Fault:
 
 def warning(path: Path, message: str) -> Fault:
     return Fault(path, message, severity="warning", at_key=True)
+
+
+def note(path: Path, message: str, suggestion: str, *, at_key: bool = True) -> Fault:
+    return Fault(path, message, severity="note", suggestion=suggestion, at_key=at_key)
 
 
 def has_errors(faults: Iterable[Fault]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from accaware.config.document import Document
 from accaware.config.dump import dump
 from accaware.config.examine import examine
+from accaware.config.fault import Fault
 from accaware.config.model import AccAwareConfig
 from accaware.config.override import apply_override
 from accaware.config.source import UnreadableError, decode, read
@@ -25,20 +26,28 @@ class ConfigWarning(UserWarning):
 class Outcome:
     """What became of a config.
 
-    ``config`` is None where ``diagnostics`` has an error; warnings stand beside a config.
+    ``config`` is None where ``diagnostics`` has an error; warnings and notes stand beside a config.
     """
 
     config: AccAwareConfig | None
     diagnostics: tuple[Diagnostic, ...]
+    _examined: tuple[Document, tuple[Fault, ...]] | None = None
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         return tuple(one for one in self.diagnostics if one.severity == "warning")
 
+    def refused(self, key: str, message: str) -> Outcome:
+        """The same with an error at a key of the whole, found out elsewhere."""
+        if self._examined is None:
+            return self
+        document, faults = self._examined
+        return _outcome(None, document, (*faults, Fault((key,), message, at_key=True)))
+
     def require(self) -> AccAwareConfig:
-        """Raises: ConfigError, with every diagnostic, where there is no config."""
+        """Raises: ConfigError, with every error and warning, where there is no config."""
         if self.config is None:
-            raise ConfigError(self.diagnostics)
+            raise ConfigError([one for one in self.diagnostics if one.severity != "note"])
         return self.config
 
 
@@ -111,13 +120,19 @@ def _told(outcome: Outcome) -> AccAwareConfig:
 
 def _examined(document: Document, directory: Path, overrides: Sequence[str]) -> Outcome:
     if not document.complete:
-        return Outcome(None, document.diagnostics(()))
+        return _outcome(None, document, ())
     for option in overrides:
         apply_override(document, option)
     examination = examine(document, directory)
-    diagnostics = document.diagnostics(examination.faults)
+    return _outcome(examination.config, document, tuple(examination.faults))
+
+
+def _outcome(
+    config: AccAwareConfig | None, document: Document, faults: tuple[Fault, ...]
+) -> Outcome:
+    diagnostics = document.diagnostics(faults)
     broken = any(one.severity == "error" for one in diagnostics)
-    return Outcome(None if broken else examination.config, diagnostics)
+    return Outcome(None if broken else config, diagnostics, (document, faults))
 
 
 def _unreadable(name: str, error: UnreadableError) -> Outcome:

@@ -1,6 +1,7 @@
 """A validated config, as frozen dataclasses that mirror the JSON. Defaults live here alone.
 
-The `accuracy_aware_training` section's classes are the search's own, in accaware.search.params.
+The `accuracy_aware_training` section's classes are the search's own, in accaware.search.params;
+those of quantization have a module of their own.
 """
 
 from __future__ import annotations
@@ -10,21 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accaware.config.initializers import Initializer
+from accaware.config.quantization import QuantizationConfig
+from accaware.errors import UsageError
 from accaware.search.params import AdaptiveParams, SearchParams
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchNormAdaptation:
-    """Re-estimate batch norm statistics on this many training samples; 0 turns it off."""
-
-    num_bn_adaptation_samples: int = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Initializer:
-    """``batchnorm_adaptation`` is None where the config doesn't ask for it."""
-
-    batchnorm_adaptation: BatchNormAdaptation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +41,7 @@ class FilterPruningConfig:
     pruning_init: float = 0.0
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
+    validate_scopes: bool = True
     initializer: Initializer = field(default_factory=Initializer)
     params: FilterPruningParams = field(default_factory=FilterPruningParams)
 
@@ -80,11 +71,25 @@ class MagnitudeSparsityConfig:
     sparsity_init: float = 0.0
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
+    validate_scopes: bool = True
     initializer: Initializer = field(default_factory=Initializer)
     params: MagnitudeSparsityParams = field(default_factory=MagnitudeSparsityParams)
 
 
-AlgorithmConfig = FilterPruningConfig | MagnitudeSparsityConfig
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeDistillationConfig:
+    """``type`` is mse or softmax; ``temperature`` counts for softmax."""
+
+    algorithm: str = "knowledge_distillation"
+    type: str
+    scale: float = 1.0
+    temperature: float = 1.0
+
+
+LevelledConfig = FilterPruningConfig | MagnitudeSparsityConfig
+"""Algorithms with a level that a schedule raises and the search sets."""
+
+AlgorithmConfig = LevelledConfig | QuantizationConfig | KnowledgeDistillationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +133,7 @@ class AccAwareConfig:
     """A whole config, checked and with its defaults filled in.
 
     ``directory`` is where relative paths in the config start: the file's folder. A ``plugin``
-    that is a file has its absolute path here.
+    that is a file has its absolute path here. ``target_device`` counts for quantization alone.
     """
 
     accuracy_aware_training: SearchParams
@@ -142,7 +147,7 @@ class AccAwareConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     device: str = "auto"
     seed: int = 0
-    log_dir: str | None = None
+    target_device: str = "ANY"
     directory: Path = field(default_factory=Path)
 
     @classmethod
@@ -177,6 +182,19 @@ class AccAwareConfig:
     def mode(self) -> str:
         adaptive = isinstance(self.accuracy_aware_training, AdaptiveParams)
         return "adaptive_compression_level" if adaptive else "early_exit"
+
+    @property
+    def levelled(self) -> LevelledConfig:
+        """The one algorithm whose level a schedule raises and the search sets.
+
+        Raises:
+            UsageError: there is none, as early_exit allows.
+        """
+        for one in self.compression:
+            if isinstance(one, FilterPruningConfig | MagnitudeSparsityConfig):
+                return one
+        names = " and ".join(one.algorithm for one in self.compression)
+        raise UsageError(f"this version of accaware can check {names} in a config, but not run it")
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as JSON-ready data: loading it again gives an equal config."""

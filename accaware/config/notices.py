@@ -5,89 +5,90 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from accaware.config.catalog import Schema, properties, schema
-from accaware.config.fault import Fault, warning
+from accaware.config.catalog import Schema, schema
+from accaware.config.effect import Data, fold_case, has_effect, siblings, value_schema
+from accaware.config.fault import Fault, note, warning
 from accaware.config.paths import Path
+from accaware.config.scopes import pattern_fault
 from accaware.config.wording import listed, shown
 
 
 def notices(name: str, data: Any, path: Path) -> list[Fault]:
-    """Ignored, unsupported and doubled keys of ``data``, which stands at ``path``."""
+    """Ignored, unsupported, renamed and doubled keys of ``data``, which stands at ``path``."""
     return list(_walk(schema(name), data, path, {}))
 
 
-def has_effect(about: Schema, siblings: dict[str, Any]) -> bool:
-    """Whether x-used-with lets a key count, given the object's values with their defaults."""
-    return all(
-        siblings.get(other) in values for other, values in about.get("x-used-with", {}).items()
-    )
-
-
-def with_defaults(of: Schema, data: dict[str, Any]) -> dict[str, Any]:
-    """The object's values, and the schema's defaults for those that it doesn't give."""
-    defaults = {
-        key: about["default"] for key, about in properties(of).items() if "default" in about
-    }
-    return {**defaults, **data}
-
-
-def fold_case(of: Schema, data: Any) -> Any:
-    """A copy in which strings that may be written in any case are written as in the enum."""
-    if isinstance(data, list) and "items" in of:
-        return [fold_case(of["items"], entry) for entry in data]
-    if isinstance(data, dict):
-        known = properties(of)
-        return {key: fold_case(known.get(key, {}), value) for key, value in data.items()}
-    if isinstance(data, str) and of.get("x-fold-case"):
-        return next((name for name in of["enum"] if name.casefold() == data.casefold()), data)
-    return data
-
-
-def _walk(of: Schema, data: Any, path: Path, above: dict[str, Any]) -> Iterator[Fault]:
-    """``above`` has the values, by key, that x-used-with may name besides the object's own.
-
-    An algorithm's initial level stands beside `params`, and the schedule that it serves within.
-    """
+def _walk(of: Schema, data: Any, path: Path, above: Data) -> Iterator[Fault]:
+    """``above`` has the values of the objects around ``data``, by key."""
     if isinstance(data, list):
         for index, entry in enumerate(data):
             yield from _walk(of.get("items", {}), entry, (*path, index), above)
     if not isinstance(data, dict):
         return
-    siblings = with_defaults(of, data)
-    params = properties(of).get("params")
-    if params is not None:
-        given = data.get("params")
-        siblings |= with_defaults(params, given if isinstance(given, dict) else {})
+    around = siblings(of, data, above)
     for key, value in data.items():
-        about = properties(of).get(key)
-        if about is None:
+        about = value_schema(of, key)
+        if not about:
             continue
-        yield from _about(key, value, about, data, siblings, path)
-        yield from _walk(about, value, (*path, key), siblings)
+        yield from _about(key, value, about, data, around, path)
+        if "x-unsupported" not in about:
+            yield from _walk(about, value, (*path, key), around)
 
 
 def _about(
-    key: str, value: Any, about: Schema, data: dict[str, Any], siblings: dict[str, Any], path: Path
+    key: str, value: Any, about: Schema, data: Data, around: Data, path: Path
 ) -> Iterator[Fault]:
     place = (*path, key)
     ignored = about.get("x-ignored")
     if ignored is not None and ignored.get("when", value) == value:
         yield warning(place, f"is ignored: {ignored['why']}")
-    if "x-unsupported" in about:
-        message = f"{about['x-unsupported']} is not supported by this version; take this out"
+    if "x-unsupported" in about and value != {}:  # an empty object asks for nothing
+        refusal = about["x-unsupported"]
+        message = f"{refusal['what']} is not supported by this version; {refusal['instead']}"
         yield Fault(place, message, at_key=True)
-    if not has_effect(about, siblings):
+    if not has_effect(about, around):
         (other, values), *_ = about["x-used-with"].items()
         yield warning(
             place,
             f"is ignored: it counts where {other} is {listed(map(_bare, values))}, "
-            f"not {_bare(siblings.get(other))}",
+            f"not {_bare(around.get(other))}",
         )
-    for rival in (about.get("x-alias-of"), about.get("x-excludes")):
-        if rival is not None and rival in data:
-            same = "mean the same" if rival == about.get("x-alias-of") else "exclude each other"
-            both = f"{key} ({shown(value)}) and {rival} ({shown(data[rival])}) {same}; keep one"
-            yield Fault(place, both, at_key=True)
+    yield from _rivals(key, value, about, data, place)
+    if about.get("x-scopes"):
+        yield from _patterns(value, place)
+    if about.get("x-fold-case"):
+        folded = fold_case(about, value)
+        if folded != value:
+            yield note(place, f"{shown(value)} is read as {shown(folded)}", folded, at_key=False)
+
+
+def _rivals(key: str, value: Any, about: Schema, data: Data, place: Path) -> Iterator[Fault]:
+    """Keys of which only one may be given."""
+    real, rival = about.get("x-alias-of"), about.get("x-excludes")
+    if real in data:
+        both = f"{key} ({shown(value)}) and {real} ({shown(data[real])}) mean the same; keep one"
+        yield Fault(place, both, at_key=True)
+    elif real is not None:
+        yield note(place, f"is read as {real}", real)
+    if rival in data:
+        both = (
+            f"{key} ({shown(value)}) and {rival} ({shown(data[rival])}) exclude each other; "
+            "keep one"
+        )
+        yield Fault(place, both, at_key=True)
+
+
+def _patterns(value: Any, place: Path) -> Iterator[Fault]:
+    """Scopes that can't be read, in a string, a list, or an object's keys."""
+    found: list[tuple[Path, Any]] = [(place, value)]
+    if isinstance(value, list):
+        found = [((*place, index), entry) for index, entry in enumerate(value)]
+    elif isinstance(value, dict):
+        found = [((*place, key), key) for key in value]
+    for path, pattern in found:
+        message = pattern_fault(pattern) if isinstance(pattern, str) else None
+        if message is not None:
+            yield Fault(path, f"{shown(pattern)} {message}", at_key=isinstance(value, dict))
 
 
 def _bare(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from accaware.config.fault import Fault
 from accaware.config.paths import Path
-from accaware.config.rules import rising
+from accaware.config.schedule_rules import rising
 
 
 def optimizer_faults(section: dict[str, Any]) -> Iterator[Fault]:

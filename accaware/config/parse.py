@@ -10,13 +10,18 @@ from typing import Any, NoReturn
 
 from accaware.config.fault import Fault
 from accaware.config.paths import Path
+from accaware.config.skeleton import sound_part
 from accaware.config.source import Lines
 from accaware.config.tokens import Token, tokens
 
 DEEPEST = 64
 """Levels of nesting. Configs need about ten."""
 
+_SLOW = 4096
+"""Characters from which on a text that is broken all over takes long to recover from."""
+
 _WORD = re.compile(r"[^\W\d][\w$]*|\$[\w$]*")
+_PLAIN = re.compile(r'"[^"\\\x00-\x1f]*"')
 _LITERALS = {"true": True, "false": False, "null": None}
 _OTHER_SPELLINGS = {"True": "true", "False": "false", "None": "null", "undefined": "null"}
 
@@ -33,6 +38,8 @@ class Place:
 class Parsed:
     """``complete`` is False where the text's structure broke; ``data`` is then of no use.
 
+    ``ended`` is True where it broke because the text ends too soon.
+
     A value that can't be read is None in ``data``, a fault tells of it, and its path is among
     ``unread``, so that nobody complains of that None.
     """
@@ -42,9 +49,19 @@ class Parsed:
     faults: list[Fault] = field(default_factory=list)
     unread: set[Path] = field(default_factory=set)
     complete: bool = False
+    ended: bool = False
 
 
 def parse(text: str) -> Parsed:
+    """The first fault of the structure ends the reading; all others are reported."""
+    part = sound_part(text, DEEPEST) if len(text) > _SLOW else text
+    parsed = _parsed(part)
+    # Where the part alone doesn't break, the fault must be one of the whole.
+    ends_early = len(part) < len(text) and (parsed.complete or parsed.ended)
+    return _parsed(text) if ends_early else parsed
+
+
+def _parsed(text: str) -> Parsed:
     parser = _Parser(text)
     try:
         parser.whole()
@@ -146,6 +163,8 @@ class _Parser:
 
     def _string(self, token: Token, path: Path) -> str | None:
         raw = token.text
+        if _PLAIN.fullmatch(raw):  # nearly all of them; there is nothing to decode
+            return raw[1:-1]
         if raw.startswith("'"):
             self._unread(path, token.offset, f"{_short(raw)} needs double quotes")
             return None
@@ -219,6 +238,7 @@ class _Parser:
     def _expected(self, what: str, path: Path, opened: Token | None = None) -> NoReturn:
         token = self._peek()
         if token is None:
+            self.parsed.ended = True
             last = len(self._text.rstrip())
             since = ""
             if opened is not None:

@@ -14,3 +14,8 @@ def dotted(path: Path) -> str:
         else:
             text += f".{part}" if text else part
     return text
+
+
+def prefixes(path: Path) -> list[Path]:
+    """``path`` and all that lies around it."""
+    return [path[:end] for end in range(len(path) + 1)]

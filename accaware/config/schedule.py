@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accaware.config.model import AlgorithmConfig, FilterPruningConfig, MagnitudeSparsityConfig
+from accaware.config.model import FilterPruningConfig, LevelledConfig, MagnitudeSparsityConfig
 from accaware.search.schedules import (
     Adaptive,
     Baseline,
@@ -14,7 +14,7 @@ from accaware.search.schedules import (
 )
 
 
-def schedule_of(algorithm: AlgorithmConfig) -> Schedule:
+def schedule_of(algorithm: LevelledConfig) -> Schedule:
     """The level of ``algorithm`` over the epochs.
 
     Raises:

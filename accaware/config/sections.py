@@ -1,4 +1,4 @@
-"""Sections of a config that are right in themselves, and where they stand."""
+"""Sections of a config as far as they are right, and where they stand."""
 
 from __future__ import annotations
 
@@ -11,20 +11,36 @@ from accaware.search.params import SearchParams
 
 @dataclass(frozen=True)
 class Training:
-    """``path`` is that of the parameters; ``given`` are the keys that the user wrote."""
+    """``path`` is that of the parameters; ``given`` are the keys that the user wrote.
+
+    In ``params`` a stand-in takes the place of each of the ``faulty`` keys.
+    """
 
     path: Path
     params: SearchParams
     given: frozenset[str]
+    faulty: frozenset[str] = frozenset()
+
+    def knows(self, *keys: str) -> bool:
+        """Whether all these are right, so that a rule may look at them."""
+        return self.faulty.isdisjoint(keys)
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """``path`` is that of the algorithm; ``given`` are its keys and those of its params."""
+    """``path`` is that of the algorithm; ``given`` are its keys and those of its params.
+
+    In ``config`` the default takes the place of each of the ``faulty`` keys.
+    """
 
     path: Path
     config: AlgorithmConfig
     given: frozenset[str]
+    faulty: frozenset[str] = frozenset()
+
+    def knows(self, *keys: str) -> bool:
+        """Whether all these are right, so that a rule may look at them."""
+        return self.faulty.isdisjoint(keys)
 
     def at(self, key: str) -> Path:
         """The path of one of its params."""

@@ -7,8 +7,10 @@ import re
 from bisect import bisect_right
 from pathlib import Path
 
-LARGEST = 128 * 1024
+LARGEST = 64 * 1024
 """Bytes. Real configs have a few thousand; whatever is larger was given by mistake."""
+
+BYTE_ORDER_MARK = "\ufeff"
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
@@ -41,7 +43,7 @@ def read(path: Path) -> str:
 
 
 def decode(raw: bytes) -> str:
-    """UTF-8 to text. A byte-order mark, which some editors write, is dropped without a word.
+    """UTF-8 to text, with the byte-order mark that some editors write.
 
     Raises:
         UnreadableError: for other encodings and for too many bytes.
@@ -50,11 +52,10 @@ def decode(raw: bytes) -> str:
         raise UnreadableError(f"is larger than {LARGEST // 1024} KiB; this can't be a config")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UnreadableError("is UTF-16; save it as UTF-8")
-    raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8")
+        before = raw[: error.start].decode("utf-8").removeprefix(BYTE_ORDER_MARK)
         raise UnreadableError(
             f"is not UTF-8 (byte 0x{raw[error.start]:02x} can't be read); save it as UTF-8",
             Lines(before).place(len(before)),
@@ -65,9 +66,16 @@ class Lines:
     """Where the lines of a text begin. A line ends at \\n, \\r\\n or \\r."""
 
     def __init__(self, text: str) -> None:
+        self._text = text
         self._starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
 
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column of a character, both from 1."""
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a line, counted from 1, without its end."""
+        start = self._starts[number - 1]
+        end = self._starts[number] if number < len(self._starts) else len(self._text)
+        return self._text[start:end].rstrip("\r\n")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Parser
 from tree_sitter_javascript import language
 
 JUNK = "junk"
@@ -60,20 +60,17 @@ def _leaves(source: bytes) -> Iterator[tuple[str, int, int]]:
     while True:
         node = cursor.node
         assert node is not None
-        leaf = node.type in _WHOLE or node.child_count == 0
-        if leaf and node.end_byte > node.start_byte:
+        kind = node.type
+        leaf = kind in _WHOLE or node.child_count == 0
+        if leaf:
             start, end = node.start_byte - 1, min(node.end_byte - 1, len(source))
             if 0 <= start < end:
-                yield _kind(node), start, end
+                yield JUNK if node.is_error else kind, start, end
         if not leaf and cursor.goto_first_child():
             continue
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():
                 return
-
-
-def _kind(node: Node) -> str:
-    return JUNK if node.is_error else node.type
 
 
 @cache

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from accaware.config.algorithms import why_not_runnable
 from accaware.config.model import (
     AccAwareConfig,
-    AlgorithmConfig,
     FilterPruningConfig,
+    LevelledConfig,
     MagnitudeSparsityConfig,
 )
 from accaware.config.schedule import schedule_of
@@ -48,7 +49,10 @@ def create_compressed_model(
         CompressionError: the model can't be compressed as asked; says why.
         UsageError: a scope matches nothing, or example_inputs or a train_loader is missing.
     """
-    section = config.compression[0]
+    reason = why_not_runnable(config)
+    if reason is not None:
+        raise UsageError(reason)
+    section = config.levelled
     adapter = _adapter(section, train_loader)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
     flops = FlopsModel(model, inputs)
@@ -79,7 +83,7 @@ def _samples(model: nn.Module, config: AccAwareConfig) -> tuple[torch.Tensor, ..
 
 
 def _adapter(
-    section: AlgorithmConfig, train_loader: Iterable[Any] | None
+    section: LevelledConfig, train_loader: Iterable[Any] | None
 ) -> BatchNormAdapter | None:
     asked = section.initializer.batchnorm_adaptation
     if asked is None or asked.num_bn_adaptation_samples == 0:
@@ -92,7 +96,7 @@ def _adapter(
     return BatchNormAdapter(train_loader, asked.num_bn_adaptation_samples)
 
 
-def _timing(section: AlgorithmConfig) -> dict[str, Any]:
+def _timing(section: LevelledConfig) -> dict[str, Any]:
     if not isinstance(section, MagnitudeSparsityConfig):
         return {}
     return {

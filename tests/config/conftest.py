@@ -15,16 +15,18 @@ Check = Callable[..., list[Diagnostic]]
 
 @pytest.fixture
 def check(tmp_path: Path) -> Check:
-    """Writes a text, bytes or data as a file and gives its diagnostics, warnings only if asked."""
+    """Writes a text, bytes or data as a file and gives its diagnostics of one severity."""
 
-    def run(content: Any, *overrides: str, warnings: bool = False) -> list[Diagnostic]:
+    def run(
+        content: Any, *overrides: str, warnings: bool = False, severity: str = "error"
+    ) -> list[Diagnostic]:
         file = tmp_path / "config.json"
         if isinstance(content, bytes):
             file.write_bytes(content)
         else:
             text = content if isinstance(content, str) else json.dumps(content, indent=1)
             file.write_bytes(text.encode())
-        severity = "warning" if warnings else "error"
-        return [one for one in check_file(file, overrides) if one.severity == severity]
+        wanted = "warning" if warnings else severity
+        return [one for one in check_file(file, overrides) if one.severity == wanted]
 
     return run

@@ -63,3 +63,8 @@ def sparsity(*, early_exit: bool = False, **params: Any) -> Data:
     training = _EARLY_EXIT if early_exit else _ADAPTIVE
     section = {"algorithm": "magnitude_sparsity", "params": params}
     return copy.deepcopy({"accuracy_aware_training": training, "compression": section})
+
+
+def quantization(**keys: Any) -> Data:
+    section = {"algorithm": "quantization", **keys}
+    return copy.deepcopy({"accuracy_aware_training": _EARLY_EXIT, "compression": section})

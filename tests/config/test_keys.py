@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.config.samples import Data, pruning, sparsity
+from tests.config.samples import Data, pruning, quantization, sparsity
 
 AAT = "accuracy_aware_training.params"
 
@@ -59,6 +61,21 @@ WRONG_VALUES = [
     (sparsity, "compression.params.power", 0, "0 is not above 0"),
     (sparsity, "compression.params.multistep_sparsity_levels", [], "has 0 entries, at least 1"),
     (sparsity, "compression.params.patience", 0, "0 is below the minimum 1"),
+    (quantization, "compression.weights.bits", 1, "1 is below the minimum 2"),
+    (quantization, "compression.activations.bits", 16, "16 is above the maximum 8"),
+    (quantization, "compression.weights.bits", 4.5, "4.5 is not an integer"),
+    (quantization, "compression.weights.signed", "yes", '"yes" is not true or false'),
+    (quantization, "compression.quantize_inputs", 0, "0 is not true or false"),
+    (quantization, "compression.initializer.range", 3, "3 is not an object in braces or a list"),
+    (quantization, "compression.initializer.range.num_init_samples", -1, "below the minimum 0"),
+    (quantization, "compression.scope_overrides.weights", [], "[] is not an object in braces"),
+    (quantization, "compression.compression_lr_multiplier", 0, "0 is not above 0"),
+    (pruning, "compression.validate_scopes", "no", '"no" is not true or false'),
+    (pruning, "epochs", "many", '"many" is not an integer'),
+    (pruning, "pretrained", 1, "1 is not true or false"),
+    (pruning, "model", 18, "18 is not a string"),
+    (pruning, "workers", -1, "-1 is below the minimum 0"),
+    (pruning, "ssd_params", [], "[] is not an object in braces"),
     (pruning, "batch_size", 0, "0 is below the minimum 1"),
     (pruning, "seed", -1, "-1 is below the minimum 0"),
     (pruning, "device", "tpu", '"tpu" is not auto, cpu, cuda, cuda:0'),
@@ -80,13 +97,19 @@ def test_a_value_out_of_type_or_bounds_is_one_error(check, make, path, value, me
 
 
 CHOICES = [
-    (pruning, "accuracy_aware_training.mode", "early_exti", "early_exit"),
+    (partial(pruning, early_exit=True), "accuracy_aware_training.mode", "early_exti", "early_exit"),
     (pruning, "compression.algorithm", "filter_prunning", "filter_pruning"),
     (pruning, "compression.params.schedule", "exponental", "exponential"),
     (pruning, "compression.params.filter_importance", "geometric_mean", "geometric_median"),
     (sparsity, "compression.params.weight_importance", "norm_abs", "normed_abs"),
     (sparsity, "compression.params.sparsity_level_setting_mode", "globl", "global"),
     (pruning, "optimizer.schedule_type", "multi_step", "multistep"),
+    (pruning, "target_device", "NPUU", "NPU"),
+    (pruning, "device", "cpuu", "cpu"),
+    (quantization, "compression.preset", "performence", "performance"),
+    (quantization, "compression.weights.mode", "symetric", "symmetric"),
+    (quantization, "compression.initializer.range.type", "three_sigma", "threesigma"),
+    (quantization, "compression.overflow_fix", "enabled", "enable"),
 ]
 
 
@@ -102,6 +125,7 @@ UNKNOWN = [
     (f"{AAT}.patience_epoch", "patience_epochs"),
     ("compression.params.pruning_step", "pruning_steps"),
     ("metric.higher_is_beter", "higher_is_better"),
+    ("compression.validate_scope", "validate_scopes"),
     ("zzzzzz", None),
 ]
 
@@ -113,9 +137,34 @@ def test_an_unknown_key_is_an_error_with_a_suggestion(check, path, meant):
     assert "is not a known key" in one.message
 
 
-def test_a_key_one_level_too_high_is_sent_to_where_it_belongs(check):
-    (one,) = check(_with(pruning(), "compression.pruning_target", 0.3))
-    assert "it belongs into params" in one.message
+MISPLACED = [
+    (pruning, "compression.pruning_target", "compression.params"),
+    (pruning, "compression.params.pruning_init", "compression"),
+    (pruning, "compression.params.seed", "the top of the config"),
+    (pruning, "accuracy_aware_training.patience_epochs", AAT),
+    (pruning, f"{AAT}.mode", "accuracy_aware_training"),
+    (pruning, "patience_epochs", AAT),
+    (pruning, "pruning_steps", "compression.params"),
+    (pruning, "num_bn_adaptation_samples", "compression.initializer.batchnorm_adaptation"),
+    (pruning, "optimizer.momentum", "optimizer.optimizer_params"),
+    (quantization, "compression.bits", "compression.weights"),
+]
+
+
+@pytest.mark.parametrize(("make", "path", "home"), MISPLACED)
+def test_a_key_in_the_wrong_place_is_sent_to_where_it_belongs(check, make, path, home):
+    (one,) = check(_with(make(), path, 1))
+    assert one.path == path
+    assert f"it belongs into {home}" in one.message
+    key = path.rpartition(".")[2]
+    assert one.suggestion == (key if home == "the top of the config" else f"{home}.{key}")
+
+
+def test_a_misspelt_algorithm_key_hides_nothing_of_its_section(check):
+    data = pruning()
+    data["compression"] = {"algoritm": "filter_pruning", "params": {"pruning_steps": 0}}
+    found = {one.path: one.suggestion for one in check(data)}
+    assert found == {"compression.algoritm": "algorithm", "compression.params.pruning_steps": None}
 
 
 @pytest.mark.parametrize(
@@ -150,32 +199,60 @@ def test_a_missing_key_says_what_it_would_be(check):
     assert one.message == "is missing: epochs that each trial is trained for"
 
 
-def test_without_the_search_section_there_is_nothing_to_search_for(check):
-    (one,) = check({"compression": pruning()["compression"]})
-    assert "nothing to search for; add it with" in one.message
+@pytest.mark.parametrize(
+    "compression",
+    [
+        {"algorithm": "filter_pruning"},
+        {"algorithm": "magnitude_sparsity", "params": {"sparsity_target_epoch": 99}},
+        {"algorithm": "quantization"},
+        [{"algorithm": "quantization"}, {"algorithm": "filter_pruning"}],
+    ],
+)
+def test_without_the_search_section_there_is_nothing_to_search_for(check, compression):
+    (one,) = check({"compression": compression})
+    assert "nothing to search for; add " in one.message
+    assert one.message.endswith(one.suggestion)
+    # What it says can be pasted, and is then right.
+    pasted = json.dumps({"compression": compression}).replace("{", "{" + one.suggestion + ",", 1)
+    assert check(pasted) == []
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "instead"),
     [
-        "quantization",
-        "rb_sparsity",
-        "const_sparsity",
-        "movement_sparsity",
-        "knowledge_distillation",
-        "binarization",
-        "experimental_quantization",
+        ("rb_sparsity", "magnitude_sparsity"),
+        ("const_sparsity", "magnitude_sparsity"),
+        ("movement_sparsity", "magnitude_sparsity"),
+        ("binarization", "quantization"),
+        ("experimental_quantization", "quantization"),
+        ("bootstrapNAS", "filter_pruning"),
     ],
 )
-def test_an_algorithm_of_nncf_that_is_not_supported_is_said_to_be_so(check, name):
+def test_an_algorithm_of_nncf_that_is_not_supported_is_told_what_to_use(check, name, instead):
     (one,) = check(pruning() | {"compression": {"algorithm": name, "weights": {"bits": 4}}})
     assert one.path == "compression.algorithm"
-    assert "is not supported by this version" in one.message
+    assert f"is not supported by this version; use {instead}" in one.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "instead"),
+    [
+        ("initializer.precision", {"type": "hawq", "bits": [4, 8]}, "scope_overrides"),
+        ("initializer.precision", {"bitwidth_per_scope": [[4, "a"]]}, "scope_overrides"),
+        ("params", {"activations_quant_start_epoch": 1}, "from the first epoch on"),
+    ],
+)
+def test_what_quantization_does_not_do_is_told_what_to_use(check, path, value, instead):
+    (one,) = check(_with(quantization(), f"compression.{path}", value))
+    assert one.path == f"compression.{path}"
+    assert "is not supported by this version; " in one.message
+    assert instead in one.message
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        ("target_device", "VPU"),
         ("compression.params.interlayer_ranking_type", "learned_ranking"),
         ("compression.params.legr_params", {"generations": 2}),
         ("compression.params.load_ranking_coeffs_path", "x.json"),
@@ -191,14 +268,15 @@ def test_what_is_known_but_not_supported_is_said_to_be_so(check, path, value):
 
 IGNORED = [
     (pruning, "log_dir", "logs", "run directory"),
-    (pruning, "target_device", "NPU", "the same for every target"),
-    (pruning, "compression_lr_multiplier", 2, "no algorithm of this version"),
-    (pruning, "compression.compression_lr_multiplier", 2, "no algorithm of this version"),
-    (pruning, "compression.validate_scopes", False, "always an error"),
+    (pruning, "target_device", "NPU", "quantization alone"),
+    (pruning, "compression_lr_multiplier", 2, "quantization alone"),
+    (pruning, "compression.compression_lr_multiplier", 2, "trains no parameters"),
     (pruning, "compression.params.prune_batch_norms", False, "together with its batch norm"),
     (pruning, "compression.params.save_ranking_coeffs_path", "x", "without learned ranking"),
     (pruning, "model", "resnet18", "keys of NNCF's example scripts".replace("keys", "a key")),
     (sparsity, "compression.params.multistep_steps", [3], "schedule is multistep, not polynomial"),
+    (pruning, "disable_shape_matching", True, "doesn't trace"),
+    (pruning, "input_info", {"sample_size": [1], "filler": "ones"}, "come from the data"),
     (sparsity, "compression.params.patience", 3, "schedule is adaptive, not polynomial"),
     (sparsity, "compression.params.steps_per_epoch", 3, "update_per_optimizer_step is true"),
     (pruning, "optimizer.gamma", 0.5, "schedule_type is multistep, step or exponential, not null"),
@@ -210,9 +288,70 @@ def test_what_has_no_effect_is_a_warning_that_says_why(check, make, path, value,
     data = _with(make(), path, value)
     assert check(data) == []
     (one,) = check(data, warnings=True)
-    assert one.path == path
+    assert one.path.startswith(path)
     assert "is ignored" in one.message
     assert why in one.message
+
+
+NOTES = [
+    ("input_infos", {"sample_size": [1, 3, 8, 8]}, "is read as input_info", "input_info"),
+    ("compression.params.filter_importance", "l1", '"l1" is read as "L1"', "L1"),
+    ("optimizer.type", "sgd", '"sgd" is read as "SGD"', "SGD"),
+    ("target_device", "npu", '"npu" is read as "NPU"', "NPU"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message", "suggestion"), NOTES)
+def test_another_spelling_is_accepted_with_a_note(check, path, value, message, suggestion):
+    data = _with(pruning(), path, value)
+    assert check(data) == []
+    (one,) = check(data, severity="note")
+    assert (one.path, one.message, one.suggestion) == (path, message, suggestion)
+
+
+def test_another_name_in_another_case_gets_both_notes(check):
+    data = _with(pruning(), "compression.params.weight_importance", "GEOMETRIC_MEDIAN")
+    assert check(data) == []
+    assert [one.suggestion for one in check(data, severity="note")] == [
+        "filter_importance",
+        "geometric_median",
+    ]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"algorithm": "quantization"},
+        [pruning()["compression"], {"algorithm": "knowledge_distillation", "type": "mse"}],
+    ],
+)
+def test_what_is_only_checked_yet_is_a_warning(check, section):
+    data = pruning(early_exit=True) | {"compression": section}
+    assert check(data) == []
+    (one,) = check(data, warnings=True)
+    assert "is checked, but this version of accaware can't run it yet" in one.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        ("export_to_onnx_standard_ops", True, "always have ONNX's standard"),
+        ("initializer.range", {"params": {"min_percentile": 1}}, "type is percentile or mean_p"),
+        ("initializer.range", [{"params": {"min_percentile": 1}}], "not mixed_min_max"),
+    ],
+)
+def test_what_has_no_effect_on_quantization_is_a_warning(check, path, value, why):
+    data = _with(quantization(), f"compression.{path}", value)
+    assert check(data) == []
+    found = [one.message for one in check(data, warnings=True) if "can't run" not in one.message]
+    assert len(found) == 1
+    assert why in found[0]
+
+
+def test_what_counts_for_quantization_is_accepted_with_it(check):
+    data = quantization() | {"target_device": "NPU", "compression_lr_multiplier": 2}
+    assert check(data) == []
+    assert len(check(data, warnings=True)) == 1
 
 
 @pytest.mark.parametrize(
@@ -221,14 +360,12 @@ def test_what_has_no_effect_is_a_warning_that_says_why(check, make, path, value,
         ("$schema", "https://example.org/schema.json"),
         ("compression.validate_scopes", True),
         ("compression.params.prune_batch_norms", True),
-        ("compression.params.filter_importance", "l1"),
-        ("compression.params.weight_importance", "GEOMETRIC_MEDIAN"),
+        ("compression.validate_scopes", False),
         ("compression.ignored_scopes", "layer1"),
         ("compression.target_scopes", ["{re}.*conv"]),
         ("input_info", [{"sample_size": [1, 3, 8, 8]}, {"sample_size": [1]}]),
-        ("input_infos", {"sample_size": [1, 3, 8, 8]}),
         ("device", "cuda:1"),
-        ("optimizer", {"type": "adam", "optimizer_params": {"lr": 1e-3, "betas": [0.9, 0.99]}}),
+        ("optimizer", {"type": "Adam", "optimizer_params": {"lr": 1e-3, "betas": [0.9, 0.99]}}),
         ("optimizer", {"schedule_type": "plateau", "schedule_params": {"cooldown": 3}}),
     ],
 )

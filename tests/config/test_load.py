@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from accaware.config.catalog import definitions, properties, schema
+from accaware.config.initializers import BatchNormAdaptation, Initializer
 from accaware.config.load import (
     ConfigWarning,
     check_file,
@@ -25,17 +26,27 @@ from accaware.config.load import (
 )
 from accaware.config.model import (
     AccAwareConfig,
-    BatchNormAdaptation,
     FilterPruningConfig,
     FilterPruningParams,
     InputInfo,
+    KnowledgeDistillationConfig,
     MagnitudeSparsityConfig,
     MagnitudeSparsityParams,
     Metric,
     OptimizerConfig,
 )
+from accaware.config.quantization import (
+    ActivationsQuantization,
+    QuantizationConfig,
+    QuantizationInitializer,
+    QuantizerOverride,
+    RangeInitializer,
+    RangeParams,
+    ScopeOverrides,
+    WeightsQuantization,
+)
 from accaware.config.schedule import schedule_of
-from accaware.errors import ConfigError
+from accaware.errors import ConfigError, UsageError
 from accaware.search.params import AdaptiveParams, EarlyExitParams
 from accaware.search.schedules import (
     Adaptive,
@@ -52,7 +63,10 @@ def test_the_example_of_the_documentation_loads_as_it_is(tmp_path: Path):
     file = tmp_path / "config.json"
     file.write_text(DOCUMENTATION)
     config = AccAwareConfig.from_json(file)
-    assert check_file(file) == ()
+    assert [(one.path, one.severity) for one in check_file(file)] == [
+        ("input_infos", "note"),
+        ("compression[0].params.weight_importance", "note"),
+    ]
     assert config == AccAwareConfig(
         accuracy_aware_training=AdaptiveParams(
             maximal_relative_accuracy_degradation=1.0,
@@ -89,6 +103,48 @@ def test_early_exit_loads():
     assert config.compression == (
         MagnitudeSparsityConfig(params=MagnitudeSparsityParams(sparsity_target=0.7)),
     )
+
+
+def test_quantization_mirrors_its_json():
+    data = pruning(early_exit=True) | {"compression": QUANTIZED, "compression_lr_multiplier": 3}
+    with pytest.warns(ConfigWarning, match="can't run it yet"):
+        (algorithm,) = load_dict(data).compression
+    ranges = (
+        RangeInitializer(
+            type="percentile", params=RangeParams(max_percentile=99.0), target_scopes=("x",)
+        ),
+        RangeInitializer(target_quantizer_group="weights"),
+    )
+    assert isinstance(algorithm, QuantizationConfig)
+    assert algorithm.compression_lr_multiplier == 3.0
+    assert (algorithm.weights_mode, algorithm.activations_mode) == ("asymmetric", "asymmetric")
+    assert algorithm.weights == WeightsQuantization(
+        bits=4, mode="asymmetric", ignored_scopes=("a",), validate_scopes=False
+    )
+    assert algorithm.activations.unified_scale_ops == (("a", "b"), ("c",))
+    assert algorithm.initializer == QuantizationInitializer(
+        batchnorm_adaptation=BatchNormAdaptation(num_bn_adaptation_samples=4), range=ranges
+    )
+    override = algorithm.scope_overrides.weights["{re}conv.*"]
+    assert (override.bits, override.mode) == (8, None)
+    assert override.initializer.range == (RangeInitializer(num_init_samples=3),)
+
+
+def test_quantization_alone_has_nncfs_defaults():
+    data = pruning(early_exit=True) | {"compression": {"algorithm": "quantization"}}
+    with pytest.warns(ConfigWarning, match="can't run it yet"):
+        config = load_dict(data)
+    assert config.compression == (QuantizationConfig(),)
+    assert config.target_device == "ANY"
+    with pytest.raises(UsageError, match="can check quantization in a config, but not run it"):
+        _ = config.levelled
+
+
+def test_the_levelled_algorithm_is_found_wherever_it_stands():
+    data = sparsity()
+    data["compression"] = [{"algorithm": "quantization"}, data["compression"]]
+    with pytest.warns(ConfigWarning):
+        assert load_dict(data).levelled == MagnitudeSparsityConfig()
 
 
 def test_multistep_replaces_the_target_by_its_last_level():
@@ -137,7 +193,35 @@ def test_the_optimizers_settings_have_one_home(section, expected):
     assert load_dict(pruning() | {"optimizer": section}).optimizer == expected
 
 
+QUANTIZED: Data = {
+    "algorithm": "quantization",
+    "preset": "mixed",
+    "weights": {"bits": 4, "mode": "asymmetric", "ignored_scopes": "a", "validate_scopes": False},
+    "activations": {"signed": True, "unified_scale_ops": [["a", "b"], ["c"]]},
+    "scope_overrides": {
+        "weights": {"{re}conv.*": {"bits": 8, "initializer": {"range": {"num_init_samples": 3}}}},
+        "activations": {"fc": {"per_channel": True}},
+    },
+    "initializer": {
+        "batchnorm_adaptation": {"num_bn_adaptation_samples": 4},
+        "range": [
+            {"type": "percentile", "params": {"max_percentile": 99}, "target_scopes": ["x"]},
+            {"target_quantizer_group": "weights"},
+        ],
+    },
+}
 ROUND_TRIPS: list[Data] = [
+    pruning(early_exit=True) | {"compression": QUANTIZED, "target_device": "NPU"},
+    pruning(early_exit=True)
+    | {
+        "compression": [
+            {"algorithm": "quantization", "initializer": {"range": {"type": "min_max"}}},
+            {"algorithm": "knowledge_distillation", "type": "softmax", "temperature": 3},
+        ],
+        "compression_lr_multiplier": 2,
+    },
+    sparsity()
+    | {"compression": [QUANTIZED, {"algorithm": "magnitude_sparsity", "validate_scopes": False}]},
     pruning(),
     pruning(early_exit=True),
     sparsity(),
@@ -146,7 +230,7 @@ ROUND_TRIPS: list[Data] = [
     sparsity(update_per_optimizer_step=True, steps_per_epoch=7),
     sparsity(multistep_steps=[1], patience=4),
     pruning() | {"plugin": "pkg.module:Plugin", "plugin_args": {"a": [1, None]}, "seed": 7},
-    pruning() | {"plugin": "folder/plugin.py:Plugin", "log_dir": "logs", "device": "cuda:1"},
+    pruning() | {"plugin": "folder/plugin.py:Plugin", "device": "cuda:1"},
     pruning() | {"optimizer": {"schedule_type": "multistep", "steps": [2, 4], "gamma": 0.3}},
     pruning()
     | {
@@ -170,7 +254,7 @@ def test_the_resolved_form_loads_to_an_equal_config(data, tmp_path: Path):
     outcome = examine_file(elsewhere / "config.json")
     again = outcome.require()
     assert replace(again, directory=config.directory) == config
-    assert [one.path for one in outcome.warnings] == (["log_dir"] if config.log_dir else [])
+    assert all("can't run it yet" in one.message for one in outcome.diagnostics)
     assert config.to_dict() == again.to_dict()
 
 
@@ -248,6 +332,7 @@ def test_an_algorithms_config_names_its_schedule(data, expected):
     assert schedule_of(algorithm) == expected
 
 
+QUANTIZATION = schema("quantization")
 DATACLASSES = [
     (AdaptiveParams, schema("adaptive_compression_level")),
     (EarlyExitParams, schema("early_exit")),
@@ -258,7 +343,18 @@ DATACLASSES = [
     (OptimizerConfig, schema("optimizer")),
     (Metric, properties(schema("config"))["metric"]),
     (AccAwareConfig, schema("config")),
-    (BatchNormAdaptation, properties(schema("common#initializer"))["batchnorm_adaptation"]),
+    (BatchNormAdaptation, schema("common#batchnorm_adaptation")),
+    (QuantizationConfig, QUANTIZATION),
+    (WeightsQuantization, properties(QUANTIZATION)["weights"]),
+    (ActivationsQuantization, properties(QUANTIZATION)["activations"]),
+    (ScopeOverrides, properties(QUANTIZATION)["scope_overrides"]),
+    (QuantizerOverride, schema("quantization#override")),
+    (QuantizationInitializer, properties(QUANTIZATION)["initializer"]),
+    (RangeInitializer, schema("quantization#range")),
+    (RangeParams, properties(schema("quantization#range"))["params"]),
+    (KnowledgeDistillationConfig, schema("knowledge_distillation")),
+    (Initializer, schema("common#initializer")),
+    (InputInfo, schema("input_info")),
 ]
 
 

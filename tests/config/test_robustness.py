@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ from hypothesis import strategies as st
 
 from accaware.config.load import dump_dict, examine_bytes, examine_text, load_dict
 from accaware.errors import ConfigError
-from tests.config.samples import DOCUMENTATION, pruning, sparsity
+from tests.config.mutants import large_mutants, mutants, violation
+from tests.config.samples import DOCUMENTATION, pruning, quantization, sparsity
 
 HERE = Path()
 SPLICES = [
@@ -74,7 +78,9 @@ VALUES: st.SearchStrategy[Any] = (
     | st.integers(-3, 200)
     | st.sampled_from([10**400, -(10**300), 1e308, 5e-324, -0.0])
     | st.floats()
-    | st.sampled_from(["", "exponential", "multistep", "baseline", "adaptive", "L1", "SGD"])
+    | st.sampled_from(
+        ["", "exponential", "multistep", "baseline", "adaptive", "L1", "sgd", "percentile", "{re}("]
+    )
     | st.lists(st.floats(0, 1) | st.integers(0, 99) | st.none(), max_size=3)
     | st.dictionaries(st.sampled_from(["params", "lr", "mode"]), st.integers(0, 3), max_size=2)
 )
@@ -93,15 +99,31 @@ KEYS = st.sampled_from(
         "compression.params.multistep_sparsity_levels", "compression.initializer",
         "optimizer.type", "optimizer.optimizer_params", "optimizer.schedule_params",
         "optimizer.schedule_type", "optimizer.steps", "optimizer.base_lr", "seed",
+        "compression.weights", "compression.weights.bits", "compression.activations.mode",
+        "compression.initializer.range", "compression.initializer.range.type",
+        "compression.initializer.range.params.min_percentile", "compression.type",
+        "compression.scope_overrides.weights.conv1.bits", "compression.temperature",
+        "compression.ignored_scopes", "compression.validate_scopes", "target_device",
     ]
 )  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore::accaware.config.load.ConfigWarning")
 @quick
-@given(st.booleans(), st.booleans(), st.lists(st.tuples(KEYS, VALUES), max_size=4))
-def test_mutated_data_is_refused_in_words_or_survives_a_round_trip(prune, early, changes):
-    data: Any = pruning(early_exit=early) if prune else sparsity(early_exit=early)
+@given(
+    st.sampled_from(
+        [
+            pruning,
+            sparsity,
+            quantization,
+            partial(pruning, early_exit=True),
+            partial(sparsity, early_exit=True),
+        ]
+    ),
+    st.lists(st.tuples(KEYS, VALUES), max_size=4),
+)
+def test_mutated_data_is_refused_in_words_or_survives_a_round_trip(make, changes):
+    data: Any = make()
     for path, value in changes:
         *parents, last = path.split(".")
         here = data
@@ -114,6 +136,16 @@ def test_mutated_data_is_refused_in_words_or_survives_a_round_trip(prune, early,
     except ConfigError:
         return
     assert load_dict(json.loads(json.dumps(dump_dict(config)))) == config
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fault_is_told_at_its_line_and_what_is_right_is_accepted(seed):
+    inputs = itertools.islice(mutants(random.Random(seed)), 150)
+    assert [violation(one) for one in inputs if violation(one)] == []
+
+
+def test_large_inputs_are_refused_in_words():
+    assert [violation(one) for one in large_mutants(random.Random(0)) if violation(one)] == []
 
 
 NNCF = Path(__file__).parents[2].parent / "shared" / "nncf-configs"
@@ -133,5 +165,20 @@ def test_every_config_of_nncf_is_right_or_refused_as_not_supported():
         outcome = examine_text(text, file.name, HERE, overrides)
         loaded += outcome.config is not None
         refusals = [one for one in outcome.diagnostics if one.severity == "error"]
-        assert all("is not supported by this version" in one.message for one in refusals), refusals
+        assert all("is not supported by this version; " in one.message for one in refusals)
+        assert (outcome.config is None) == bool(refusals), file.name
     assert loaded
+
+
+@pytest.mark.skipif(not NNCF.is_dir(), reason="NNCF's configs are not there")
+def test_every_config_of_nncf_without_a_search_is_told_what_to_add():
+    for file in sorted(NNCF.glob("*.json")):
+        text = file.read_text()
+        outcome = examine_text(text, file.name, HERE)
+        told = [one for one in outcome.diagnostics if one.path == "accuracy_aware_training"]
+        assert len(told) == ("accuracy_aware_training" not in text), file.name
+        if told:
+            assert told[0].suggestion is not None
+            pasted = examine_text(text.replace("{", "{" + told[0].suggestion + ",", 1), "x", HERE)
+            errors = [one for one in pasted.diagnostics if one.severity == "error"]
+            assert all("is not supported by this version" in one.message for one in errors)

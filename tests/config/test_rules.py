@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.config.samples import pruning, sparsity
+from tests.config.samples import pruning, quantization, sparsity
 
 PARAMS = "accuracy_aware_training.params"
 PRUNING = "compression.params"
@@ -27,6 +27,10 @@ def _sparsity(search: dict[str, Any], *, early_exit: bool = False, init: Any = N
     if init is not None:
         data["compression"]["sparsity_init"] = init
     return data
+
+
+def _quantized(ranges: Any):
+    return quantization(initializer={"range": ranges})
 
 
 BROKEN = {
@@ -174,6 +178,16 @@ BROKEN = {
         f"{PRUNING}.multistep_steps",
         "[5, 5] must rise",
     ),
+    "percentiles that cross": (
+        _quantized({"type": "percentile", "params": {"min_percentile": 60, "max_percentile": 40}}),
+        "compression.initializer.range.params.min_percentile",
+        "min_percentile 60 is not below max_percentile 40",
+    ),
+    "a percentile above the other's default": (
+        _quantized([{}, {"type": "percentile", "params": {"min_percentile": 99.9}}]),
+        "compression.initializer.range[1].params.min_percentile",
+        "min_percentile 99.9 is not below max_percentile 99.9",
+    ),
     "nesterov without momentum": (
         pruning() | {"optimizer": {"optimizer_params": {"nesterov": True}}},
         "optimizer.optimizer_params.nesterov",
@@ -240,6 +254,53 @@ def test_pruning_with_sparsity_is_refused(check, early_exit, message):
     assert message in one.message
 
 
+PRUNING_SECTION = {"algorithm": "filter_pruning", "params": {"pruning_steps": 20}}
+SPARSITY_SECTION = {"algorithm": "magnitude_sparsity"}
+QUANTIZATION = {"algorithm": "quantization"}
+DISTILLATION = {"algorithm": "knowledge_distillation", "type": "mse"}
+
+
+@pytest.mark.parametrize("early_exit", [False, True])
+@pytest.mark.parametrize(
+    "mix",
+    [
+        [PRUNING_SECTION],
+        [PRUNING_SECTION, QUANTIZATION],
+        [QUANTIZATION, SPARSITY_SECTION],
+        [DISTILLATION, SPARSITY_SECTION],
+        [PRUNING_SECTION, QUANTIZATION, DISTILLATION],
+    ],
+)
+def test_quantization_and_distillation_go_with_either(check, early_exit, mix):
+    assert check(pruning(early_exit=early_exit) | {"compression": mix}) == []
+
+
+@pytest.mark.parametrize("mix", [[QUANTIZATION], [QUANTIZATION, DISTILLATION]])
+def test_quantization_alone_has_no_level_to_search(check, mix):
+    assert check(pruning(early_exit=True) | {"compression": mix}) == []
+    (one,) = check(pruning() | {"compression": mix})
+    assert one.path == "accuracy_aware_training.mode"
+    assert "searches the level of filter_pruning or magnitude_sparsity, and quantization" in (
+        one.message
+    )
+    assert "use early_exit" in one.message
+
+
+@pytest.mark.parametrize("early_exit", [False, True])
+def test_distillation_alone_is_refused(check, early_exit):
+    (one,) = check(pruning(early_exit=early_exit) | {"compression": DISTILLATION})
+    assert one.path == "compression.algorithm"
+    assert "compresses nothing by itself" in one.message
+
+
+@pytest.mark.parametrize("twice", [QUANTIZATION, DISTILLATION, SPARSITY_SECTION])
+def test_no_algorithm_stands_twice(check, twice):
+    mix = [twice, PRUNING_SECTION, twice] if twice != SPARSITY_SECTION else [twice, twice]
+    (one,) = check(pruning() | {"compression": mix})
+    assert one.path == f"compression[{len(mix) - 1}].algorithm"
+    assert "is given twice" in one.message
+
+
 def test_the_same_algorithm_twice_is_refused(check):
     data = pruning()
     data["compression"] = [data["compression"]] * 2
@@ -282,3 +343,72 @@ def test_rules_look_at_right_sections_whatever_is_wrong_elsewhere(check):
         f"{PARAMS}.minimal_compression_rate_step",
         f"{PRUNING}.pruning_steps",
     }
+
+
+def _paths(diagnostics):
+    return [one.path for one in diagnostics]
+
+
+def test_a_faulty_section_hides_no_rule_that_can_be_judged(check):
+    data = _pruning({"patience_epochs": 0, "minimal_compression_rate_step": 0.2}, init=0.6)
+    data["compression"]["params"]["pruning_steps"] = 0
+    data["compression"]["params"]["filter_importance"] = "L3"
+    assert set(_paths(check(data))) == {
+        f"{PARAMS}.patience_epochs",
+        f"{PARAMS}.minimal_compression_rate_step",
+        f"{PRUNING}.pruning_steps",
+        f"{PRUNING}.filter_importance",
+        "compression.pruning_init",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        (
+            _pruning({"initial_compression_rate_step": "x"}),
+            f"{PARAMS}.initial_compression_rate_step",
+        ),
+        (_pruning({"maximal_compression_rate": 2}), f"{PARAMS}.maximal_compression_rate"),
+        (_pruning({"initial_training_phase_epochs": 0}), f"{PARAMS}.initial_training_phase_epochs"),
+        (_pruning({}, pruning_target=7), f"{PRUNING}.pruning_target"),
+        (_pruning({}, pruning_steps="9"), f"{PRUNING}.pruning_steps"),
+        (
+            _pruning({}, schedule="exponential_with_bias", pruning_target=-1, init=0.45),
+            f"{PRUNING}.pruning_target",
+        ),
+        (
+            _sparsity({}, schedule="multistep", multistep_steps=[-1]),
+            f"{PRUNING}.multistep_steps[0]",
+        ),
+        (_sparsity({}, schedule="multi", multistep_steps=[1, 2]), f"{PRUNING}.schedule"),
+    ],
+)
+def test_no_rule_is_judged_by_a_faulty_key(check, data, path):
+    assert _paths(check(data)) == [path]
+
+
+def test_the_mix_is_judged_whatever_is_wrong_inside(check):
+    broken = [
+        {"algorithm": "filter_pruning", "params": 3},
+        {"algorithm": "magnitude_sparsity", "colour": 1},
+        {"algorithm": "filter_prunin"},
+    ]
+    assert _paths(check(pruning() | {"compression": broken})) == [
+        "compression[0].params",
+        "compression[1].algorithm",
+        "compression[1].colour",
+        "compression[2].algorithm",
+        "compression[2].algorithm",
+    ]
+
+
+def test_both_degradations_are_told_even_if_one_is_faulty(check):
+    data = _pruning({"maximal_absolute_accuracy_degradation": "x"})
+    assert _paths(check(data)) == [f"{PARAMS}.maximal_absolute_accuracy_degradation"] * 2
+
+
+def test_more_entries_than_could_go_together_are_one_error(check):
+    (first, *others) = check(pruning() | {"compression": [PRUNING_SECTION] * 500})
+    assert (first.path, first.message) == ("compression", "has 500 entries, at most 10 possible")
+    assert len(others) == 9

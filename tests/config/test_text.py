@@ -69,7 +69,7 @@ def test_broken_text_is_pointed_at(check, text, line, column, message):
     [
         (b"\xff\xfe{\x00}\x00", "is UTF-16; save it as UTF-8"),
         (b'{"plugin":\n "\xe9"}', "is not UTF-8 (byte 0xe9 can't be read)"),
-        (b"{}" + b" " * 300_000, "is larger than 128 KiB"),
+        (b"{}" + b" " * 300_000, "is larger than 64 KiB"),
     ],
 )
 def test_unreadable_bytes_are_one_error(check, raw, message):
@@ -82,8 +82,32 @@ def test_a_byte_that_is_not_utf_8_has_its_place(check):
     assert (one.line, one.column) == (2, 3)
 
 
-def test_a_byte_order_mark_is_dropped(check):
-    assert check(b"\xef\xbb\xbf" + DOCUMENTATION.encode()) == []
+def test_a_byte_order_mark_is_skipped_with_a_note(check):
+    raw = b"\xef\xbb\xbf" + json.dumps(pruning() | {"seed": -1}).encode()
+    (wrong,) = check(raw)
+    assert (wrong.path, wrong.line) == ("seed", 1)
+    (one,) = check(raw, severity="note")
+    assert (one.line, one.column) == (1, 1)
+    assert "byte-order mark" in one.message
+
+
+def test_a_diagnostic_holds_the_line_that_it_points_into(tmp_path: Path):
+    file = tmp_path / "c.json"
+    file.write_bytes(b'{\r\n  "seed": -1, // here\r\n}')
+    found = {one.path: one.source for one in check_file(file)}
+    assert found["seed"] == '  "seed": -1, // here'
+    assert found["compression"] == "{"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 6000), st.sampled_from('{}[],:"@1/'), st.booleans())
+def test_where_a_long_text_breaks_does_not_depend_on_what_follows(at, mark, more):
+    long = json.dumps({f"key{index}": [index, {"a": "b"}] for index in range(200)}, indent=1)
+    text = long[:at] + mark + long[at + 1 :]
+    parsed = parse(text)
+    ending = parse(text + ("," * 500 if more else ""))
+    if not parsed.complete and not parsed.ended:
+        assert ending.faults == parsed.faults
 
 
 def test_a_folder_and_a_missing_file_are_one_error_each(tmp_path: Path):

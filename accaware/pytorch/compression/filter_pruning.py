@@ -55,7 +55,12 @@ class FilterPruning:
     ) -> None:
         self._params = config.params
         names = [name for name, _ in model.named_modules()]
-        scopes = Scopes(config.target_scopes, config.ignored_scopes, names)
+        scopes = Scopes(
+            model,
+            config.target_scopes,
+            config.ignored_scopes,
+            validate=config.validate_scopes,
+        )
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(model, dependencies, config.params, scopes)
         groups, faulty = verify_groups(model, allowed, inputs)

@@ -41,7 +41,12 @@ class MagnitudeSparsity:
     def __init__(self, model: nn.Module, config: MagnitudeSparsityConfig) -> None:
         self._params = config.params
         modules = dict(model.named_modules())
-        scopes = Scopes(config.target_scopes, config.ignored_scopes, modules)
+        scopes = Scopes(
+            model,
+            config.target_scopes,
+            config.ignored_scopes,
+            validate=config.validate_scopes,
+        )
         self._weights, self.left_out = _covered(modules, scopes)
         if not self._weights:
             reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.left_out[:3])

@@ -1,0 +1,48 @@
+"""Where a key belongs that was written in the wrong object."""
+
+from __future__ import annotations
+
+from accaware.config.catalog import Schema, properties
+from accaware.config.paths import Path
+
+
+class Homes:
+    """The objects that a config may have, by the keys that they know.
+
+    Nothing is done before the first question: most configs have no key in a wrong place.
+    """
+
+    def __init__(self) -> None:
+        self._added: list[tuple[Path, Schema]] = []
+        self._known: dict[tuple[Path, str], Path] = {}
+        self._anywhere: dict[str, Path] = {}
+
+    def add(self, path: Path, of: Schema) -> None:
+        """The object at ``path``, and those within it, have the schema ``of``."""
+        self._added.append((path, of))
+
+    def _learn(self, path: Path, of: Schema) -> None:
+        for key, about in properties(of).items():
+            if about.get("x-sample-key"):
+                continue
+            self._known.setdefault((_section(path), key), path)
+            self._anywhere.setdefault(key, path)
+            if about.get("type") == "object":
+                self._learn((*path, key), about)
+
+    def of(self, key: str, path: Path) -> Path | None:
+        """The object that ``key``, unknown in the one at ``path``, belongs to.
+
+        It is sought in the same section, then at the top; from the top everywhere.
+        """
+        while self._added:
+            self._learn(*self._added.pop(0))
+        places = [self._known.get((_section(path), key)), self._known.get(((), key))]
+        if not path:
+            places.append(self._anywhere.get(key))
+        return next((one for one in places if one is not None and one != path), None)
+
+
+def _section(path: Path) -> Path:
+    """Of a list, each entry is a section of its own."""
+    return path[:2] if len(path) > 1 and isinstance(path[1], int) else path[:1]

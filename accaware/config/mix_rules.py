@@ -1,0 +1,71 @@
+"""Which algorithms go together, judged by their names and the mode alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from accaware.config.algorithms import LEVELLED
+from accaware.config.fault import Fault
+from accaware.config.paths import Path
+from accaware.config.wording import listed
+
+_MODE: Path = ("accuracy_aware_training", "mode")
+
+Named = tuple[Path, str]
+"""An entry of `compression` and its algorithm."""
+
+
+def mix_faults(mode: str | None, entries: Sequence[Named], *, all_known: bool) -> list[Fault]:
+    """All faults of the mix.
+
+    Args:
+        mode: None where it isn't known.
+        entries: those whose algorithm is known.
+        all_known: whether there are no others, so that what is missing can be told.
+    """
+    faults = [*_twice(entries), *_pruning_with_sparsity(mode, entries)]
+    if all_known and entries:
+        faults += _nothing_to_search(mode, entries)
+    return faults
+
+
+def _twice(entries: Sequence[Named]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for path, name in entries:
+        if name in seen:
+            message = f"{name} is given twice; put all of it into one entry"
+            yield Fault((*path, "algorithm"), message)
+        seen.add(name)
+
+
+def _pruning_with_sparsity(mode: str | None, entries: Sequence[Named]) -> Iterator[Fault]:
+    levelled = [(path, name) for path, name in entries if name in LEVELLED]
+    for path, name in levelled[1:]:
+        rival = levelled[0][1]
+        if name == rival:
+            continue
+        if mode == "early_exit":
+            message = f"{name} together with {rival} is not supported by this version; keep one"
+        else:
+            message = (
+                f"{name} can't go together with {rival}: both have a level that the search "
+                f"would have to set; keep one"
+            )
+        yield Fault((*path, "algorithm"), message)
+
+
+def _nothing_to_search(mode: str | None, entries: Sequence[Named]) -> Iterator[Fault]:
+    names = list(dict.fromkeys(name for _, name in entries))
+    if names == ["knowledge_distillation"]:
+        message = (
+            "knowledge_distillation compresses nothing by itself; add filter_pruning, "
+            "magnitude_sparsity or quantization beside it"
+        )
+        yield Fault((*entries[0][0], "algorithm"), message)
+    elif mode == "adaptive_compression_level" and not set(names) & set(LEVELLED):
+        have = "has" if len(names) == 1 else "have"
+        message = (
+            f"adaptive_compression_level searches the level of {listed(LEVELLED)}, and "
+            f"{listed(names, 'and')} {have} none; use early_exit, or add one of the two"
+        )
+        yield Fault(_MODE, message)

@@ -1,0 +1,124 @@
+"""The section `quantization` of a validated config, as frozen dataclasses that mirror the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from accaware.config.initializers import BatchNormAdaptation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RangeParams:
+    """In percent of the values seen."""
+
+    min_percentile: float = 0.1
+    max_percentile: float = 99.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class RangeInitializer:
+    """How the ranges of some quantizers are found from samples of the training data.
+
+    ``type`` is mixed_min_max, min_max, mean_min_max, threesigma, percentile or mean_percentile;
+    ``params`` count for the last two. ``target_quantizer_group`` is weights, activations or None
+    for both.
+    """
+
+    type: str = "mixed_min_max"
+    num_init_samples: int = 256
+    params: RangeParams = field(default_factory=RangeParams)
+    target_quantizer_group: str | None = None
+    ignored_scopes: tuple[str, ...] = ()
+    target_scopes: tuple[str, ...] | None = None
+    validate_scopes: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationInitializer:
+    """``range`` has one entry for all, or several with scopes; the first that fits counts."""
+
+    batchnorm_adaptation: BatchNormAdaptation | None = None
+    range: tuple[RangeInitializer, ...] = (RangeInitializer(),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsQuantization:
+    """``mode`` None is the preset's; ``signed`` None is found from the data."""
+
+    mode: str | None = None
+    bits: int = 8
+    signed: bool | None = None
+    per_channel: bool = True
+    logarithm_scale: bool = False
+    ignored_scopes: tuple[str, ...] = ()
+    target_scopes: tuple[str, ...] | None = None
+    validate_scopes: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationsQuantization:
+    """As for weights. The inputs of each group of ``unified_scale_ops`` share one range."""
+
+    mode: str | None = None
+    bits: int = 8
+    signed: bool | None = None
+    per_channel: bool = False
+    logarithm_scale: bool = False
+    unified_scale_ops: tuple[tuple[str, ...], ...] = ()
+    ignored_scopes: tuple[str, ...] = ()
+    target_scopes: tuple[str, ...] | None = None
+    validate_scopes: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverrideInitializer:
+    range: tuple[RangeInitializer, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizerOverride:
+    """What is different in one scope; None is as everywhere else."""
+
+    mode: str | None = None
+    bits: int | None = None
+    signed: bool | None = None
+    per_channel: bool | None = None
+    initializer: OverrideInitializer = field(default_factory=OverrideInitializer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeOverrides:
+    """Settings by scope."""
+
+    weights: Mapping[str, QuantizerOverride] = field(default_factory=dict)
+    activations: Mapping[str, QuantizerOverride] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationConfig:
+    """``compression_lr_multiplier`` is the section's own or else the config's."""
+
+    algorithm: str = "quantization"
+    preset: str = "performance"
+    quantize_inputs: bool = True
+    quantize_outputs: bool = False
+    overflow_fix: str = "enable"
+    weights: WeightsQuantization = field(default_factory=WeightsQuantization)
+    activations: ActivationsQuantization = field(default_factory=ActivationsQuantization)
+    scope_overrides: ScopeOverrides = field(default_factory=ScopeOverrides)
+    initializer: QuantizationInitializer = field(default_factory=QuantizationInitializer)
+    compression_lr_multiplier: float | None = None
+    ignored_scopes: tuple[str, ...] = ()
+    target_scopes: tuple[str, ...] | None = None
+    validate_scopes: bool = True
+
+    @property
+    def weights_mode(self) -> str:
+        """symmetric or asymmetric."""
+        return self.weights.mode or "symmetric"
+
+    @property
+    def activations_mode(self) -> str:
+        """symmetric or asymmetric."""
+        return self.activations.mode or ("asymmetric" if self.preset == "mixed" else "symmetric")
