@@ -5,8 +5,10 @@ AccAwareError
 │   ├── ConfigError            the config's text or rules; carries every diagnostic at once
 │   ├── PluginContractError    the plugin lacks functions or has ill-formed ones; lists them
 │   ├── CompressionError       the model offers nothing that the algorithm could compress
-│   └── CheckpointError        a saved model that doesn't fit, or isn't one
+│   ├── CheckpointError        a saved model that doesn't fit, or isn't one
+│   └── JournalError           a run's journal can't be read, or doesn't fit the search
 └── RunError                   something failed while the run was under way
+    ├── UnkeepableError        some of a run's state can't be written into a file
     └── PluginFailure          the user's own code raised; holds that exception
 """
 
@@ -66,8 +68,16 @@ class CheckpointError(UsageError):
     """A saved model can't be read or doesn't fit the model it is loaded into."""
 
 
+class JournalError(UsageError):
+    """A run can't be gone on with: its journal is unreadable, or tells of another search."""
+
+
 class RunError(AccAwareError):
     """The run failed while it was under way."""
+
+
+class UnkeepableError(RunError):
+    """A part of a run's state, the user's or a library's, is of a kind that no file can hold."""
 
 
 class PluginFailure(RunError):  # noqa: N818 - it is theirs that failed; the name says so

@@ -20,6 +20,7 @@ from accaware.search.events import (
     TrialStarted,
 )
 from accaware.search.observers import TensorBoardObserver
+from accaware.search.params import SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.record import TrialRecord
 from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
@@ -37,20 +38,31 @@ class TrainingLoop:
         uncompressed_model_accuracy: float,
         *,
         observers: Iterable[Observer] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._params = config.accuracy_aware_training
-        self._params.check()
         self._controller = controller
-        self._budget = AccuracyBudget.from_params(
-            self._params, float(uncompressed_model_accuracy), config.higher_is_better
-        )
+        self._baseline = float(uncompressed_model_accuracy)
+        self._higher_is_better = config.higher_is_better
+        self._maximal_rate = controller.maximal_compression_rate
+        self.adopt(config.accuracy_aware_training)
         self._observers = list(observers)
+        self._clock = clock
         self._history = History()
         self._record: TrialRecord | None = None
         self._epochs = 0
         self._untouched = Checkpoint("")
         self._runner: Runner | None = None
         self._result: SearchResult | None = None
+
+    def adopt(self, params: SearchParams) -> None:
+        """Search by other parameters from here on; a trial that runs keeps its epochs.
+
+        Raises:
+            UsageError: they are of the other mode, or a number in them is out of range.
+        """
+        params.check()
+        self._params = params
+        self._budget = AccuracyBudget.from_params(params, self._baseline, self._higher_is_better)
 
     def run(
         self,
@@ -153,7 +165,7 @@ class TrainingLoop:
         """Train one epoch, validate where it is due, and keep it where it is the best."""
         number = self._epochs + 1
         self._emit(EpochStarted(record.number, number))
-        began = time.perf_counter()
+        began = self._clock()
         loss = runner.train_epoch(number - 1)
         self._epochs = number
         due = last or (record.trained + 1) % self._params.validate_every_n_epochs == 0
@@ -164,7 +176,7 @@ class TrainingLoop:
             loss=loss,
             metric=runner.validate(number - 1) if due and sound else None,
             compression_rate=self._controller.compression_rate,
-            seconds=time.perf_counter() - began,
+            seconds=self._clock() - began,
         )
         self._judge(runner, record, epoch)
         if record.failure is None:

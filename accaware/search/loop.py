@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from accaware.errors import UsageError
 from accaware.search.base import TrainingLoop
 from accaware.search.events import EpochFinished, RateKnown, SearchStarted
-from accaware.search.params import AdaptiveParams, EarlyExitParams
+from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.record import TrialRecord
 from accaware.search.result import StopReason
@@ -24,27 +24,21 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         controller: compresses the model to a rate; from ``create_compressed_model``.
         uncompressed_model_accuracy: the baseline, measured on the untouched model.
         observers: told of every event; TensorBoard, a console, a journal.
+        clock: seconds from some moment on, for the epochs' times.
 
     Raises:
         UsageError: the config is of the other mode, or a number in it is out of range.
     """
 
-    def __init__(
-        self,
-        config: SearchConfig,
-        controller: CompressionController,
-        uncompressed_model_accuracy: float,
-        *,
-        observers: Iterable[Observer] = (),
-    ) -> None:
-        super().__init__(config, controller, uncompressed_model_accuracy, observers=observers)
-        if not isinstance(self._params, AdaptiveParams):
+    def adopt(self, params: SearchParams) -> None:
+        if not isinstance(params, AdaptiveParams):
             raise UsageError(
                 "AdaptiveCompressionTrainingLoop needs mode adaptive_compression_level, "
                 "but the config's mode is early_exit"
             )
-        self._adaptive = self._params
-        self._bounds = Bounds.of(self._adaptive, controller.maximal_compression_rate)
+        super().adopt(params)
+        self._adaptive = params
+        self._bounds = Bounds.of(params, self._maximal_rate)
 
     def _search(self, runner: Runner) -> StopReason:
         self._emit(SearchStarted(self._budget, self._bounds.maximal))
@@ -141,20 +135,13 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
     The arguments are those of :class:`AdaptiveCompressionTrainingLoop`.
     """
 
-    def __init__(
-        self,
-        config: SearchConfig,
-        controller: CompressionController,
-        uncompressed_model_accuracy: float,
-        *,
-        observers: Iterable[Observer] = (),
-    ) -> None:
-        super().__init__(config, controller, uncompressed_model_accuracy, observers=observers)
-        if not isinstance(self._params, EarlyExitParams):
+    def adopt(self, params: SearchParams) -> None:
+        if not isinstance(params, EarlyExitParams):
             raise UsageError(
                 "EarlyExitCompressionTrainingLoop needs mode early_exit, "
                 "but the config's mode is adaptive_compression_level"
             )
+        super().adopt(params)
 
     def _search(self, runner: Runner) -> StopReason:
         scheduler = self._controller.scheduler
@@ -186,13 +173,13 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
 
     def _validate_before_training(self, runner: Runner, record: TrialRecord) -> Epoch:
         """The first epoch's level may be enough as it is; counted as epoch 0."""
-        began = time.perf_counter()
+        began = self._clock()
         epoch = Epoch(
             number=0,
             fully_compressed=self._controller.scheduler.fully_compressed,
             metric=runner.validate(0),
             compression_rate=self._controller.compression_rate,
-            seconds=time.perf_counter() - began,
+            seconds=self._clock() - began,
         )
         self._judge(runner, record, epoch)
         self._emit(EpochFinished(record.number, epoch))
@@ -210,8 +197,9 @@ def create_accuracy_aware_training_loop(
     uncompressed_model_accuracy: float,
     *,
     observers: Iterable[Observer] = (),
+    clock: Callable[[], float] = time.perf_counter,
 ) -> AdaptiveCompressionTrainingLoop | EarlyExitCompressionTrainingLoop:
     """The loop of the config's ``accuracy_aware_training.mode``; arguments as of the loops."""
     adaptive = isinstance(config.accuracy_aware_training, AdaptiveParams)
     loop = AdaptiveCompressionTrainingLoop if adaptive else EarlyExitCompressionTrainingLoop
-    return loop(config, controller, uncompressed_model_accuracy, observers=observers)
+    return loop(config, controller, uncompressed_model_accuracy, observers=observers, clock=clock)

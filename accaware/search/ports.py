@@ -88,7 +88,24 @@ class Runner(Protocol):
         """Bring weights and compression state back, the controller's reports included."""
 
     def discard(self, checkpoint: Checkpoint) -> None:
-        """The checkpoint won't be asked for again."""
+        """The checkpoint won't be asked for again; it may be gone already."""
+
+
+class Snapshots(Protocol):
+    """Keeps all that a run needs to go on from a moment, but for the checkpoints of its weights."""
+
+    def save(self, name: str) -> str:
+        """Write the state of now under a name; the digest of what was written.
+
+        Raises:
+            UnkeepableError: some of it can't be kept.
+        """
+
+    def load(self, name: str) -> None:
+        """Go back to the moment that was saved."""
+
+    def discard(self, name: str) -> None:
+        """It won't be asked for again; it may be gone already."""
 
 
 class SearchConfig(Protocol):

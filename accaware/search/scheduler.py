@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from accaware.search.schedules import Adaptive, Schedule
+
+_STATE = (
+    "current_epoch",
+    "_enabled",
+    "_held",
+    "_level",
+    "_rises",
+    "_step",
+    "_steps_per_epoch",
+)
 
 
 class CompressionScheduler:
@@ -82,6 +93,15 @@ class CompressionScheduler:
     def disable(self) -> None:
         """From here on the level is set from outside; steps have no effect."""
         self._enabled = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands; the schedule itself and the level on the model are not in it."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where ``state_dict`` was taken. Nothing is applied: the model has a state too."""
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     def _update(self) -> None:
         frozen = self._freeze_epoch is not None and self.current_epoch >= self._freeze_epoch

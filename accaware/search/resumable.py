@@ -1,0 +1,137 @@
+"""A search that can be stopped anywhere and gone on with, by a tape and snapshots."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from accaware.errors import UnkeepableError
+from accaware.search.events import EpochFinished, Event
+from accaware.search.loop import create_accuracy_aware_training_loop
+from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
+from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig, Snapshots
+from accaware.search.result import SearchResult
+from accaware.search.tape import Tape
+from accaware.search.taped_controller import TapedController
+from accaware.search.taped_runner import TapedRunner
+from accaware.search.trial import Checkpoint, Epoch
+
+SNAPSHOT = "snapshot"
+"""The answer on the tape that is a snapshot's mark: {"name", "digest"}."""
+
+KEPT_SNAPSHOTS = 2
+"""The last one, and the one before it for when the last one can't be read."""
+
+
+class ResumableSearch:
+    """Drives a loop whose every answer goes onto a tape, with a snapshot after each epoch.
+
+    A tape that has recorded answers must end with a snapshot's mark: the search is replayed up
+    to it, the snapshot is loaded, and it goes on live.
+
+    Args:
+        config: where it differs from the recorded parameters, it holds from the last snapshot on.
+        baseline: the untouched model's metric.
+        observers: told of every event, of the replayed ones too.
+        warn: told, once, where this run can't be gone on with.
+    """
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        controller: CompressionController,
+        runner: Runner,
+        baseline: float,
+        *,
+        tape: Tape,
+        snapshots: Snapshots,
+        observers: Iterable[Observer] = (),
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._tape = tape
+        self._snapshots = snapshots
+        self._observers = tuple(observers)
+        self._warn = warn
+        self._wanted_params = config.accuracy_aware_training
+        self._runner = TapedRunner(runner, tape)
+        self._taken: list[tuple[str, frozenset[Checkpoint]]] = []
+        self._keeps = True
+        self._params = self._on_tape(self._wanted_params)
+        self._loop = create_accuracy_aware_training_loop(
+            _Config(self._params, config.higher_is_better),
+            TapedController(controller, tape),
+            baseline,
+            observers=[self],
+            clock=lambda: tape.answer("clock", time.perf_counter),
+        )
+
+    @property
+    def result(self) -> SearchResult:
+        return self._loop.result
+
+    def run(self) -> SearchResult:
+        """Search, or go on with it; the runner holds the best model afterwards."""
+        return self._loop.drive(self._runner)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Bring back weights that the result names."""
+        self._runner.load(checkpoint)
+
+    def notify(self, event: Event) -> None:
+        # The snapshot comes first: where an observer ends the run, this epoch is not lost.
+        if isinstance(event, EpochFinished) and _sound(event.epoch) and self._keeps:
+            self._keep_state(event.epoch.number)
+        for observer in self._observers:
+            observer.notify(event)
+
+    def _keep_state(self, epoch: int) -> None:
+        name = f"snapshot-{epoch}"
+        replayed = self._tape.replaying
+        try:
+            mark = self._tape.answer(SNAPSHOT, lambda: self._take(name))
+        except UnkeepableError as error:
+            self._keeps = False
+            self._warn(f"if this run is interrupted it will have to start over: {error}")
+            return
+        self._taken.append((mark["name"], self._runner.wanted))
+        if self._tape.replaying:
+            if self._tape.next_call == "params":
+                self._adopt(self._on_tape(self._params))
+            return
+        if replayed:
+            self._snapshots.load(mark["name"])
+            if self._params != self._wanted_params:
+                self._adopt(self._on_tape(self._wanted_params))
+        for old, _ in self._taken[:-KEPT_SNAPSHOTS]:
+            self._snapshots.discard(old)
+        self._taken = self._taken[-KEPT_SNAPSHOTS:]
+        self._runner.sweep(frozenset().union(*(wanted for _, wanted in self._taken)))
+
+    def _take(self, name: str) -> dict[str, str]:
+        return {"name": name, "digest": self._snapshots.save(name)}
+
+    def _on_tape(self, params: SearchParams) -> SearchParams:
+        content: dict[str, Any] = self._tape.answer("params", lambda: asdict(params))
+        if "patience_epochs" in content:
+            return AdaptiveParams(**content)
+        return EarlyExitParams(**content)
+
+    def _adopt(self, params: SearchParams) -> None:
+        self._params = params
+        self._loop.adopt(params)
+
+
+@dataclass(frozen=True)
+class _Config:
+    """The part of a config that a loop reads."""
+
+    accuracy_aware_training: SearchParams
+    higher_is_better: bool
+
+
+def _sound(epoch: Epoch) -> bool:
+    """Whether its numbers are. From behind a NaN, nobody could try again with a mended plugin."""
+    return all(value is None or math.isfinite(value) for value in (epoch.loss, epoch.metric))

@@ -1,0 +1,67 @@
+"""A runner whose answers are on a tape, and whose checkpoints outlive the snapshots before them."""
+
+from __future__ import annotations
+
+from accaware.search.ports import Runner
+from accaware.search.tape import Tape
+from accaware.search.trial import Checkpoint
+
+
+class TapedRunner:
+    """Passes everything on to ``runner``, but for what the tape answers.
+
+    Going back to a snapshot must find the checkpoints that there were at its time. So none is
+    written twice, each save has a number of its own, and what is replaced or discarded stays
+    until :meth:`sweep`.
+    """
+
+    def __init__(self, runner: Runner, tape: Tape) -> None:
+        self._runner = runner
+        self._tape = tape
+        self._saves = 0
+        self._wanted: dict[str, Checkpoint] = {}
+        self._unwanted: set[Checkpoint] = set()
+
+    def start(self, lr_factor: float) -> None:
+        self._tape.act(lambda: self._runner.start(lr_factor))
+
+    def train_epoch(self, epoch: int) -> float | None:
+        return self._tape.answer("train_epoch", lambda: self._runner.train_epoch(epoch))
+
+    def validate(self, epoch: int) -> float:
+        return self._tape.answer("validate", lambda: self._runner.validate(epoch))
+
+    def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
+        self._tape.act(lambda: self._runner.end_epoch(epoch, loss, metric))
+
+    def asks_to_stop(self, metric: float) -> bool:
+        return self._tape.answer("asks_to_stop", lambda: self._runner.asks_to_stop(metric))
+
+    def save(self, name: str) -> Checkpoint:
+        self._saves += 1
+        numbered = f"{name}-save-{self._saves}"
+        checkpoint = Checkpoint(numbered)
+        if not self._tape.replaying:
+            checkpoint = self._runner.save(numbered)
+        if name in self._wanted:
+            self._unwanted.add(self._wanted[name])
+        self._wanted[name] = checkpoint
+        return checkpoint
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        self._tape.act(lambda: self._runner.load(checkpoint))
+
+    def discard(self, checkpoint: Checkpoint) -> None:
+        self._wanted = {name: its for name, its in self._wanted.items() if its != checkpoint}
+        self._unwanted.add(checkpoint)
+
+    @property
+    def wanted(self) -> frozenset[Checkpoint]:
+        """The checkpoints that may be asked for."""
+        return frozenset(self._wanted.values())
+
+    def sweep(self, keep: frozenset[Checkpoint]) -> None:
+        """Discard what is no longer wanted, but for ``keep``."""
+        for checkpoint in sorted(self._unwanted - keep):
+            self._runner.discard(checkpoint)
+            self._unwanted.discard(checkpoint)
