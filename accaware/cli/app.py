@@ -47,6 +47,8 @@ Examples:
   accaware run config.json
   accaware run config.json --device cuda --output-dir runs/first
   accaware run config.json --set accuracy_aware_training.params.patience_epochs=3
+  accaware status runs/config-1
+  accaware run --resume runs/config-1
 """
 )
 def accaware_command(
@@ -62,9 +64,10 @@ def accaware_command(
 
 @app.command(short_help="Search the highest rate within the accuracy budget.")
 def run(
+    context: typer.Context,
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
-    ],
+        Path | None, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
+    ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -73,6 +76,17 @@ def run(
             "A directory that holds a run is never overwritten.",
         ),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Go on with the run in this directory; CONFIG is the run's own if not given.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --resume: go on even where something has changed."),
+    ] = False,
     plugin: Annotated[
         str | None,
         typer.Option(
@@ -105,8 +119,9 @@ def run(
 ) -> None:
     """Search the highest compression rate within the accuracy budget of CONFIG.
 
-    The run's directory holds config.json (with every default filled in), events.jsonl,
-    result.json and best/model.pt.
+    The run's directory holds config.json (with every default filled in), manifest.json,
+    events.jsonl, result.json and best/model.pt. A run that was interrupted, killed or has failed
+    goes on from its last finished epoch with --resume.
 
     \b
     Exit codes:
@@ -115,19 +130,25 @@ def run(
       2    bad usage, config or plugin; nothing was trained
       3    nothing is within budget; the best effort is saved
       130  interrupted (Ctrl-C); the best until then is saved
+      143  terminated (SIGTERM), likewise
 
     \b
     Examples:
       accaware run config.json
       accaware run config.json --plugin model.py:Cifar --device cuda
       accaware run config.json --json > result.json
+      accaware run --resume runs/config-1
     """
+    if config is None and resume is None:
+        raise typer.BadParameter("Missing argument 'CONFIG' (or --resume DIR).", ctx=context)
     from accaware.cli.run import RunOptions
     from accaware.cli.run import run as run_with
 
     options = RunOptions(
         config=config,
         output_dir=output_dir,
+        resume=resume,
+        force=force,
         plugin=plugin,
         device=device.value if device else None,
         seed=seed,
@@ -136,6 +157,20 @@ def run(
         quiet=quiet,
     )
     raise typer.Exit(reported(lambda: run_with(options)))
+
+
+@app.command(short_help="Tell where a run stands and how to go on.")
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run's directory.")],
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Tell where the run in DIR stands: its trials, the best of them, and how to go on.
+
+    It is running, interrupted (killed, too), failed or finished. Nothing is changed.
+    """
+    from accaware.cli.status import status as tell_status
+
+    raise typer.Exit(reported(lambda: tell_status(directory, json=json)))
 
 
 @app.command("validate-config", short_help="Check config files without running anything.")

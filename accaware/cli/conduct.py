@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import time
+import shlex
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
+from accaware.cli.signals import StopRequest
 from accaware.errors import RunError, UsageError
+from accaware.report.place import Place
 from accaware.report.summary import Summary
 from accaware.rundir import strict_json
-from accaware.rundir.atomic import write_text
+from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.document import result_document
-from accaware.rundir.journal import Journal
+from accaware.rundir.journal import Journal, WhileLive
+from accaware.rundir.outcome import UNFINISHED
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.ports import Observer
 from accaware.search.result import SearchResult
+from accaware.search.tape import Tape
 
 
 class CompressionRun(Protocol):
@@ -48,80 +52,126 @@ class CompressionRun(Protocol):
     def save_model(self, path: Path) -> None: ...
 
 
-Start = Callable[[Path, Sequence[Observer]], CompressionRun]
-"""Sets a run up, given a folder for checkpoints and who is told of its events."""
+Start = Callable[[Path, Sequence[Observer], Tape], CompressionRun]
+"""Sets a run up, given a folder for checkpoints, who is told of its events, and its tape."""
 
 
 def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Output) -> ExitCode:
     """Search, report, and leave the run's files in ``directory``.
 
-    Whatever ends the search early, what was found by then is saved before the exception goes
-    on. Where nothing was found out yet, the directory vanishes again.
+    A run that is resumed goes on from its last snapshot. Whatever ends the search early, what
+    was found by then is saved before the exception goes on, and the directory can be resumed.
+    Where a new run found nothing out yet, its directory vanishes again.
 
     Raises:
         RunError: an error of accaware's that came up in the midst of the search.
+        JournalError: the directory can't be resumed.
+        OSError: a file can't be written or read; names it.
     """
     begun = False
     run: CompressionRun | None = None
-    ending = _Ending(directory, metric_name, output)
+    place = Place()
     try:
-        with Journal(directory.events) as journal:
+        recording = directory.rewind()
+        for name in recording.damaged:
+            output.warn(f"{name} is damaged; going on from the one before it")
+        with StopRequest() as stop, Journal(directory.events, recording.seconds) as journal:
+            tape = Tape(recording.answers, journal.answer)
+            ending = _Ending(directory, metric_name, output, journal)
             try:
                 progress = output.progress(metric_name)
+                shown = [progress] if progress else []
                 # Setting up may measure the baseline, so its progress is shown too.
                 with progress or nullcontext():
-                    output.setting_up(directory.path)
-                    run = start(directory.checkpoints, [journal, *([progress] if progress else [])])
-                    journal.run_started(device=run.device, left_out=run.left_out)
+                    output.setting_up(directory.path, tape.replaying)
+                    observers = [WhileLive(journal, tape), place, *shown, stop]
+                    run = start(directory.checkpoints, observers, tape)
+                    if tape.replaying:
+                        journal.run_resumed(device=run.device)
+                    else:
+                        journal.run_started(device=run.device, left_out=run.left_out)
                     output.ready(run.device)
                     output.left_out(run.left_out, directory.events)
+                    stop.wait_for_batches()
                     result = run.search()
             except BaseException as error:
                 if run is not None and run.result is not None:
                     begun = True
-                    ending.salvage(run, run.result)
+                    if str(place):
+                        error.add_note(f"in {place}")
+                    error.add_note(how_to_resume(directory.path))
+                    ending.salvage(run, run.result, error)
                     if isinstance(error, UsageError):
-                        raise RunError(str(error)) from error
+                        raise _with_notes(RunError(str(error)), error) from error
                 raise
             begun = True
             ending.hand_over(run, result)
+        if result.stop_reason in UNFINISHED:
+            output.warn(how_to_resume(directory.path))
+        else:
+            directory.drop_checkpoints()
     finally:
-        directory.drop_checkpoints()
-        if not begun:
+        if not begun and not directory.resumed:
             directory.discard()
+    return exit_code(result)
+
+
+def exit_code(result: SearchResult) -> ExitCode:
+    """Of a search that has ended."""
     return ExitCode.WITHIN_BUDGET if result.within_budget else ExitCode.NOT_WITHIN_BUDGET
 
 
-class _Ending:
-    """Saves what there is and says so. Made when the run begins, for the clock."""
+def how_to_resume(path: Path) -> str:
+    """For people to copy."""
+    return f"to go on: accaware run --resume {shlex.quote(str(path))}"
 
-    def __init__(self, directory: RunDirectory, metric_name: str, output: Output) -> None:
+
+def _with_notes(new: RunError, old: BaseException) -> RunError:
+    for note in getattr(old, "__notes__", ()):
+        new.add_note(note)
+    return new
+
+
+class _Ending:
+    """Saves what there is and says so."""
+
+    def __init__(
+        self, directory: RunDirectory, metric_name: str, output: Output, journal: Journal
+    ) -> None:
         self._directory = directory
         self._metric_name = metric_name
         self._output = output
-        self._began = time.perf_counter()
+        self._journal = journal
 
-    def salvage(self, run: CompressionRun, result: SearchResult) -> None:
+    def salvage(self, run: CompressionRun, result: SearchResult, error: BaseException) -> None:
         """Hand over the best so far, without hiding the error that ended the search."""
         sizes = None
         try:
             if run.load_best():
                 sizes = self._save_model(run)
-        except Exception as error:  # noqa: BLE001 - after a failure anything may fail
-            self._output.warn(f"the best model so far could not be saved: {error}")
-        self._tell(result, sizes)
+        except Exception as failure:  # noqa: BLE001 - after a failure anything may fail
+            self._output.warn(f"the best model so far could not be saved: {failure}")
+        try:
+            self._tell(result, sizes)
+        except OSError as failure:
+            self._output.warn(f"the result so far could not be saved: {failure}")
+        with suppress(OSError):
+            # Where the disk is full there is no room for a last word either.
+            reason = result.stop_reason.name.lower()
+            self._journal.run_stopped(reason, str(error) or type(error).__name__)
 
     def hand_over(self, run: CompressionRun, result: SearchResult) -> None:
         """The best model is held, where there is one."""
         self._tell(result, self._save_model(run) if result.best is not None else None)
 
     def _save_model(self, run: CompressionRun) -> ModelSizes:
-        self._directory.model.parent.mkdir(exist_ok=True)
+        with naming(self._directory.model):
+            self._directory.model.parent.mkdir(exist_ok=True)
         run.save_model(self._directory.model)
         return run.sizes()
 
     def _tell(self, result: SearchResult, sizes: ModelSizes | None) -> None:
-        seconds = time.perf_counter() - self._began
+        seconds = self._journal.seconds
         content = result_document(result, sizes, metric_name=self._metric_name, seconds=seconds)
         text = strict_json.document(content)
         write_text(self._directory.result, text)

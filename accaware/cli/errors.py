@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -17,18 +18,30 @@ def reported(action: Callable[[], ExitCode]) -> ExitCode:
     needs the whole traceback.
     """
     try:
+        return _told(action)
+    except Exception as error:
+        error.add_note("This is a bug in accaware. Please report it, with these lines.")
+        raise
+
+
+def _told(action: Callable[[], ExitCode]) -> ExitCode:
+    try:
         return action()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+        _tell_notes(interrupt)
+        signum = getattr(interrupt, "signum", signal.SIGINT)
+        return ExitCode.TERMINATED if signum == signal.SIGTERM else ExitCode.INTERRUPTED
     except PluginFailure as failure:
         print(f"error: {failure.function} failed", file=sys.stderr)
         print(trace_of(failure.original), file=sys.stderr, end="")
+        _tell_notes(failure)
         return ExitCode.FAILED
     except SystemExit as error:
         # Only a plugin can have asked for this, and its code would pass for an outcome of ours.
         print(f"error: the plugin called sys.exit({error.code!r})", file=sys.stderr)
         print(trace_of(error), file=sys.stderr, end="")
+        _tell_notes(error)
         return ExitCode.FAILED
     except ConfigError as error:
         # Imported late: a command that goes well has no diagnostics to show.
@@ -39,7 +52,18 @@ def reported(action: Callable[[], ExitCode]) -> ExitCode:
         return ExitCode.USAGE
     except AccAwareError as error:
         print(f"error: {error}", file=sys.stderr)
+        _tell_notes(error)
         return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
-    except Exception as error:
-        error.add_note("This is a bug in accaware. Please report it, with these lines.")
-        raise
+    except OSError as error:
+        # A full or read-only disk is nobody's bug, and what it says is all there is to know.
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        _tell_notes(error)
+        return ExitCode.FAILED
+
+
+def _tell_notes(error: BaseException) -> None:
+    """Where it happened and how to go on, where whoever let it through knew that."""
+    for note in getattr(error, "__notes__", ()):
+        print(note, file=sys.stderr)

@@ -15,3 +15,5 @@ class ExitCode(IntEnum):
     """The best effort is saved, where any trial could be judged."""
     INTERRUPTED = 130
     """Ctrl-C, as shells count it; the best so far is saved."""
+    TERMINATED = 143
+    """SIGTERM, likewise."""

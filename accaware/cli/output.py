@@ -37,10 +37,13 @@ class Output:
     def progress(self, metric_name: str) -> Progress | None:
         return None if self._quiet else progress_on(self._console, metric_name)
 
-    def setting_up(self, directory: Path) -> None:
+    def setting_up(self, directory: Path, resumed: bool) -> None:
         """Said first: a plugin may take minutes to make its model and to validate it."""
         self._say(f"Run directory: {directory}")
-        self._say("Setting up: the model, its data, its baseline ...")
+        if resumed:
+            self._say("Going on from the last finished epoch: setting up the model, its data ...")
+        else:
+            self._say("Setting up: the model, its data, its baseline ...")
 
     def ready(self, device: str) -> None:
         self._say(f"Training on {device}")
@@ -60,6 +63,11 @@ class Output:
         if self._json is not None:
             self._json.write(result_json)
             self._json.flush()
+
+    def differs(self, differences: Sequence[str]) -> None:
+        """What isn't as it was when the run began, and goes on all the same."""
+        for difference in differences:
+            print(f"changed: {difference}", file=sys.stderr)
 
     def warn(self, message: str) -> None:
         print(f"warning: {message}", file=sys.stderr)

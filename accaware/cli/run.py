@@ -1,4 +1,4 @@
-"""``accaware run``: from the command line's words to a run."""
+"""``accaware run``: from the command line's words to a run, a new one or one to go on with."""
 
 from __future__ import annotations
 
@@ -11,24 +11,31 @@ from pathlib import Path
 from accaware.cli.conduct import CompressionRun, conduct
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
+from accaware.cli.resume import Made, check_resumable, finished
 from accaware.config.algorithms import why_not_runnable
 from accaware.config.load import examine_file
+from accaware.config.model import AccAwareConfig
 from accaware.config.plugin_path import located
 from accaware.errors import UsageError
 from accaware.plugins.load import load_plugin
+from accaware.plugins.plugin import Plugin
 from accaware.report.diagnostics import diagnostic_line
 from accaware.rundir import strict_json
 from accaware.rundir.atomic import write_text
 from accaware.rundir.directory import RunDirectory
+from accaware.rundir.lock import locked
 from accaware.search.ports import Observer
+from accaware.search.tape import Tape
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """The words behind ``accaware run``; None and False where they weren't said."""
 
-    config: Path
+    config: Path | None = None
     output_dir: Path | None = None
+    resume: Path | None = None
+    force: bool = False
     plugin: str | None = None
     device: str | None = None
     seed: int | None = None
@@ -48,39 +55,107 @@ class RunOptions:
         said = (f"{key}={json.dumps(value)}" for key, value in own.items() if value is not None)
         return (*self.settings, *said)
 
+    def check(self) -> None:
+        """Raises: UsageError, where options contradict each other."""
+        if self.resume is not None and self.output_dir is not None:
+            raise UsageError("--resume goes on in the run's own directory: leave out --output-dir")
+        if self.resume is None and self.force:
+            raise UsageError("--force means something with --resume only")
+
 
 def run(options: RunOptions) -> ExitCode:
     """Load the config and the plugin, then search.
 
     Raises:
-        UsageError: in the config, the plugin or the output directory; nothing is left behind.
+        UsageError: in the config, the plugin or the directory; nothing is left behind, and a
+            run that was to be resumed is as it was.
     """
+    options.check()
     output = Output(json=options.json, quiet=options.quiet)
-    examined = examine_file(options.config, options.overrides)
+    if options.resume is None:
+        assert options.config is not None
+        return _run_new(options.config, options, output)
+    directory = RunDirectory.open(options.resume)
+    with locked(directory.path, directory.lock):
+        if options.config is None and not directory.config.is_file():
+            raise UsageError(
+                f"{directory.path}: the run was killed before it began; begin it with "
+                f"accaware run CONFIG --resume {directory.path}"
+            )
+        config = _load(options.config or directory.config, options)
+        ended = finished(directory, config, output)
+        if ended is not None:
+            return ended
+        with output.guarding_stdout():
+            plugin = _load_plugin(config)
+            made = Made(config, plugin.name)
+            check_resumable(directory, made, output, force=options.force)
+            return _conduct(config, plugin, made, directory, output, force=options.force)
+
+
+def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
+    config = _load(path, options)
+    with output.guarding_stdout():
+        plugin = _load_plugin(config)
+        if options.output_dir is not None:
+            directory = RunDirectory.create(options.output_dir)
+        else:
+            directory = RunDirectory.create_numbered(path.stem)
+        with locked(directory.path, directory.lock):
+            made = Made(config, plugin.name)
+            return _conduct(config, plugin, made, directory, output, force=False)
+
+
+def _load(path: Path, options: RunOptions) -> AccAwareConfig:
+    examined = examine_file(path, options.overrides)
     config = examined.require()
     obstacle = why_not_runnable(config)
     if obstacle is not None:
-        raise UsageError(f"{options.config}: {obstacle}")
+        raise UsageError(f"{path}: {obstacle}")
     for diagnostic in examined.warnings:
         print(diagnostic_line(diagnostic), file=sys.stderr)
     if config.plugin is None:
         raise UsageError(
-            f'{options.config}: there is no plugin: add "plugin": "your_file.py" to it, '
+            f'{path}: there is no plugin: add "plugin": "your_file.py" to it, '
             "or name one with --plugin"
         )
-    with output.guarding_stdout():
-        plugin = load_plugin(config.plugin, config.plugin_args, config.directory)
-        resolved = strict_json.document(config.to_dict())
-        if options.output_dir is not None:
-            directory = RunDirectory.create(options.output_dir)
-        else:
-            directory = RunDirectory.create_numbered(options.config.stem)
+    return config
+
+
+def _load_plugin(config: AccAwareConfig) -> Plugin:
+    assert config.plugin is not None
+    return load_plugin(config.plugin, config.plugin_args, config.directory)
+
+
+def _conduct(
+    config: AccAwareConfig,
+    plugin: Plugin,
+    made: Made,
+    directory: RunDirectory,
+    output: Output,
+    *,
+    force: bool,
+) -> ExitCode:
+    resolved = strict_json.document(made.config)
+    if not directory.config.exists():
         write_text(directory.config, resolved)
 
-        def start(checkpoints: Path, observers: Sequence[Observer]) -> CompressionRun:
-            # Imports torch, which takes seconds: only now that everything else is in order.
-            from accaware.pytorch.build import build
+    def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> CompressionRun:
+        # Imports torch, which takes seconds: only now that everything else is in order.
+        from accaware.pytorch.build import build
 
-            return build(config, plugin, checkpoints=checkpoints, observers=observers)
+        run = build(
+            config,
+            plugin,
+            checkpoints=checkpoints,
+            observers=observers,
+            tape=tape,
+            warn=output.warn,
+        )
+        check_resumable(directory, made, output, force=force, device=run.device)
+        # In this order: a kill between the two leaves a difference that was allowed just now.
+        write_text(directory.config, resolved)
+        made.manifest(run.device).write(directory.manifest)
+        return run
 
-        return conduct(start, directory, config.metric.name, output)
+    return conduct(start, directory, config.metric.name, output)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from accaware.errors import UsageError
+from accaware.rundir.atomic import digest_of, naming
+from accaware.rundir.recording import SNAPSHOT, Recording, read_journal, recording_of
 
 
 class RunDirectory:
-    """Where each of a run's files goes. Made by :meth:`create` or :meth:`create_numbered`.
+    """Where each of a run's files goes: a new one, or one to go on with.
 
     ============== =====================================================
     config.json    the resolved config, every default filled in
+    manifest.json  what the run is made with: versions, device, digests
     events.jsonl   the journal
     result.json    the outcome
     best/model.pt  the model that the run hands over
-    checkpoints/   the search's own; gone once the run is over
+    checkpoints/   what going on needs; gone once the search has ended
+    run.lock       held by the process that runs here
     ============== =====================================================
     """
 
-    def __init__(self, path: Path, created: tuple[Path, ...]) -> None:
+    def __init__(self, path: Path, created: tuple[Path, ...], *, resumed: bool = False) -> None:
         self.path = path
+        self.resumed = resumed
         self._created = created
 
     @classmethod
@@ -41,7 +47,8 @@ class RunDirectory:
             directory.events.touch(exist_ok=False)
         except FileExistsError:
             raise UsageError(
-                f"{path}: holds a run already; name another directory with --output-dir"
+                f"{path}: holds a run already; go on with it by --resume {path}, or name another "
+                "directory with --output-dir"
             ) from None
         except OSError as error:
             raise UsageError(f"{path}: can't write a run here: {error.strerror}") from error
@@ -69,9 +76,29 @@ class RunDirectory:
             raise UsageError(f"{parent}: can't write a run here: {error.strerror}") from error
         raise AssertionError("there is always a free number")
 
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A directory that holds a run.
+
+        Raises:
+            UsageError: it doesn't.
+        """
+        directory = cls(path, (), resumed=True)
+        if not directory.events.is_file():
+            raise UsageError(f"{path}: holds no run")
+        return directory
+
     @property
     def config(self) -> Path:
         return self.path / "config.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "run.lock"
 
     @property
     def events(self) -> Path:
@@ -89,22 +116,55 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether there is an epoch to go on from.
+
+        Raises:
+            JournalError: a line of the journal can't be read.
+        """
+        return any(line.event == SNAPSHOT for line in read_journal(self.events))
+
+    def rewind(self) -> Recording:
+        """Cut the journal off behind the last snapshot that is intact.
+
+        Returns:
+            What leads the search there; empty where it starts over.
+
+        Raises:
+            JournalError: a line can't be read, or no snapshot that is left.
+            OSError: a file can't be read or written.
+        """
+        lines = read_journal(self.events)
+        recording = recording_of(lines, self._intact, self.events)
+        with naming(self.events):
+            os.truncate(self.events, recording.end)
+        return recording
+
+    def _intact(self, snapshot: str, digest: str) -> bool:
+        try:
+            return digest_of(self.checkpoints / f"{snapshot}.pt") == digest
+        except OSError:
+            return False
+
     def drop_checkpoints(self) -> None:
-        """The run is over: nobody will load them again."""
+        """The search has ended: nobody will load them again."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def discard(self) -> None:
         """Undo the creation: nothing was trained. Files that others put here stay."""
         self.drop_checkpoints()
         for file in self._files():
-            file.unlink(missing_ok=True)
+            # Where it can't be removed, the error that brought us here is the one to tell.
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
         for folder in (self.model.parent, *reversed(self._created)):
             # Not there, or something else is in it: either way it isn't ours to remove.
             with suppress(OSError):
                 folder.rmdir()
 
     def _files(self) -> tuple[Path, ...]:
-        return self.config, self.events, self.result, self.model
+        return self.config, self.manifest, self.events, self.result, self.model, self.lock
 
 
 def _make(path: Path) -> tuple[Path, ...]:

@@ -1,27 +1,47 @@
-"""events.jsonl: what happened in a run, one line an event, as it happens."""
+"""events.jsonl: what happened in a run and what its search was answered, as it happens."""
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from accaware.rundir import strict_json
+from accaware.rundir.atomic import naming, write_all
+from accaware.rundir.recording import ANSWER, SNAPSHOT, encoded
+from accaware.search import resumable
 from accaware.search.events import BatchFinished, Event, SearchFinished
+from accaware.search.ports import Observer
+from accaware.search.tape import Tape
 
 
 class Journal:
     """Appends the events it is told of to a file, as ``{"time", "event", ...}``.
 
-    Every line is flushed at once, so that a run that was killed has its journal up to there.
-    Batches are left out: they matter to a progress bar, not to whoever reads this later.
+    Every line is handed to the system at once, so that a process that was killed has its journal
+    up to there. A snapshot's mark is brought to disk, and all before it: not even a power cut
+    loses them. Batches are left out: they matter to a progress bar, not to whoever reads this
+    later.
+
+    Args:
+        seconds: that the run took before this process.
+
+    Raises:
+        OSError: the file can't be written. What had been written is whole.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", newline="\n")
+    def __init__(self, path: Path, seconds: float = 0.0) -> None:
+        self._path = path
+        self._began = time.perf_counter() - seconds
+        with naming(path):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._end = os.fstat(self._descriptor).st_size
 
     def __enter__(self) -> Self:
         return self
@@ -32,12 +52,34 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        os.close(self._descriptor)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, the times between its processes left out."""
+        return time.perf_counter() - self._began
 
     def run_started(self, *, device: str, left_out: Iterable[tuple[str, str]]) -> None:
-        """The first line: where it runs, and the layers that are left out, and why."""
+        """Where it runs, and the layers that are left out, and why."""
         layers = [{"layer": layer, "reason": reason} for layer, reason in left_out]
         self._append("run_started", {"device": device, "left_out": layers})
+
+    def run_resumed(self, *, device: str) -> None:
+        """Another process goes on from the last snapshot."""
+        self._append("run_resumed", {"device": device})
+
+    def run_stopped(self, reason: str, message: str) -> None:
+        """The last line of a run that ends before its search does."""
+        self._append("run_stopped", {"reason": reason, "message": message})
+
+    def answer(self, call: str, answer: Any) -> None:
+        """What the search was answered; enough of this to lead it there again."""
+        if call == resumable.SNAPSHOT:
+            self._append(SNAPSHOT, {**answer, "seconds": round(self.seconds, 3)})
+            with naming(self._path):
+                os.fsync(self._descriptor)
+        else:
+            self._append(ANSWER, {"call": call, "value": encoded(answer)})
 
     def notify(self, event: Event) -> None:
         if isinstance(event, BatchFinished):
@@ -50,8 +92,29 @@ class Journal:
 
     def _append(self, event: str, content: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._file.write(strict_json.line({"time": now, "event": event, **content}) + "\n")
-        self._file.flush()
+        line = strict_json.line({"time": now, "event": event, **content}) + "\n"
+        data = line.encode("utf-8")
+        with naming(self._path):
+            try:
+                write_all(self._descriptor, data)
+            except OSError:
+                # A full disk may have taken half of it, and behind that nothing could be read.
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, self._end)
+                raise
+        self._end += len(data)
+
+
+class WhileLive:
+    """Passes on events, but for those of a replay: they are in the journal already."""
+
+    def __init__(self, observer: Observer, tape: Tape) -> None:
+        self._observer = observer
+        self._tape = tape
+
+    def notify(self, event: Event) -> None:
+        if not self._tape.replaying:
+            self._observer.notify(event)
 
 
 def _snake_case(name: str) -> str:

@@ -1,0 +1,73 @@
+"""Ctrl-C and SIGTERM: the first ends the batch at hand, the second stops at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from accaware.search.events import Event, SearchFinished
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked to stop."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(signal.Signals(signum).name)
+
+
+class StopRequest:
+    """An observer that ends the run at the next event after a signal.
+
+    Batches are events too, so a search stops between two of them, with its state whole.
+    """
+
+    def __init__(self) -> None:
+        self._asked: int | None = None
+        self._waits = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {signum: signal.signal(signum, self._ask) for signum in _SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+
+    def wait_for_batches(self) -> None:
+        """The search begins. Until then there was nothing to lose, and no event to wait for."""
+        self._waits = True
+
+    def notify(self, event: Event) -> None:
+        # A search that has just ended has nothing left to interrupt.
+        if self._asked is not None and not isinstance(event, SearchFinished):
+            raise Interrupted(self._asked)
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:
+        if self._asked is not None:
+            _stop_at_once(signum)
+        self._asked = signum
+        if not self._waits:
+            raise Interrupted(signum)
+        # print() isn't safe in a handler: the line that it interrupts may be printing as well.
+        os.write(2, b"\nstopping after the batch at hand; once more stops at once\n")
+
+
+def _stop_at_once(signum: int) -> None:
+    if sys.stdout.isatty():
+        os.write(1, b"\x1b[?25h")  # a live table hides the cursor
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)

@@ -1,0 +1,114 @@
+"""manifest.json: what a run was made with, to tell whether it can be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from accaware.errors import UsageError
+from accaware.rundir import strict_json
+from accaware.rundir.atomic import write_text
+
+FORMAT_VERSION = 1
+
+_TRAINING = "accuracy_aware_training"
+_SAFE = (f"{_TRAINING}.params.maximal_total_epochs", f"{_TRAINING}.params.patience_epochs")
+"""Limits that may be raised: what was trained until then would have been the same."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that isn't as it was when the run began.
+
+    Attributes:
+        safe: the search goes on as if it had been so from the beginning.
+    """
+
+    what: str
+    before: Any
+    now: Any
+    safe: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what}: {_shown(self.before)} when the run began, {_shown(self.now)} now"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a run is made of.
+
+    Attributes:
+        versions: of accaware, python and torch.
+        config: the resolved config; its digest is written beside it.
+        plugin: as the config names it.
+        plugin_digest: of its source file; None where it has none.
+        plugin_commit: of the git repository it is in, if any.
+    """
+
+    versions: Mapping[str, str]
+    device: str
+    seed: int
+    config: Mapping[str, Any] = field(repr=False)
+    plugin: str
+    plugin_digest: str | None
+    plugin_commit: str | None
+
+    def write(self, path: Path) -> None:
+        """Raises: OSError; an earlier manifest is intact."""
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        digest = hashlib.sha256(strict_json.line(self.config).encode()).hexdigest()
+        head = {"format": "accaware.run", "version": FORMAT_VERSION}
+        write_text(path, strict_json.document({**head, **content, "config_digest": digest}))
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """
+        Raises:
+            UsageError: it is none, or a newer accaware's.
+            OSError: the file can't be read.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version = content["version"]
+            if version > FORMAT_VERSION:
+                raise UsageError(
+                    f"{path}: format version {version}; this accaware reads up to {FORMAT_VERSION}"
+                )
+            return cls(**{field.name: content[field.name] for field in fields(cls)})
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}: can't be read: {error!r}") from error
+
+    def differences(self, now: Manifest) -> list[Difference]:
+        """What differs, in the order of a reader's interest. A commit alone is no difference."""
+        found = list(_differing("", self.config, now.config))
+        if self.plugin_digest != now.plugin_digest:
+            before, after = self.plugin_digest, now.plugin_digest
+            found.append(Difference("the plugin's source (SHA-256)", before, after))
+        for name in sorted({*self.versions, *now.versions}):
+            before, after = self.versions.get(name), now.versions.get(name)
+            if before != after:
+                found.append(Difference(f"the version of {name}", before, after))
+        if self.device != now.device:
+            found.append(Difference("the device", self.device, now.device))
+        return found
+
+
+def _differing(place: str, before: Any, now: Any) -> Iterator[Difference]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            inner = f"{place}.{key}" if place else key
+            yield from _differing(inner, before.get(key), now.get(key))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for at, pair in enumerate(zip(before, now, strict=True)):
+            yield from _differing(f"{place}.{at}", *pair)
+    elif before != now:
+        numbers = isinstance(before, int) and isinstance(now, int)
+        yield Difference(place, before, now, place in _SAFE and numbers and now > before)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else strict_json.line(value)
