@@ -84,7 +84,7 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
                 # Setting up may measure the baseline, so its progress is shown too.
                 with progress or nullcontext():
                     output.setting_up(directory.path, tape.replaying)
-                    observers = [WhileLive(journal, tape), place, *shown, stop]
+                    observers: list[Observer] = [WhileLive(journal, tape), place, *shown, stop]
                     run = start(directory.checkpoints, observers, tape)
                     if tape.replaying:
                         journal.run_resumed(device=run.device)

@@ -69,11 +69,10 @@ def _lines(directory: RunDirectory, stands: RunStanding) -> list[str]:
             for trial in stands.trials
         ]
         if stands.best is not None:
-            kind = "best so far" if stands.best.within_budget else "best effort so far"
-            lines.append(
-                f"{kind}: trial {stands.best.number}, rate {percent(stands.best.compression_rate)}, "
-                f"metric {metric.value(stands.best.metric)}"
-            )
+            best = stands.best
+            kind = "best so far" if best.within_budget else "best effort so far"
+            rate, value = percent(best.compression_rate), metric.value(best.metric)
+            lines.append(f"{kind}: trial {best.number}, rate {rate}, metric {value}")
     if stands.can_resume:
         lines.append(how_to_resume(directory.path))
     return lines

@@ -36,6 +36,8 @@ FUNCTIONS = {
         PluginFunction("configure_optimizers", ("model",), "Optimizer | (Optimizer, scheduler)"),
         PluginFunction("loss", ("outputs", "targets"), "Tensor"),
         PluginFunction("example_inputs", (), "Tensor | tuple | dict"),
+        PluginFunction("state_dict", (), "dict"),
+        PluginFunction("load_state_dict", ("state",), "None"),
     )
 }
 _DATA = ("create_datasets", "create_dataloaders")
@@ -53,6 +55,10 @@ def contract_faults(plugin: Any, *, bound: bool = True) -> list[str]:
     if not any(callable(getattr(plugin, name, None)) for name in _DATA):
         both = " or ".join(FUNCTIONS[name].signature for name in _DATA)
         faults.append(f"missing: {both}")
+    stateful = ("state_dict", "load_state_dict")
+    missing = [name for name in stateful if getattr(plugin, name, None) is None]
+    if len(missing) == 1:
+        faults.append(f"missing: {FUNCTIONS[missing[0]].signature}; its counterpart is there")
     for function in FUNCTIONS.values():
         offered = getattr(plugin, function.name, None)
         if offered is None:

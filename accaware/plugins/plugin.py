@@ -23,6 +23,11 @@ class Plugin:
     def offers(self, function: str) -> bool:
         return getattr(self._target, function, None) is not None
 
+    def members(self, kind: type) -> dict[str, Any]:
+        """What the plugin has of a kind among its own attributes, by name."""
+        own = getattr(self._target, "__dict__", {})
+        return {name: value for name, value in own.items() if isinstance(value, kind)}
+
     def call(self, function: str, *arguments: Any) -> Any:
         """The function's return value.
 

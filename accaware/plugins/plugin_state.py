@@ -8,23 +8,26 @@ from accaware.plugins.plugin import Plugin
 
 
 class PluginState:
-    """The plugin's own ``state_dict()``, where it offers one, and that of each of its members.
+    """The plugin's own ``state_dict()``, where it offers one, and that of some of its members.
 
     Args:
-        members: of the plugin, by name, that have a state: gradient scalers.
+        kind: of the members that have a state which the plugin needn't care for.
     """
 
-    def __init__(self, plugin: Plugin, members: dict[str, Any]) -> None:
+    def __init__(self, plugin: Plugin, kind: type) -> None:
         self._plugin = plugin
-        self._members = members
+        self._kind = kind
 
     def state_dict(self) -> dict[str, Any]:
-        own = self._plugin.call("state_dict") if self._plugin.offers("state_dict") else None
-        members = {name: member.state_dict() for name, member in self._members.items()}
-        return {"own": own, "members": members}
+        members = self._plugin.members(self._kind)
+        return {
+            "own": self._plugin.call("state_dict") if self._plugin.offers("state_dict") else None,
+            "members": {name: member.state_dict() for name, member in members.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, member in self._members.items():
-            member.load_state_dict(state["members"][name])
+        for name, member in self._plugin.members(self._kind).items():
+            if name in state["members"]:
+                member.load_state_dict(state["members"][name])
         if self._plugin.offers("state_dict"):
             self._plugin.call("load_state_dict", state["own"])

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from accaware.config.model import AccAwareConfig
-from accaware.errors import UsageError
+from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.checkpoint import save_compressed
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.loaders import seed_everything
+from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.runner import TorchRunner
+from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.task import PluginTask
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.loop import (
-    AdaptiveCompressionTrainingLoop,
-    EarlyExitCompressionTrainingLoop,
-    create_accuracy_aware_training_loop,
-)
 from accaware.search.ports import Observer
 from accaware.search.result import SearchResult
+from accaware.search.resumable import ResumableSearch
+from accaware.search.tape import Tape
 
 
 def build(
@@ -32,12 +31,16 @@ def build(
     *,
     checkpoints: Path,
     observers: Iterable[Observer],
+    tape: Tape | None = None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> CompressionRun:
     """Set a run up: seed, model, data, baseline, controller, in this order.
 
     Args:
         checkpoints: a folder for the search's own files.
         observers: told of the search's events and of progress within epochs.
+        tape: leads the search to where it was interrupted, and records it; None for neither.
+        warn: told where the run can't be gone on with if it is interrupted.
 
     Raises:
         UsageError: a device that isn't there; a model that can't be compressed.
@@ -47,27 +50,30 @@ def build(
     device = _device(config.device)
     seed_everything(config.seed)
     task = PluginTask(config, plugin, device, tuple(observers))
-    return CompressionRun(config, task, checkpoints)
+    return CompressionRun(config, task, checkpoints, tape or Tape(), warn)
 
 
 class CompressionRun:
     """A model, ready to be compressed, and the search over it."""
 
-    def __init__(self, config: AccAwareConfig, task: PluginTask, checkpoints: Path) -> None:
+    def __init__(
+        self,
+        config: AccAwareConfig,
+        task: PluginTask,
+        checkpoints: Path,
+        tape: Tape,
+        warn: Callable[[str], None],
+    ) -> None:
         self._task = task
+        self._tape = tape
         # Measured before anything is attached to the model.
-        baseline = task.validate(task.model)
+        baseline = tape.answer("baseline", lambda: task.validate(task.model))
         self._controller, _ = create_compressed_model(
             task.model, config, task.example_inputs(), task.train_data
         )
         if self._controller.adapter is not None:
             self._controller.adapter = task.watched_adapter(self._controller.adapter)
-        self._loop: AdaptiveCompressionTrainingLoop | EarlyExitCompressionTrainingLoop = (
-            create_accuracy_aware_training_loop(
-                config, self._controller, baseline, observers=task.observers
-            )
-        )
-        self._runner = TorchRunner(
+        runner = TorchRunner(
             task.model,
             self._controller,
             TrainingCallbacks(
@@ -78,6 +84,23 @@ class CompressionRun:
                 configure_optimizers_fn=task.configure_optimizers,
             ),
             str(checkpoints),
+        )
+        parts: dict[str, Stateful] = {
+            "compression": CompressionState(self._controller),
+            "training": runner,
+            "plugin": task.state(),
+            # Last, as bringing back the others may draw random numbers.
+            "randomness": RandomState([task.train_loader, task.validation_loader], task.device),
+        }
+        self._search = ResumableSearch(
+            config,
+            self._controller,
+            runner,
+            baseline,
+            tape=tape,
+            snapshots=TorchSnapshots(checkpoints, parts),
+            observers=task.observers,
+            warn=warn,
         )
         self._searched = False
 
@@ -92,24 +115,32 @@ class CompressionRun:
 
     @property
     def result(self) -> SearchResult | None:
-        """Of a finished search, or what an unfinished one had found; None before it began."""
-        return self._loop.result if self._searched else None
+        """Of a finished search, or what an unfinished one had found; None before it began.
+
+        While it is led to where it was interrupted it has not begun yet: the model isn't there.
+        """
+        return self._search.result if self._searched and not self._tape.replaying else None
 
     def search(self) -> SearchResult:
         """Search; the best model is held afterwards.
 
         Raises:
             PluginFailure: the user's code raised; ``result`` has what was found by then.
+            RunError: the device is out of memory, likewise.
+            JournalError: the tape is another search's.
         """
         self._searched = True
-        return self._loop.drive(self._runner)
+        try:
+            return self._search.run()
+        except torch.OutOfMemoryError as error:
+            raise RunError(f"the device is out of memory: {error}") from error
 
     def load_best(self) -> bool:
         """After an unfinished search, hold the best model so far; False if there is none."""
         result = self.result
         if result is None or result.best is None:
             return False
-        self._runner.load(result.best.checkpoint)
+        self._search.load(result.best.checkpoint)
         return True
 
     def sizes(self) -> ModelSizes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -16,6 +15,7 @@ from accaware.errors import CheckpointError
 from accaware.pytorch.channels import KeptMasks
 from accaware.pytorch.compact import replace_data, sized_modules, tensors_of
 from accaware.pytorch.layers import update_sizes
+from accaware.rundir import atomic
 
 FORMAT = "accaware.compressed_model"
 FORMAT_VERSION = 1
@@ -62,21 +62,29 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     return model
 
 
-def write_file(content: Any, path: Path) -> None:
+def write_file(content: Any, path: Path) -> str:
     """Save whole or not at all: to a temporary name, flushed, then renamed.
+
+    Returns:
+        The file's SHA-256.
 
     Raises:
         OSError: as the system says; nothing is left under either name that wasn't there.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    return atomic.write_file(path, lambda file: torch.save(content, file))
+
+
+def verify_file(path: Path, digest: str) -> None:
+    """
+    Raises:
+        CheckpointError: the file isn't what was written with this SHA-256.
+    """
     try:
-        with unfinished.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        intact = atomic.digest_of(path) == digest
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
+    if not intact:
+        raise CheckpointError(f"{path} is damaged: it is not what was written")
 
 
 def read_file(path: Path) -> Any:

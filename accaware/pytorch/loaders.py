@@ -65,7 +65,9 @@ def make_loader(
         drop_last=train and sized and len(dataset) > batch_size and len(dataset) % batch_size == 1,
         num_workers=num_workers,
         pin_memory=device.type == "cuda",
-        persistent_workers=num_workers > 0,
+        # Workers that outlive an epoch have random states that nobody can keep for a resume;
+        # fresh ones are seeded from the loader's generator.
+        persistent_workers=False,
         generator=torch.Generator().manual_seed(seed),
         worker_init_fn=_seed_worker,
     )

@@ -7,7 +7,7 @@ import reprlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from accaware.errors import RunError
-from accaware.pytorch.checkpoint import read_file, write_file
+from accaware.errors import RunError, UnkeepableError
+from accaware.pytorch.checkpoint import read_file, verify_file, write_file
 from accaware.pytorch.controller import PTCompressionController
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint
@@ -46,11 +46,18 @@ class TorchRunner:
         self._folder = Path(log_dir)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
+        self._digests: dict[Checkpoint, str] = {}
         self._dumps: dict[Checkpoint, Any] = {}
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
 
     def start(self, lr_factor: float) -> None:
+        optimizer, scheduler = self._configure()
+        if lr_factor != 1:
+            _scale_learning_rate(optimizer, _schedulers(scheduler), lr_factor)
+        self._follow(optimizer)
+
+    def _configure(self) -> tuple[Optimizer, Any]:
         made = self._callbacks.configure_optimizers_fn()
         optimizer, scheduler = made if _is_pair(made) else (made, None)
         if not isinstance(optimizer, Optimizer):
@@ -59,8 +66,9 @@ class TorchRunner:
                 f"it returned {named(made)}"
             )
         self.optimizer, self.lr_scheduler = optimizer, scheduler
-        if lr_factor != 1:
-            _scale_learning_rate(optimizer, _schedulers(scheduler), lr_factor)
+        return optimizer, scheduler
+
+    def _follow(self, optimizer: Optimizer) -> None:
         self._controller.release_optimizers()
         self._controller.attach_optimizer(optimizer)
 
@@ -96,7 +104,8 @@ class TorchRunner:
 
     def save(self, name: str) -> Checkpoint:
         checkpoint = Checkpoint(name)
-        write_file(self._controller.state_dict(), self._path(checkpoint))
+        path = self._path(checkpoint)
+        self._digests[checkpoint] = write_file(self._controller.state_dict(), path)
         dump = self._callbacks.dump_checkpoint_fn
         if dump is not None:
             # A folder of its own, so that a file name that is always the same does no harm.
@@ -111,17 +120,60 @@ class TorchRunner:
 
     def load(self, checkpoint: Checkpoint) -> None:
         # The model's own state comes first: it gives the model the shapes that fit the dump.
-        self._controller.load_state_dict(read_file(self._path(checkpoint)))
+        path = self._path(checkpoint)
+        if checkpoint in self._digests:
+            verify_file(path, self._digests[checkpoint])
+        self._controller.load_state_dict(read_file(path))
         load = self._callbacks.load_checkpoint_fn
         if load is not None and self._dumps.get(checkpoint) is not None:
             load(self._model, self._dumps[checkpoint])
 
     def discard(self, checkpoint: Checkpoint) -> None:
         self._path(checkpoint).unlink(missing_ok=True)
+        self._digests.pop(checkpoint, None)
         self._dumps.pop(checkpoint, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the training, not the model: optimizer, schedules, modes, digests of checkpoints.
+
+        Raises:
+            UnkeepableError: a learning-rate scheduler has no state to ask for.
+        """
+        return {
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "schedules": [_state_of(schedule) for schedule in _schedulers(self.lr_scheduler)],
+            "modes": [module.training for module in self._model.modules()],
+            "digests": dict(self._digests),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``, with an optimizer of this model, which has its shapes again.
+
+        Raises:
+            ValueError: the optimizer or its schedules are others.
+        """
+        self._digests = dict(state["digests"])
+        for module, training in zip(self._model.modules(), state["modes"], strict=True):
+            module.training = training
+        if state["optimizer"] is None:
+            return
+        optimizer, scheduler = self._configure()
+        optimizer.load_state_dict(state["optimizer"])
+        for schedule, its in zip(_schedulers(scheduler), state["schedules"], strict=True):
+            schedule.load_state_dict(its)
+        self._follow(optimizer)
 
     def _path(self, checkpoint: Checkpoint) -> Path:
         return self._folder / f"{checkpoint}.pt"
+
+
+def _state_of(schedule: Any) -> Any:
+    if not hasattr(schedule, "state_dict") or not hasattr(schedule, "load_state_dict"):
+        raise UnkeepableError(
+            f"the learning-rate scheduler {type(schedule).__name__} has no state_dict() and "
+            "load_state_dict()"
+        )
+    return schedule.state_dict()
 
 
 def _accepts(function: Callable[..., Any], name: str) -> bool:

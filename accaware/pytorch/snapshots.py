@@ -12,6 +12,7 @@ from torch import Tensor
 
 from accaware.errors import CheckpointError, UnkeepableError
 from accaware.pytorch.checkpoint import read_file, write_file
+from accaware.pytorch.controller import PTCompressionController
 
 
 class Stateful(Protocol):
@@ -75,6 +76,21 @@ class TorchSnapshots:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.pt"
+
+
+class CompressionState:
+    """A controller's checkpoint, and where its schedule stands, which a checkpoint leaves out."""
+
+    def __init__(self, controller: PTCompressionController) -> None:
+        self._controller = controller
+
+    def state_dict(self) -> dict[str, Any]:
+        schedule = self._controller.scheduler.state_dict()
+        return {"model": self._controller.state_dict(), "schedule": schedule}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._controller.load_state_dict(state["model"])
+        self._controller.scheduler.load_state_dict(state["schedule"])
 
 
 _PLAIN = (

@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset
 from accaware.config.model import AccAwareConfig
 from accaware.errors import PluginContractError
 from accaware.plugins.plugin import Plugin, guarded
+from accaware.plugins.plugin_state import PluginState
 from accaware.pytorch import classification
 from accaware.pytorch.batches import first_sample
 from accaware.pytorch.controller import BatchNormAdapter, PTCompressionController
@@ -97,6 +98,10 @@ class PluginTask:
         with torch.no_grad():
             guarded("the model, called with the example inputs,", inputs.call, self.model)
         return inputs
+
+    def state(self) -> PluginState:
+        """What the plugin remembers, its gradient scalers' state included."""
+        return PluginState(self._plugin, torch.amp.GradScaler)
 
     def watched_adapter(self, adapter: BatchNormAdapter) -> BatchNormAdapter:
         def tell(done: int) -> None:
