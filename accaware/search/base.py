@@ -27,6 +27,9 @@ from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
 from accaware.search.statistics import TrainingLoopStatistics
 from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase
 
+_KEPT_TRIALS = 2
+"""Of those within budget, whose weights are kept, so that the disk they take is bounded."""
+
 
 class TrainingLoop:
     """A search over numbers: rates, metrics, epochs. The model stays opaque."""
@@ -200,12 +203,14 @@ class TrainingLoop:
     def _tidy(self, runner: Runner) -> None:
         """Drop checkpoints that nobody can ask for again.
 
-        Trials within budget stay: later ones start from them. Of the others only the best
-        effort stays, and that only while nothing is within budget.
+        Of the trials within budget the best two stay: later ones start from the best, or from
+        the other one where a coarse layout achieves more than they ask for; and the other one is
+        handed over where the best doesn't hold. Of the others only the best effort stays, and
+        that only while nothing is within budget.
         """
-        keep = {trial.number for trial in self._history.trials if trial.within_budget}
-        if not keep:
-            keep = {trial.number for trial in self._history.ranked(self._budget)[:1]}
+        ranked = self._history.ranked(self._budget)
+        passed = [trial for trial in ranked if trial.within_budget]
+        keep = {trial.number for trial in passed[:_KEPT_TRIALS] or ranked[:1]}
         trials = []
         for trial in self._history.trials:
             if trial.checkpoint is not None and trial.number not in keep:

@@ -146,12 +146,14 @@ class History:
     def start_for(self, target_rate: float) -> Trial | None:
         """The trial to start from: the highest rate within budget below ``target_rate``.
 
-        None is the untouched model.
+        Of those whose weights are kept. None is the untouched model.
         """
         below = [
             trial
             for trial in self.trials
-            if trial.within_budget and trial.compression_rate < target_rate
+            if trial.within_budget
+            and trial.checkpoint is not None
+            and trial.compression_rate < target_rate
         ]
         return max(below, key=lambda trial: trial.compression_rate, default=None)
 

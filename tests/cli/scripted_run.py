@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from accaware.cli.conduct import Start
+from accaware.rundir.atomic import write_file
 from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search import AdaptiveParams, SearchResult
 from accaware.search.ports import Observer
-from tests.runners.fake import Script, search
+from accaware.search.resumable import ResumableSearch
+from accaware.search.tape import Tape
+from accaware.search.trial import Checkpoint
+from tests.runners.base import Config, Optimizer
+from tests.runners.fake import FakeRunner, Script, adaptive, search
+
+
+class ScriptedSnapshots:
+    """Real files, of the fake runner and all its checkpoints."""
+
+    def __init__(self, runner: FakeRunner, folder: Path) -> None:
+        self._runner = runner
+        self._folder = folder
+
+    def save(self, name: str) -> str:
+        runner = self._runner
+        rate = runner.optimizer and runner.optimizer.learning_rate
+        content = runner.state(), runner.saved, rate, runner.controller.scheduler.state_dict()
+        return write_file(self._folder / f"{name}.pt", lambda file: pickle.dump(content, file))
+
+    def load(self, name: str) -> None:
+        content = pickle.loads((self._folder / f"{name}.pt").read_bytes())
+        state, self._runner.saved, rate, schedule = content
+        self._runner.restore(state)
+        self._runner.optimizer = rate and Optimizer(rate)
+        self._runner.controller.scheduler.load_state_dict(schedule)
+
+    def discard(self, name: str) -> None:
+        (self._folder / f"{name}.pt").unlink(missing_ok=True)
 
 
 class ScriptedRun:
@@ -24,45 +54,62 @@ class ScriptedRun:
         params: AdaptiveParams | None,
         checkpoints: Path,
         observers: Sequence[Observer],
+        tape: Tape,
         *,
         left_out: Sequence[tuple[str, str]] = (),
         **arguments: Any,
     ) -> None:
-        checkpoints.mkdir()
+        checkpoints.mkdir(exist_ok=True)
         (checkpoints / "untouched.pt").touch()
         self.left_out = left_out
         self._measure = arguments.pop("baseline", lambda: 1.0)
-        self._search = search(metric, params, observers=observers, **arguments)
+        self._tape = tape
+        self._world = search(metric, params, **arguments)
+        runner = self._world.runner
+        runner.discard = self._discard  # type: ignore[method-assign]
+        self._search = ResumableSearch(
+            Config(params or adaptive()),
+            self._world.controller,
+            runner,
+            1.0,
+            tape=tape,
+            snapshots=ScriptedSnapshots(runner, checkpoints),
+            observers=observers,
+        )
         self._begun = False
 
     @property
     def result(self) -> SearchResult | None:
-        return self._search.result if self._begun else None
+        return self._search.result if self._begun and not self._tape.replaying else None
 
     def search(self) -> SearchResult:
         self._measure()
         self._begun = True
-        return self._search.run().result
+        return self._search.run()
 
     def load_best(self) -> bool:
         best = self._search.result.best
         if best is not None:
-            self._search.runner.load(best.checkpoint)
+            self._search.load(best.checkpoint)
         return best is not None
 
     def sizes(self) -> ModelSizes:
-        left = 100 - round(100 * self._search.model.rate)
+        left = 100 - round(100 * self._world.model.rate)
         size = Size(100, left)
         return ModelSizes(
             parameters=size, nonzero_parameters=size, flops=size, filters=size, file_size=size
         )
 
     def save_model(self, path: Path) -> None:
-        path.write_text(str(self._search.model.rate))
+        rate = str(self._world.model.rate)
+        write_file(path, lambda file: file.write(rate.encode()))
+
+    def _discard(self, checkpoint: Checkpoint) -> None:
+        self._world.runner.saved.pop(checkpoint, None)
 
 
 def starting(metric: Script, params: AdaptiveParams | None = None, **arguments: Any) -> Start:
-    def start(checkpoints: Path, observers: Sequence[Observer]) -> ScriptedRun:
-        return ScriptedRun(metric, params, checkpoints, observers, **arguments)
+    def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> ScriptedRun:
+        return ScriptedRun(metric, params, checkpoints, observers, tape, **arguments)
 
     return start

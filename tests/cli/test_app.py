@@ -224,6 +224,7 @@ def test_a_directory_that_holds_a_run_is_refused_before_anything_starts(tmp_path
     done = call("run", file, "--output-dir", "old", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: old: holds a run already; name another directory with --output-dir\n"
+        "error: old: holds a run already; go on with it by --resume old, or name another "
+        "directory with --output-dir\n"
     )
     assert (tmp_path / "old" / "result.json").read_text() == "{}"

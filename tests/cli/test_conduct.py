@@ -110,13 +110,16 @@ def test_a_run_that_is_cut_off_keeps_what_it_earned(
     train = failing_above(0.55, error)
     ran = Ran(tmp_path, starting(holds_up_to(1), COARSE, train_epoch_fn=train))
     assert ran.code == code
-    assert ran.files == {"events.jsonl", "result.json", "best/model.pt"}
+    assert ran.files >= {"events.jsonl", "result.json", "best/model.pt"}
     assert ran.model == 0.5
     assert ran.result["status"] == "within_budget"
     assert ran.result["stop_reason"] == stop_reason
     assert len(ran.result["trials"]) == 2
     shown = capsys.readouterr()
     assert shown.err.splitlines()[0] == message
+    place, hint = shown.err.splitlines()[-2:]
+    assert place == "in trial 1, epoch 2"
+    assert hint == f"to go on: accaware run --resume {ran.path}"
     assert f"Model: {ran.path / 'best' / 'model.pt'}" in shown.out
 
 
@@ -126,7 +129,11 @@ def test_a_bug_of_ours_keeps_what_was_earned_and_its_traceback(tmp_path: Path) -
     with pytest.raises(ZeroDivisionError) as raised:
         Ran(tmp_path, starting(holds_up_to(1), COARSE, train_epoch_fn=train))
     assert raised.value is bug
-    assert bug.__notes__ == ["This is a bug in accaware. Please report it, with these lines."]
+    assert bug.__notes__ == [
+        "in trial 1, epoch 2",
+        f"to go on: accaware run --resume {tmp_path / 'run'}",
+        "This is a bug in accaware. Please report it, with these lines.",
+    ]
     assert (tmp_path / "run" / "best" / "model.pt").read_text() == "0.5"
 
 
@@ -136,7 +143,7 @@ def test_an_interrupt_before_any_trial_was_judged_says_so_and_saves_no_model(
     train = failing_above(0, KeyboardInterrupt())
     ran = Ran(tmp_path, starting(holds_up_to(1), train_epoch_fn=train))
     assert ran.code == 130
-    assert ran.files == {"events.jsonl", "result.json"}
+    assert not (ran.path / "best").exists()
     assert ran.result["best"] is None
     assert ran.result["stop_reason"] == "interrupted"
 
@@ -183,8 +190,9 @@ def test_layers_left_out_are_shown_and_journaled(
 ) -> None:
     left_out = [("head", "its outputs are the model's")]
     ran = Ran(tmp_path, starting(holds_up_to(1), left_out=left_out))
-    first = (ran.path / "events.jsonl").read_text().splitlines()[0]
-    assert json.loads(first)["left_out"] == [
+    lines = map(json.loads, (ran.path / "events.jsonl").read_text().splitlines())
+    started = next(line for line in lines if line["event"] == "run_started")
+    assert started["left_out"] == [
         {"layer": "head", "reason": "its outputs are the model's"}
     ]
     assert "Not compressed: 1 layer\n" in capsys.readouterr().out

@@ -45,14 +45,14 @@ def test_a_new_directory_is_made_with_its_parents(tmp_path: Path) -> None:
     assert directory.path.is_dir()
 
 
-@pytest.mark.parametrize("name", ["config.json", "result.json", "events.jsonl", "best/model.pt"])
+@pytest.mark.parametrize("name", ["config.json", "manifest.json", "events.jsonl", "best/model.pt"])
 def test_a_directory_with_any_file_of_a_run_is_refused_and_stays_as_it_is(
     tmp_path: Path, name: str
 ) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text("precious")
-    with pytest.raises(UsageError, match=r"holds a run already; name another .* --output-dir"):
+    with pytest.raises(UsageError, match=r"holds a run already; go on .* --resume"):
         RunDirectory.create(tmp_path)
     assert file.read_text() == "precious"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]

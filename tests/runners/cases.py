@@ -9,6 +9,7 @@ from tests.runners.base import Case
 CASES = {
     "fake": "tests.runners.fake",
     "numpy": "tests.runners.digits",
+    "taped": "tests.runners.taped",
     "torch": "tests.runners.torch_case",
     "torch-sparsity": "tests.runners.torch_sparse_case",
 }

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accaware.search import AdaptiveParams, SearchStatus, StopReason, TrialPhase
-from accaware.search.events import SearchStarted
+from accaware.search.events import SearchStarted, TrialStarted
 from tests.runners.fake import Script, Search, adaptive, search
 
 BASELINE = 0.9
@@ -136,7 +136,17 @@ def test_what_holds_for_any_search(
     # Only what a later trial could need is kept.
     kept = {trial.checkpoint for trial in trials if trial.checkpoint}
     assert found.runner.saved.keys() == {"untouched"} | kept
-    assert len(kept) == (len(passed) or (1 if result.best else 0))
+    assert len(kept) == (min(len(passed), 2) or (1 if result.best else 0))
+
+    # A trial starts from the highest rate within budget below its own, however few are kept.
+    for event in found.recorder.of(TrialStarted)[1:]:
+        below = [
+            trial.compression_rate
+            for trial in passed
+            if trial.number < event.number and trial.compression_rate < event.target_rate
+        ]
+        start = None if event.start is None else trials[event.start].compression_rate
+        assert start == max(below, default=None)
 
 
 @given(worlds, params(), starts, layouts, reaches)

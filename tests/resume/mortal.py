@@ -1,0 +1,192 @@
+"""Fake searches on a disk that survives them: they die where they are told to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from accaware.search import SearchResult
+from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.events import Event
+from accaware.search.params import SearchParams
+from accaware.search.resumable import SNAPSHOT, ResumableSearch
+from accaware.search.schedules import Baseline, Schedule
+from accaware.search.tape import Tape
+from accaware.search.trial import Checkpoint
+from tests.runners.base import Config, Optimizer
+from tests.runners.fake import FakeController, FakeModel, FakeRunner, Recorder, Script
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class Disk:
+    """What a process leaves behind."""
+
+    journal: list[tuple[str, Any]] = field(default_factory=list)
+    checkpoints: dict[Checkpoint, Any] = field(default_factory=dict)
+    snapshots: dict[str, Any] = field(default_factory=dict)
+
+    def recorded(self) -> list[tuple[str, Any]]:
+        """The journal, cut off behind the last snapshot that is there; the rest is lost."""
+        marks = [
+            at
+            for at, (call, answer) in enumerate(self.journal)
+            if call == SNAPSHOT and answer["name"] in self.snapshots
+        ]
+        del self.journal[marks[-1] + 1 if marks else 0 :]
+        return list(self.journal)
+
+
+class Fate:
+    """Counts the moments of a process, and ends it at one of them."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.moments = 0
+        self._last = last
+
+    def moment(self) -> None:
+        self.moments += 1
+        if self.moments == self._last:
+            raise Killed
+
+
+class MortalRunner(FakeRunner):
+    """Its checkpoints are on the disk; it may die before and after everything it does."""
+
+    def __init__(
+        self,
+        model: FakeModel,
+        controller: Any,
+        callbacks: TrainingCallbacks,
+        disk: Disk,
+        fate: Fate,
+    ) -> None:
+        super().__init__(model, controller, callbacks)
+        self.saved = disk.checkpoints
+        for name in (
+            "start",
+            "train_epoch",
+            "validate",
+            "end_epoch",
+            "asks_to_stop",
+            "save",
+            "load",
+        ):
+            setattr(self, name, _mortal(getattr(self, name), fate))
+        self._fate = fate
+
+    def discard(self, checkpoint: Checkpoint) -> None:
+        self._fate.moment()
+        self.saved.pop(checkpoint, None)
+        self._fate.moment()
+
+
+class MortalSnapshots:
+    def __init__(self, runner: FakeRunner, disk: Disk, fate: Fate) -> None:
+        self._runner = runner
+        self._disk = disk
+        self._fate = fate
+
+    def save(self, name: str) -> str:
+        self._fate.moment()
+        optimizer = self._runner.optimizer
+        schedule = self._runner.controller.scheduler.state_dict()
+        state = self._runner.state(), schedule, optimizer and optimizer.learning_rate
+        self._disk.snapshots[name] = copy.deepcopy(state)
+        self._fate.moment()
+        return "digest"
+
+    def load(self, name: str) -> None:
+        model, schedule, learning_rate = copy.deepcopy(self._disk.snapshots[name])
+        self._runner.restore(model)
+        self._runner.controller.scheduler.load_state_dict(schedule)
+        self._runner.optimizer = learning_rate and Optimizer(learning_rate)
+
+    def discard(self, name: str) -> None:
+        self._fate.moment()
+        self._disk.snapshots.pop(name, None)
+        self._fate.moment()
+
+
+@dataclass(frozen=True)
+class World:
+    """All that a search is about."""
+
+    metric: Script
+    params: SearchParams
+    schedule: Schedule = field(default_factory=lambda: Baseline(0.5))
+    layout: Callable[[float], float] = lambda rate: rate
+    maximal: float = 1.0
+    baseline: float = 1.0
+    loss: Script = lambda rate, age: rate / (1 + age)
+    stop: Callable[[float], bool] | None = None
+
+
+@dataclass
+class Life:
+    """One process: what became of the model, and what it told and did."""
+
+    result: SearchResult
+    model: FakeModel
+    runner: MortalRunner
+    recorder: Recorder
+
+
+def live(world: World, disk: Disk, fate: Fate | None = None) -> Life:
+    """Search, or go on with the search that is on the disk.
+
+    Raises:
+        Killed: as fate has it.
+    """
+    fate = fate or Fate()
+    model = FakeModel()
+    controller = FakeController(
+        model, schedule=world.schedule, layout=world.layout, maximal=world.maximal
+    )
+    callbacks = TrainingCallbacks(
+        train_epoch_fn=lambda controller, model, **_: world.loss(model.rate, model.age),
+        validate_fn=lambda model, epoch: world.metric(model.rate, model.age),
+        configure_optimizers_fn=lambda: Optimizer(1.0),
+        early_stopping_fn=world.stop,
+    )
+    runner = MortalRunner(model, controller, callbacks, disk, fate)
+
+    def record(call: str, answer: Any) -> None:
+        fate.moment()
+        disk.journal.append((call, copy.deepcopy(answer)))
+        fate.moment()
+
+    recorder = Recorder()
+    search = ResumableSearch(
+        Config(world.params),
+        controller,
+        runner,
+        world.baseline,
+        tape=Tape(disk.recorded(), record),
+        snapshots=MortalSnapshots(runner, disk, fate),
+        observers=[_Telling(fate), recorder],
+    )
+    return Life(search.run(), model, runner, recorder)
+
+
+class _Telling:
+    def __init__(self, fate: Fate) -> None:
+        self._fate = fate
+
+    def notify(self, event: Event) -> None:
+        self._fate.moment()
+
+
+def _mortal(function: Callable[..., Any], fate: Fate) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        fate.moment()
+        answer = function(*arguments)
+        fate.moment()
+        return answer
+
+    return call
