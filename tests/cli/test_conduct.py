@@ -192,9 +192,7 @@ def test_layers_left_out_are_shown_and_journaled(
     ran = Ran(tmp_path, starting(holds_up_to(1), left_out=left_out))
     lines = map(json.loads, (ran.path / "events.jsonl").read_text().splitlines())
     started = next(line for line in lines if line["event"] == "run_started")
-    assert started["left_out"] == [
-        {"layer": "head", "reason": "its outputs are the model's"}
-    ]
+    assert started["left_out"] == [{"layer": "head", "reason": "its outputs are the model's"}]
     assert "Not compressed: 1 layer\n" in capsys.readouterr().out
 
 

@@ -1,0 +1,184 @@
+"""Real training goes on from a snapshot as if nothing had happened, to the bit."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from accaware import AccAwareConfig
+from accaware.errors import CheckpointError, UnkeepableError
+from accaware.plugins.plugin import Plugin
+from accaware.pytorch.build import build
+from accaware.pytorch.snapshots import TorchSnapshots
+from accaware.search import SearchResult
+from accaware.search.resumable import SNAPSHOT
+from accaware.search.tape import Tape
+from tests.resume.test_fake_runs import timeless
+from tests.resume.tiny_plugin import Tiny
+
+PRUNING = {
+    "algorithm": "filter_pruning",
+    "initializer": {"batchnorm_adaptation": {"num_bn_adaptation_samples": 64}},
+    "params": {
+        "schedule": "exponential",
+        "pruning_target": 0.4,
+        "pruning_steps": 2,
+        "prune_first_conv": True,
+        "prune_downsample_convs": True,
+    },
+}
+SPARSITY = {
+    "algorithm": "magnitude_sparsity",
+    "params": {
+        "sparsity_target": 0.5,
+        "sparsity_target_epoch": 1,
+        "sparsity_freeze_epoch": 3,
+        "update_per_optimizer_step": True,
+    },
+}
+ADAPTIVE = {
+    "mode": "adaptive_compression_level",
+    "params": {
+        "maximal_absolute_accuracy_degradation": 1.0,
+        "initial_training_phase_epochs": 2,
+        "patience_epochs": 2,
+        "initial_compression_rate_step": 0.2,
+        "maximal_total_epochs": 8,
+    },
+}
+EARLY_EXIT = {
+    "mode": "early_exit",
+    "params": {"maximal_absolute_accuracy_degradation": -0.0, "maximal_total_epochs": 5},
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass
+class Ended:
+    """What a process left: its result and model, and its folder as it was at each snapshot."""
+
+    result: SearchResult
+    model: dict[str, bytes]
+    answers: list[tuple[str, Any]]
+    copies: list[tuple[int, Path]]
+
+    @property
+    def outcome(self) -> Any:
+        return repr(timeless(self.result)), self.model
+
+
+def search(
+    config: dict[str, Any], folder: Path, recorded: list[tuple[str, Any]], **plugin: Any
+) -> Ended:
+    answers = list(recorded)
+    copies: list[tuple[int, Path]] = []
+
+    def record(call: str, answer: Any) -> None:
+        answers.append((call, copy.deepcopy(answer)))
+        if call == SNAPSHOT:
+            saved = folder.with_name(f"{folder.name}-{answer['name']}")
+            copies.append((len(answers), shutil.copytree(folder, saved)))
+
+    run = build(
+        AccAwareConfig.from_dict({"device": "cpu", "batch_size": 16, **config}),
+        Plugin("tiny", Tiny(**plugin)),
+        checkpoints=folder,
+        observers=[],
+        tape=Tape(recorded, record),
+    )
+    result = run.search()
+    run.save_model(folder.with_name(f"{folder.name}.pt"))
+    content = torch.load(folder.with_name(f"{folder.name}.pt"), weights_only=True)
+    model = {name: value.numpy().tobytes() for name, value in content["state_dict"].items()}
+    return Ended(result, model, answers, copies)
+
+
+@pytest.mark.parametrize("section", [PRUNING, SPARSITY], ids=["pruning", "sparsity"])
+@pytest.mark.parametrize("training", [ADAPTIVE, EARLY_EXIT], ids=["adaptive", "early_exit"])
+def test_from_every_snapshot_it_ends_the_same(
+    section: dict[str, Any], training: dict[str, Any], tmp_path: Path
+) -> None:
+    config = {"compression": section, "accuracy_aware_training": training}
+    undisturbed = search(config, tmp_path / "peace", [])
+    assert len(undisturbed.copies) >= 3
+    for end, folder in undisturbed.copies:
+        resumed = search(config, folder, undisturbed.answers[:end])
+        assert resumed.outcome == undisturbed.outcome, folder.name
+
+
+def test_with_workers_it_ends_the_same(tmp_path: Path) -> None:
+    config = {
+        "compression": SPARSITY,
+        "accuracy_aware_training": {
+            **EARLY_EXIT,
+            "params": {**EARLY_EXIT["params"], "maximal_total_epochs": 2},
+        },
+        "num_workers": 2,
+    }
+    undisturbed = search(config, tmp_path / "peace", [])
+    end, folder = undisturbed.copies[1]
+    assert search(config, folder, undisturbed.answers[:end]).outcome == undisturbed.outcome
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_told(tmp_path: Path) -> None:
+    config = {"compression": PRUNING, "accuracy_aware_training": ADAPTIVE}
+    undisturbed = search(config, tmp_path / "peace", [])
+    end, folder = undisturbed.copies[-1]
+    for file in folder.glob("trial-*.pt"):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"trial-\d-save-\d\.pt is damaged: it is not what"):
+        search(config, folder, undisturbed.answers[:end])
+
+
+class Part:
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"it": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = state["it"]
+
+
+@pytest.mark.parametrize("state", [None, 1.5, "a", (1, [2.0]), {"a": {3: torch.ones(2)}}])
+def test_plain_states_come_back(state: Any, tmp_path: Path) -> None:
+    TorchSnapshots(tmp_path, {"part": Part(state)}).save("one")
+    part = Part("other")
+    TorchSnapshots(tmp_path, {"part": part}).load("one")
+    assert str(part.state) == str(state)
+
+
+@pytest.mark.parametrize("state", [nn.ReLU(), lambda: None, [{"a": Path()}]])
+def test_other_states_are_refused_at_once(state: Any, tmp_path: Path) -> None:
+    with pytest.raises(UnkeepableError, match="the state of the part, 'it'"):
+        TorchSnapshots(tmp_path, {"part": Part(state)}).save("one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
+    TorchSnapshots(tmp_path, {"part": Part(1)}).save("one")
+
+    class Other(Part):
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.state = state["that"]
+
+    with pytest.raises(CheckpointError, match=r"one\.pt doesn't fit the part: 'that'"):
+        TorchSnapshots(tmp_path, {"part": Other(1)}).load("one")
