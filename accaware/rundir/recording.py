@@ -90,17 +90,13 @@ def recording_of(
     marks = [at for at, line in enumerate(lines) if line.event == SNAPSHOT]
     kept = marks[-resumable.KEPT_SNAPSHOTS :]
     damaged: list[str] = []
+    answers = _answers(lines, place)
     for at in reversed(kept):
-        try:
-            name, digest = lines[at].content["name"], lines[at].content["digest"]
-            if not intact(name, digest):
-                damaged.append(name)
-                continue
-            seconds = float(lines[at].content["seconds"])
-            answers = tuple(_answers(lines[: at + 1], place))
-        except (KeyError, TypeError, ValueError) as error:
-            raise JournalError(f"{place}:{at + 1}: can't be read: {error!r}") from error
-        return Recording(answers, lines[at].end, seconds, tuple(damaged))
+        mark = lines[at].content
+        if intact(mark["name"], mark["digest"]):
+            recorded = tuple(answer for answer in answers[: at + 1] if answer is not None)
+            return Recording(recorded, lines[at].end, float(mark["seconds"]), tuple(damaged))
+        damaged.append(mark["name"])
     if damaged:
         raise JournalError(
             f"{place.parent}: {' and '.join(damaged)} in checkpoints can't be read or are not "
@@ -120,17 +116,21 @@ def encoded(answer: Any) -> Any:
     return answer
 
 
-def _answers(lines: list[JournalLine], place: Path) -> list[tuple[str, Any]]:
-    answers = []
+def _answers(lines: list[JournalLine], place: Path) -> list[tuple[str, Any] | None]:
+    """What each line has for a tape; None where it is an event for people."""
+    answers: list[tuple[str, Any] | None] = []
     for number, line in enumerate(lines, start=1):
-        content = line.content
-        if line.event == SNAPSHOT:
-            mark = {"name": content["name"], "digest": content["digest"]}
-            answers.append((resumable.SNAPSHOT, mark))
-        elif line.event == ANSWER:
-            if not (isinstance(content.get("call"), str) and "value" in content):
-                raise JournalError(f"{place}:{number}: can't be read: not an answer")
-            answers.append((content["call"], _decoded(content["value"])))
+        content, answer = line.content, None
+        try:
+            if line.event == SNAPSHOT:
+                float(content["seconds"])
+                mark = {"name": str(content["name"]), "digest": str(content["digest"])}
+                answer = resumable.SNAPSHOT, mark
+            elif line.event == ANSWER:
+                answer = str(content["call"]), _decoded(content["value"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise JournalError(f"{place}:{number}: can't be read: {error!r}") from error
+        answers.append(answer)
     return answers
 
 
