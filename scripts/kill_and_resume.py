@@ -135,7 +135,7 @@ def survives(
             break
         kill = chance.random() < 0.5
     leftovers = sorted(path.name for path in directory.iterdir())
-    wanted = ["best", "config.json", "events.jsonl", "manifest.json", "result.json", "run.lock"]
+    wanted = [".lock", "best", "config.json", "events.jsonl", "manifest.json", "result.json"]
     return left_behind(directory) == expected and leftovers == wanted
 
 

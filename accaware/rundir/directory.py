@@ -23,7 +23,7 @@ class RunDirectory:
     result.json    the outcome
     best/model.pt  the model that the run hands over
     checkpoints/   what going on needs; gone once the search has ended
-    run.lock       held by the process that runs here
+    .lock          held by the process that runs here
     ============== =====================================================
     """
 
@@ -98,7 +98,7 @@ class RunDirectory:
 
     @property
     def lock(self) -> Path:
-        return self.path / "run.lock"
+        return self.path / ".lock"
 
     @property
     def events(self) -> Path:

@@ -198,4 +198,5 @@ def test_ctrl_c_in_the_middle_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert done.result["best"]["trial"] == 0
     saved_model(done)
     left = {path.name for path in directory.iterdir()}
-    assert left == {"config.json", "result.json", "events.jsonl", "best"}
+    named = {"config.json", "manifest.json", "result.json", "events.jsonl", "best"}
+    assert left == {*named, "checkpoints", ".lock"}

@@ -410,7 +410,7 @@ def test_of_two_processes_the_second_is_refused(
     capsys.readouterr()
     code = (
         "import os, sys, time; from pathlib import Path; from accaware.rundir.lock import locked\n"
-        "with locked(Path('run'), Path('run/run.lock')):\n"
+        "with locked(Path('run'), Path('run/.lock')):\n"
         "    child = os.fork()\n"  # as a data loader's workers do, and they outlive a kill
         "    if child: print('held', child, flush=True)\n"
         "    time.sleep(60)"
@@ -429,12 +429,12 @@ def test_of_two_processes_the_second_is_refused(
         holder.kill()
         holder.wait()
         try:
-            assert not is_locked(directory / "run.lock")
+            assert not is_locked(directory / ".lock")
             assert accaware(resume=directory) == 0
         finally:
             os.kill(child, signal.SIGKILL)
     assert left_behind(directory) == expected
-    with locked(directory, directory / "run.lock"):
+    with locked(directory, directory / ".lock"):
         pass
 
 
