@@ -54,7 +54,7 @@ class Scopes:
 
     def _check(self, key: str, pattern: str, validate: bool) -> None:
         try:
-            if any([self._means(pattern, name) for name in self._lineages]) or not validate:
+            if any(self._means(pattern, name) for name in self._lineages) or not validate:
                 return
         except re.error as error:
             raise UsageError(f"{key}: {pattern!r} is not a regular expression: {error}") from error

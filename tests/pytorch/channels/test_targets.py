@@ -81,9 +81,8 @@ def test_attention_counts_too() -> None:
 def small_resnet(**settings: object) -> tuple[FilterPruning, dict[str, str]]:
     torch.manual_seed(0)
     model = make_model("resnet18", torch.float32, num_classes=4)
-    scopes = {
-        key: settings.pop(key) for key in ("ignored_scopes", "target_scopes") if key in settings
-    }
+    of_scopes = {"ignored_scopes", "target_scopes", "validate_scopes"} & settings.keys()
+    scopes = {key: settings.pop(key) for key in of_scopes}
     config = FilterPruningConfig(params=FilterPruningParams(**settings), **scopes)  # type: ignore[arg-type]
     inputs = ExampleInputs.of(torch.randn(1, 3, 32, 32))
     pruning = FilterPruning(model, config, inputs, FlopsModel(model, inputs))
@@ -111,13 +110,29 @@ def test_first_and_downsampling_convolutions_stay_unless_asked_for() -> None:
     assert {"conv1", "layer2.0.downsample.0"} <= layers_of(everything)
 
 
-@pytest.mark.parametrize("pattern", ["layer1", "layer1.*", "{re}layer1\\..*"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "layer1",
+        "layer1.*",
+        "{re}layer1\\..*",
+        "ResNet/Sequential[layer1]",
+        "{re}ResNet/.*\\[layer1\\]",
+    ],
+)
 def test_ignored_scopes(pattern: str) -> None:
     pruning, reasons = small_resnet(ignored_scopes=(pattern,), **ALL)
     assert reasons["layer1.0.conv1"] == "it is in ignored_scopes"
     assert "coupled with layer1.0.conv2: it is in ignored_scopes" in reasons["conv1"]
     assert not any(layer.startswith("layer1") for layer in layers_of(pruning))
     assert "layer2.0.conv1" in layers_of(pruning)
+
+
+def test_a_scope_may_mean_nothing_where_validate_scopes_is_false() -> None:
+    pruning, _ = small_resnet(
+        ignored_scopes=("ResNet/Identity[gone]",), validate_scopes=False, **ALL
+    )
+    assert "conv1" in layers_of(pruning)
 
 
 @pytest.mark.parametrize("pattern", ["layer?.1.conv1", "{re}layer\\d\\.1\\.conv1"])
