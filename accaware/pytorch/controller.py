@@ -204,11 +204,15 @@ class PTCompressionController:
         return TorchRunner(model, self, callbacks, log_dir)
 
     def _set_rate(self, target: float) -> None:
-        before = self._algorithm.kept_masks(), self.compression_rate
-        self._algorithm.set_rate(target, self._optimizers)
-        self._target = target
         if self.adapter is None or target <= 0:
+            self._compress(target)
             return
-        masks, rate = before
+        # Measuring the rate reads every weight, so it is done for the adapter alone.
+        masks, rate = self._algorithm.kept_masks(), self.compression_rate
+        self._compress(target)
         if rate != self.compression_rate or not same_masks(masks, self._algorithm.kept_masks()):
             self.adapter.adapt(self._model, next(self._model.parameters()).device)
+
+    def _compress(self, target: float) -> None:
+        self._algorithm.set_rate(target, self._optimizers)
+        self._target = target
