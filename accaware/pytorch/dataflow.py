@@ -1,0 +1,186 @@
+"""What one forward pass does: which module calls and operations give and take which tensors.
+
+The model runs once, for real, and every torch function on the way is written down. Nothing is
+symbolic, so any model that runs can be followed; what depends on the inputs' values is followed
+as this one pass went.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from accaware.pytorch.inputs import ExampleInputs
+
+Value = int
+"""Stands for a tensor's content: what changes a tensor in place makes a new one."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of a torch function that gave a tensor, outside of any other.
+
+    Attributes:
+        name: ``conv2d``, ``relu_``, ``__iadd__``.
+        inputs: of every tensor among the arguments, in order.
+        outputs: of every tensor that it gave.
+        module: the innermost module whose forward called it.
+        time: its place in the order of all operations, from 0.
+    """
+
+    name: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    module: str
+    time: int
+
+
+@dataclass(frozen=True)
+class ModuleCall:
+    """One call of a module.
+
+    Attributes:
+        inputs: of every tensor among the arguments, in order.
+        output: what it gave, where that is a single tensor.
+        begin: how many operations there had been before it.
+        end: how many there had been after it.
+    """
+
+    module: str
+    inputs: tuple[Value, ...]
+    output: Value | None
+    begin: int
+    end: int
+
+
+@dataclass
+class Dataflow:
+    """A forward pass, written down.
+
+    Attributes:
+        calls: in the order in which they returned, an inner one before the outer one.
+        model_inputs: tensors that went into the model.
+        model_outputs: tensors that came out of it.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    calls: list[ModuleCall] = field(default_factory=list)
+    model_inputs: tuple[Value, ...] = ()
+    model_outputs: tuple[Value, ...] = ()
+
+    def call_of(self, module: str) -> ModuleCall | None:
+        """The one call of a module; None where it was called never or several times."""
+        calls = [call for call in self.calls if call.module == module]
+        return calls[0] if len(calls) == 1 else None
+
+    def producer(self, value: Value) -> Operation | None:
+        """The operation that gave a value; None for the model's inputs and parameters."""
+        return self._producers.get(value)
+
+    def consumers(self, value: Value) -> Sequence[Operation]:
+        """The operations that took a value."""
+        return self._consumers.get(value, ())
+
+    @cached_property
+    def _producers(self) -> dict[Value, Operation]:
+        return {
+            value: operation
+            for operation in reversed(self.operations)
+            for value in operation.outputs
+            if value not in operation.inputs
+        }
+
+    @cached_property
+    def _consumers(self) -> dict[Value, list[Operation]]:
+        consumers: dict[Value, list[Operation]] = {}
+        for operation in self.operations:
+            for value in dict.fromkeys(operation.inputs):
+                consumers.setdefault(value, []).append(operation)
+        return consumers
+
+
+def trace(model: nn.Module, inputs: ExampleInputs) -> Dataflow:
+    """Follow one forward pass in evaluation mode.
+
+    Args:
+        model: it is copied, not touched.
+
+    Raises:
+        Exception: whatever the model's forward raises.
+    """
+    traced = copy.deepcopy(model).eval()
+    recorder = _Recorder()
+    handles = [
+        handle for name, module in traced.named_modules() for handle in recorder.watch(name, module)
+    ]
+    try:
+        recorder.flow.model_inputs = recorder.values((inputs.args, dict(inputs.kwargs)))
+        with torch.no_grad(), recorder:
+            outputs = inputs.call(traced)
+        recorder.flow.model_outputs = recorder.values(outputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return recorder.flow
+
+
+class _Recorder(TorchFunctionMode):
+    """Writes down what happens while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flow = Dataflow()
+        self._open: list[tuple[str, tuple[Value, ...], int]] = []
+        self._known: dict[int, tuple[Tensor, int, Value]] = {}
+        self._next = 0
+
+    def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
+        yield module.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True)
+        yield module.register_forward_hook(self._leave)
+
+    def values(self, structure: Any) -> tuple[Value, ...]:
+        return tuple(
+            self._value(leaf) for leaf in pytree.tree_leaves(structure) if isinstance(leaf, Tensor)
+        )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        taken = self.values((args, kwargs))
+        outputs = func(*args, **kwargs)
+        given = self.values(outputs)
+        if given:
+            name = getattr(func, "__name__", str(func))
+            module = self._open[-1][0] if self._open else ""
+            time = len(self.flow.operations)
+            self.flow.operations.append(Operation(name, taken, given, module, time))
+        return outputs
+
+    def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._open.append((name, self.values((args, kwargs)), len(self.flow.operations)))
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        name, taken, begin = self._open.pop()
+        given = self._value(output) if isinstance(output, Tensor) else None
+        self.flow.calls.append(ModuleCall(name, taken, given, begin, len(self.flow.operations)))
+
+    def _value(self, tensor: Tensor) -> Value:
+        """The tensor's content by number; the tensor is kept, lest another one gets its id."""
+        _, version, value = self._known.get(id(tensor), (None, -1, -1))
+        if version != tensor._version:
+            value, self._next = self._next, self._next + 1
+            self._known[id(tensor)] = tensor, tensor._version, value
+        return value
