@@ -12,7 +12,6 @@ from accaware.cli.conduct import CompressionRun, conduct
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
 from accaware.cli.resume import Made, check_resumable, finished
-from accaware.config.algorithms import why_not_runnable
 from accaware.config.load import examine_file
 from accaware.config.model import AccAwareConfig
 from accaware.config.plugin_path import located
@@ -109,9 +108,6 @@ def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
 def _load(path: Path, options: RunOptions) -> AccAwareConfig:
     examined = examine_file(path, options.overrides)
     config = examined.require()
-    obstacle = why_not_runnable(config)
-    if obstacle is not None:
-        raise UsageError(f"{path}: {obstacle}")
     for diagnostic in examined.warnings:
         print(diagnostic_line(diagnostic), file=sys.stderr)
     if config.plugin is None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from accaware.config.fault import Fault
-from accaware.config.model import AccAwareConfig
 from accaware.config.paths import Path
 from accaware.config.wording import closest, listed, shown
 
 LEVELLED = ("filter_pruning", "magnitude_sparsity")
-"""Those with a level that the search sets. They can be run, the others only be checked."""
+"""Those with a level that the search sets."""
 
 SUPPORTED = (*LEVELLED, "quantization", "knowledge_distillation")
 
@@ -64,11 +63,3 @@ def _missing(entry: dict[str, Any], path: Path) -> Fault:
         return Fault(place, f"is missing; it is {listed(SUPPORTED)}", at_key=True)
     message = "is not a known key; did you mean algorithm?"
     return Fault((*path, misspelt), message, suggestion="algorithm", at_key=True)
-
-
-def why_not_runnable(config: AccAwareConfig) -> str | None:
-    """Why this version can check ``config`` but not run it, in one sentence; None if it can."""
-    names = [one.algorithm for one in config.compression if one.algorithm not in LEVELLED]
-    if not names:
-        return None
-    return f"this version of accaware can check {listed(names, 'and')} in a config, but not run it"

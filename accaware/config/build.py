@@ -6,7 +6,6 @@ resolved form, hold what counts and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from accaware.config.catalog import properties, schema
@@ -81,10 +80,6 @@ def config(
         if key in data
     }
     settings["input_info"] = data.get("input_info", data.get("input_infos"))
-    if any(isinstance(one, QuantizationConfig) for one in algorithms):
-        settings["target_device"] = data.get("target_device")
-        shared = data.get("compression_lr_multiplier")
-        algorithms = tuple(_with_multiplier(one, shared) for one in algorithms)
     plugin = data.get("plugin")
     return typed(
         AccAwareConfig,
@@ -95,10 +90,3 @@ def config(
         optimizer=optimizer(data.get("optimizer", {})),
         directory=directory,
     )
-
-
-def _with_multiplier(one: AlgorithmConfig, shared: float | None) -> AlgorithmConfig:
-    """The config's own compression_lr_multiplier, where the section has none."""
-    if not isinstance(one, QuantizationConfig) or one.compression_lr_multiplier is not None:
-        return one
-    return replace(one, compression_lr_multiplier=None if shared is None else float(shared))

@@ -10,7 +10,6 @@ from accaware.config.catalog import schema
 from accaware.config.effect import counting
 from accaware.config.model import AccAwareConfig, AlgorithmConfig
 from accaware.config.plugin_path import located
-from accaware.config.quantization import QuantizationConfig
 
 
 def dump(config: AccAwareConfig) -> dict[str, Any]:
@@ -23,8 +22,6 @@ def dump(config: AccAwareConfig) -> dict[str, Any]:
     params = data["accuracy_aware_training"]
     data["accuracy_aware_training"] = {"mode": config.mode, "params": params}
     data["compression"] = [_algorithm(one) for one in config.compression]
-    if not any(isinstance(one, QuantizationConfig) for one in config.compression):
-        del data["target_device"]
     if not config.input_info:
         del data["input_info"]
     return data

@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from accaware.config import build
-from accaware.config.algorithms import LEVELLED, SUPPORTED, algorithm_fault, algorithm_meant
+from accaware.config.algorithms import SUPPORTED, algorithm_fault, algorithm_meant
 from accaware.config.catalog import Schema, definitions, properties, schema
 from accaware.config.conformance import conformance
 from accaware.config.document import Document
@@ -64,7 +64,6 @@ def examine(document: Document, directory: FilePath) -> Examination:
     ]
     known = [one for one in algorithms if one is not None]
     _missing_sections(data, [name for name in names if name], known, examiner)
-    _reach(data, names, examiner)
     _optimizer(data, examiner)
     mix = [(path, name) for (path, _), name in zip(entries, names, strict=True) if name]
     for fault in mix_faults(mode, mix, all_known=all(names)):
@@ -182,9 +181,6 @@ def _algorithm(entry: Any, path: Path, name: str | None, examiner: _Examiner) ->
         return None
     meant = {**entry, "algorithm": name}
     examiner.check(name, meant, path)
-    if name not in LEVELLED:
-        message = f"{name} is checked, but this version of accaware can't run it yet"
-        examiner.add(warning((*path, "algorithm"), message))
     given = entry.get("params", {})
     keys = frozenset(entry) | frozenset(given if isinstance(given, dict) else ())
     kept, faulty = examiner.sound(schema(name), meant, path)
@@ -212,14 +208,6 @@ def _missing_sections(
             f"{listed(SUPPORTED[1:], 'and')}"
         )
         examiner.add(Fault(_COMPRESSION, message, suggestion=snippet, at_key=True))
-
-
-def _reach(data: dict[str, Any], names: Sequence[str | None], examiner: _Examiner) -> None:
-    """Keys of the whole config that count for some algorithms alone."""
-    for key, about in properties(schema("config")).items():
-        reach = about.get("x-only-for")
-        if reach and key in data and not any(name is None or name in reach for name in names):
-            examiner.add(warning((key,), f"is ignored: it counts for {listed(reach)} alone"))
 
 
 def _optimizer_parts(data: dict[str, Any]) -> list[tuple[str, str]]:

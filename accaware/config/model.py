@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accaware.config.initializers import Initializer
 from accaware.config.quantization import QuantizationConfig
-from accaware.errors import UsageError
 from accaware.search.params import AdaptiveParams, SearchParams
 
 
@@ -91,6 +90,8 @@ LevelledConfig = FilterPruningConfig | MagnitudeSparsityConfig
 
 AlgorithmConfig = LevelledConfig | QuantizationConfig | KnowledgeDistillationConfig
 
+Section = TypeVar("Section", bound=AlgorithmConfig)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -133,7 +134,7 @@ class AccAwareConfig:
     """A whole config, checked and with its defaults filled in.
 
     ``directory`` is where relative paths in the config start: the file's folder. A ``plugin``
-    that is a file has its absolute path here. ``target_device`` counts for quantization alone.
+    that is a file has its absolute path here.
     """
 
     accuracy_aware_training: SearchParams
@@ -147,7 +148,6 @@ class AccAwareConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     device: str = "auto"
     seed: int = 0
-    target_device: str = "ANY"
     directory: Path = field(default_factory=Path)
 
     @classmethod
@@ -184,17 +184,21 @@ class AccAwareConfig:
         return "adaptive_compression_level" if adaptive else "early_exit"
 
     @property
-    def levelled(self) -> LevelledConfig:
-        """The one algorithm whose level a schedule raises and the search sets.
+    def levelled(self) -> LevelledConfig | None:
+        """The one algorithm whose level a schedule raises and the search sets, if there is one."""
+        return self._section(FilterPruningConfig) or self._section(MagnitudeSparsityConfig)
 
-        Raises:
-            UsageError: there is none, as early_exit allows.
-        """
-        for one in self.compression:
-            if isinstance(one, FilterPruningConfig | MagnitudeSparsityConfig):
-                return one
-        names = " and ".join(one.algorithm for one in self.compression)
-        raise UsageError(f"this version of accaware can check {names} in a config, but not run it")
+    @property
+    def quantization(self) -> QuantizationConfig | None:
+        return self._section(QuantizationConfig)
+
+    @property
+    def knowledge_distillation(self) -> KnowledgeDistillationConfig | None:
+        return self._section(KnowledgeDistillationConfig)
+
+    def _section(self, of: type[Section]) -> Section | None:
+        """A mix has an algorithm once at most."""
+        return next((one for one in self.compression if isinstance(one, of)), None)
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as JSON-ready data: loading it again gives an equal config."""

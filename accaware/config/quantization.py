@@ -18,7 +18,7 @@ class RangeParams:
 
 @dataclass(frozen=True, kw_only=True)
 class RangeInitializer:
-    """How the ranges of some quantizers are found from samples of the training data.
+    """How the ranges of some activations are found from samples of the training data.
 
     ``type`` is mixed_min_max, min_max, mean_min_max, threesigma, percentile or mean_percentile;
     ``params`` count for the last two. ``target_quantizer_group`` is weights, activations or None
@@ -44,13 +44,11 @@ class QuantizationInitializer:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsQuantization:
-    """``mode`` None is the preset's; ``signed`` None is found from the data."""
+    """``mode`` None is the preset's."""
 
     mode: str | None = None
     bits: int = 8
-    signed: bool | None = None
     per_channel: bool = True
-    logarithm_scale: bool = False
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
     validate_scopes: bool = True
@@ -58,14 +56,11 @@ class WeightsQuantization:
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationsQuantization:
-    """As for weights. The inputs of each group of ``unified_scale_ops`` share one range."""
+    """``mode`` None is the preset's; ``signed`` None is found from the data."""
 
     mode: str | None = None
     bits: int = 8
     signed: bool | None = None
-    per_channel: bool = False
-    logarithm_scale: bool = False
-    unified_scale_ops: tuple[tuple[str, ...], ...] = ()
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
     validate_scopes: bool = True
@@ -77,13 +72,21 @@ class OverrideInitializer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizerOverride:
+class WeightOverride:
+    """What is different in one scope; None is as everywhere else."""
+
+    mode: str | None = None
+    bits: int | None = None
+    per_channel: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationOverride:
     """What is different in one scope; None is as everywhere else."""
 
     mode: str | None = None
     bits: int | None = None
     signed: bool | None = None
-    per_channel: bool | None = None
     initializer: OverrideInitializer = field(default_factory=OverrideInitializer)
 
 
@@ -91,14 +94,12 @@ class QuantizerOverride:
 class ScopeOverrides:
     """Settings by scope."""
 
-    weights: Mapping[str, QuantizerOverride] = field(default_factory=dict)
-    activations: Mapping[str, QuantizerOverride] = field(default_factory=dict)
+    weights: Mapping[str, WeightOverride] = field(default_factory=dict)
+    activations: Mapping[str, ActivationOverride] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationConfig:
-    """``compression_lr_multiplier`` is the section's own or else the config's."""
-
     algorithm: str = "quantization"
     preset: str = "performance"
     quantize_inputs: bool = True
@@ -108,7 +109,6 @@ class QuantizationConfig:
     activations: ActivationsQuantization = field(default_factory=ActivationsQuantization)
     scope_overrides: ScopeOverrides = field(default_factory=ScopeOverrides)
     initializer: QuantizationInitializer = field(default_factory=QuantizationInitializer)
-    compression_lr_multiplier: float | None = None
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
     validate_scopes: bool = True

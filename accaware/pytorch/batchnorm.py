@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,11 +30,7 @@ def adapt_batchnorm(
         samples: stop once this many were seen.
         after_batch: told how many samples were seen so far.
     """
-    norms = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-    ]
+    norms = _with_statistics(model)
     if not norms or samples <= 0:
         return
     modes = {module: module.training for module in model.modules()}
@@ -59,3 +56,33 @@ def adapt_batchnorm(
             module.training = training
         for norm in norms:
             norm.momentum = momenta[norm]
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Batch norms normalise by each batch's own statistics, and don't remember them."""
+    norms = _with_statistics(model)
+    before = [(norm.training, norm.momentum, _count(norm)) for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (training, momentum, tracked) in zip(norms, before, strict=True):
+            norm.train(training)
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.fill_(tracked)
+
+
+def _count(norm: nn.modules.batchnorm._BatchNorm) -> int:
+    return 0 if norm.num_batches_tracked is None else int(norm.num_batches_tracked)
+
+
+def _with_statistics(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]

@@ -71,8 +71,7 @@ class CompressionRun:
         self._controller, _ = create_compressed_model(
             task.model, config, task.example_inputs(), task.train_data
         )
-        if self._controller.adapter is not None:
-            self._controller.adapter = task.watched_adapter(self._controller.adapter)
+        self._controller.preparations = tuple(map(task.watched, self._controller.preparations))
         runner = TorchRunner(
             task.model,
             self._controller,

@@ -15,6 +15,12 @@ from accaware.errors import CheckpointError
 from accaware.pytorch.channels import KeptMasks
 from accaware.pytorch.compact import replace_data, sized_modules, tensors_of
 from accaware.pytorch.layers import update_sizes
+from accaware.pytorch.quantization.attach import attached_to
+from accaware.pytorch.quantization.record import (
+    attach_recorded,
+    integer_weights,
+    rounded_weight,
+)
 from accaware.rundir import atomic
 
 FORMAT = "accaware.compressed_model"
@@ -23,6 +29,8 @@ FORMAT_VERSION = 1
 
 def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None:
     """Write a compressed model: its state dict, and what it keeps of the dense one.
+
+    Where quantizers are active on it, the weights that they round are written as integers.
 
     Args:
         kept: empty for a model whose tensors all have their dense shapes.
@@ -41,13 +49,14 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         model: with the architecture and the dense shapes of the model that was compressed.
 
     Returns:
-        ``model``, with fewer channels where some were removed.
+        ``model``, with fewer channels where some were removed, and with quantizers where some
+        were active. It computes what the saved model did.
 
     Raises:
         CheckpointError: the file can't be read, isn't such a file, or doesn't fit the model;
             names the layers and both shapes.
     """
-    state, kept = _parse(str(path), read_file(Path(path)))
+    state, kept, quantizers = _parse(str(path), read_file(Path(path)))
     _check_fit(str(path), model, state, kept)
     live = tensors_of(model)
     modules = sized_modules(model, kept)
@@ -59,6 +68,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         model.load_state_dict(state)
     except Exception as error:  # a model's own hooks may refuse in any way
         raise CheckpointError(f"{path} doesn't fit this {type(model).__name__}: {error}") from error
+    if quantizers is not None:
+        attach_recorded(model, quantizers)
     return model
 
 
@@ -118,23 +129,30 @@ def file_size(model: nn.Module, kept: KeptMasks) -> int:
 
 def _content(model: nn.Module, kept: KeptMasks) -> dict[str, Any]:
     state = model.state_dict()
+    metadata = getattr(state, "_metadata", {})
+    quantizers = attached_to(model)
+    integers: dict[str, Tensor] = {}
+    record = None
+    if quantizers is not None and quantizers.active:
+        integers, record = integer_weights(model, quantizers)
     return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "state_dict": {
             # A sliced view would drag its whole storage into the file.
             name: tensor.detach().clone() if isinstance(tensor, Tensor) else tensor
-            for name, tensor in state.items()
+            for name, tensor in {**state, **integers}.items()
         },
         # The versions of the modules' own formats; some (MNASNet) don't load without.
-        "metadata": {name: dict(each) for name, each in getattr(state, "_metadata", {}).items()},
+        "metadata": {name: dict(each) for name, each in metadata.items()},
         "kept": kept,
+        "quantizers": record,
     }
 
 
-def _parse(path: str, content: Any) -> tuple[dict[str, Tensor], KeptMasks]:
-    """The state dict and the kept masks of a file's content."""
-    parts = ("version", "state_dict", "metadata", "kept")
+def _parse(path: str, content: Any) -> tuple[dict[str, Tensor], KeptMasks, dict[str, Any] | None]:
+    """The state dict, the kept masks and the quantizers of a file's content."""
+    parts = ("version", "state_dict", "metadata", "kept", "quantizers")
     if (
         not isinstance(content, dict)
         or content.get("format") != FORMAT
@@ -148,7 +166,12 @@ def _parse(path: str, content: Any) -> tuple[dict[str, Tensor], KeptMasks]:
         )
     state: OrderedDict[str, Tensor] = OrderedDict(content["state_dict"])
     state._metadata = content["metadata"]  # type: ignore[attr-defined]
-    return state, content["kept"]
+    quantizers = content["quantizers"]
+    for layer, entry in quantizers["weights"].items() if quantizers is not None else ():
+        name = f"{layer}.weight"
+        if not state[name].is_floating_point():
+            state[name] = rounded_weight(state[name], entry)
+    return state, content["kept"], quantizers
 
 
 def _check_fit(path: str, model: nn.Module, state: dict[str, Tensor], kept: KeptMasks) -> None:

@@ -1,8 +1,8 @@
-"""The compression controller: one algorithm on one model, under NNCF's names."""
+"""The compression controller: what compresses one model, under NNCF's names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.pytorch.batchnorm import adapt_batchnorm
-from accaware.pytorch.channels import LeftOut, same_masks
+from accaware.pytorch.channels import KeptMasks, LeftOut, same_masks
 from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
+from accaware.pytorch.compression.distillation import Distillation
+from accaware.pytorch.preparations import Preparation
+from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.scheduler import CompressionScheduler
@@ -36,12 +39,14 @@ class CompressionStatistics:
         compression_rate: achieved, in [0, 1].
         target_rate: the last one asked for.
         sizes: parameters, FLOPs and filters, dense against now.
+        quantizers: empty where nothing is quantized.
     """
 
     algorithm: str
     compression_rate: float
     target_rate: float
     sizes: ModelSizes
+    quantizers: Sequence[QuantizerInfo] = ()
 
     def to_str(self) -> str:
         """A few lines for a log."""
@@ -49,37 +54,21 @@ class CompressionStatistics:
         for name in ("parameters", "nonzero_parameters", "flops", "filters"):
             size = getattr(self.sizes, name)
             rows.append(f"{name.replace('_', ' ')}: {size.compressed:,} of {size.dense:,}")
+        rows += [each.to_str() for each in self.quantizers]
         return "\n".join(rows)
-
-
-class BatchNormAdapter:
-    """Re-estimates batch norm statistics whenever the model has a new rate.
-
-    Args:
-        batches: a data loader of training data.
-        samples: how many to use each time.
-        after_batch: told how many samples were seen so far.
-    """
-
-    def __init__(
-        self,
-        batches: Iterable[Any],
-        samples: int,
-        after_batch: Callable[[int], None] = lambda done: None,
-    ) -> None:
-        self.batches = batches
-        self.samples = samples
-        self._after_batch = after_batch
-
-    def adapt(self, model: nn.Module, device: torch.device) -> None:
-        adapt_batchnorm(model, self.batches, self.samples, device, self._after_batch)
 
 
 class PTCompressionController:
     """Compresses a model to any rate, reports what was achieved, and walks its schedule.
 
-    Made by :func:`accaware.pytorch.create_compressed_model`. The model is dense until a rate is
-    set or the scheduler takes its first ``epoch_step()``.
+    Made by :func:`accaware.pytorch.create_compressed_model`. The model is untouched until a rate
+    is set or the scheduler takes its first ``epoch_step()``.
+
+    Args:
+        algorithm: what the rate is about.
+        quantization: rounds whatever the rate is, once it is active.
+        distillation: adds to the training loss.
+        preparations: done in this order whenever the model has a new rate.
     """
 
     def __init__(
@@ -92,17 +81,21 @@ class PTCompressionController:
         per_optimizer_step: bool = False,
         steps_per_epoch: int | None = None,
         freeze_epoch: int | None = None,
-        adapter: BatchNormAdapter | None = None,
+        quantization: Quantization | None = None,
+        distillation: Distillation | None = None,
+        preparations: Sequence[Preparation] = (),
     ) -> None:
         self._model = model
         self._algorithm = algorithm
         self._reference = reference
         self._target = 0.0
         self._optimizers: tuple[Optimizer, ...] = ()
-        self.adapter = adapter
+        self.quantization = quantization
+        self.distillation = distillation
+        self.preparations = tuple(preparations)
         self.scheduler = CompressionScheduler(
             schedule,
-            self._set_rate,
+            self._enter_level,
             per_optimizer_step=per_optimizer_step,
             steps_per_epoch=steps_per_epoch,
             freeze_epoch=freeze_epoch,
@@ -119,16 +112,31 @@ class PTCompressionController:
     @property
     def left_out(self) -> Sequence[LeftOut]:
         """Layers that can't or shouldn't be compressed, each with its reason."""
-        return self._algorithm.left_out
+        if self.quantization is None:
+            return self._algorithm.left_out
+        floating = (
+            LeftOut(each.layer, f"not quantized: {each.reason}")
+            for each in self.quantization.left_out
+        )
+        return (*self._algorithm.left_out, *floating)
 
     @property
     def compression_rate(self) -> float:
-        """What is achieved, measured on the model, in [0, 1]. Set it to ask for a rate."""
+        """What is achieved, measured on the model, in [0, 1]. Set it to ask for a rate.
+
+        Rate 0 is the untouched model's: nothing is removed, and nothing is rounded.
+        """
         return self._algorithm.compression_rate
 
     @compression_rate.setter
     def compression_rate(self, target: float) -> None:
-        self._set_rate(target)
+        if target > 0:
+            self._compress(target)
+            return
+        self._algorithm.set_rate(target, self._optimizers)
+        self._target = target
+        if self.quantization is not None:
+            self.quantization.active = False
 
     @property
     def maximal_compression_rate(self) -> float:
@@ -143,14 +151,31 @@ class PTCompressionController:
         return CompressionStage.UNCOMPRESSED
 
     def loss(self) -> Tensor:
-        """The algorithm's own term of the training loss: a zero, as none of them has one."""
+        """A term to add to the training loss: knowledge distillation's, else zero.
+
+        Raises:
+            UsageError: knowledge distillation, and the model wasn't called in training mode.
+        """
+        if self.distillation is not None:
+            return self.distillation.loss()
         device = next(self._model.parameters()).device
         return torch.zeros((), device=device)
 
     def statistics(self) -> CompressionStatistics:
+        parts = (self._algorithm, self.quantization, self.distillation)
         return CompressionStatistics(
-            self._algorithm.describe(), self.compression_rate, self._target, self.sizes()
+            "; ".join(part.describe() for part in parts if part is not None),
+            self.compression_rate,
+            self._target,
+            self.sizes(),
+            self.quantizers(),
         )
+
+    def quantizers(self) -> list[QuantizerInfo]:
+        """Every quantizer with its range, bits and granularity; none where nothing is rounded."""
+        if self.quantization is None or not self.quantization.active:
+            return []
+        return self.quantization.table()
 
     def sizes(self) -> ModelSizes:
         """Parameters, FLOPs, filters and bytes on disk: dense, and as the model is now."""
@@ -177,6 +202,7 @@ class PTCompressionController:
         return {
             "tensors": {**tensors, **self._algorithm.dense_tensors()},
             "algorithm": self._algorithm.state_dict(),
+            "quantization": self.quantization and self.quantization.state_dict(),
             "target_rate": self._target,
         }
 
@@ -193,6 +219,8 @@ class PTCompressionController:
             for name, tensor in tensors_of(self._model).items():
                 if name not in dense:
                     tensor.data.copy_(tensors[name])
+        if self.quantization is not None:
+            self.quantization.load_state_dict(state["quantization"])
         self._target = state["target_rate"]
 
     def create_runner(
@@ -203,16 +231,31 @@ class PTCompressionController:
 
         return TorchRunner(model, self, callbacks, log_dir)
 
-    def _set_rate(self, target: float) -> None:
-        if self.adapter is None or target <= 0:
-            self._compress(target)
-            return
-        # Measuring the rate reads every weight, so it is done for the adapter alone.
-        masks, rate = self._algorithm.kept_masks(), self.compression_rate
-        self._compress(target)
-        if rate != self.compression_rate or not same_masks(masks, self._algorithm.kept_masks()):
-            self.adapter.adapt(self._model, next(self._model.parameters()).device)
+    def _enter_level(self, level: float) -> None:
+        """A schedule's level may be 0, at which the model is trained, and rounded, all the same."""
+        if level > 0 or self.quantization is not None:
+            self._compress(level)
+        else:
+            self._algorithm.set_rate(level, self._optimizers)
+            self._target = level
 
     def _compress(self, target: float) -> None:
+        # Measuring the rate reads every weight, so it is done for the preparations alone.
+        before = self._achieved() if self.preparations else None
         self._algorithm.set_rate(target, self._optimizers)
         self._target = target
+        if before is None:
+            return
+        masks, rate = before
+        rounded = self.quantization is None or self.quantization.active
+        unchanged = rounded and rate == self.compression_rate
+        if unchanged and same_masks(masks, self._algorithm.kept_masks()):
+            return
+        if self.quantization is not None:
+            self.quantization.active = False
+        device = next(self._model.parameters()).device
+        for preparation in self.preparations:
+            preparation.prepare(self._model, device)
+
+    def _achieved(self) -> tuple[KeptMasks, float]:
+        return self._algorithm.kept_masks(), self.compression_rate

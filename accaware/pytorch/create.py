@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from accaware.config.algorithms import why_not_runnable
 from accaware.config.model import (
     AccAwareConfig,
     FilterPruningConfig,
     LevelledConfig,
     MagnitudeSparsityConfig,
 )
+from accaware.config.quantization import QuantizationConfig
 from accaware.config.schedule import schedule_of
 from accaware.errors import UsageError
+from accaware.pytorch.channels import ChannelGroup
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
+from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
-from accaware.pytorch.controller import BatchNormAdapter, PTCompressionController
+from accaware.pytorch.compression.quantization_alone import QuantizationAlone
+from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.flops import FlopsModel
 from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.preparations import BatchNormAdapter, Preparation, RangeMeasurement
+from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
+from accaware.search.schedules import Baseline, Schedule
 
 
 def create_compressed_model(
@@ -40,7 +46,7 @@ def create_compressed_model(
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of the
             model's forward, batch first (a batch of 1 will do), on the model's device; None for
             zeros of the shapes in the config's ``input_info``.
-        train_loader: needed where the config asks for batchnorm_adaptation.
+        train_loader: needed for quantization, and where the config asks for batchnorm_adaptation.
 
     Returns:
         The controller, and the same model.
@@ -49,28 +55,49 @@ def create_compressed_model(
         CompressionError: the model can't be compressed as asked; says why.
         UsageError: a scope matches nothing, or example_inputs or a train_loader is missing.
     """
-    reason = why_not_runnable(config)
-    if reason is not None:
-        raise UsageError(reason)
-    section = config.levelled
-    adapter = _adapter(section, train_loader)
+    levelled, rounding, teaching = (
+        config.levelled,
+        config.quantization,
+        config.knowledge_distillation,
+    )
+    if train_loader is None:
+        _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
     flops = FlopsModel(model, inputs)
-    algorithm: CompressionAlgorithm
-    if isinstance(section, FilterPruningConfig):
-        pruning = FilterPruning(model, section, inputs, flops)
-        algorithm, groups = pruning, pruning.groups
+    distillation = None if teaching is None else Distillation(model, teaching)
+    algorithm, groups = _algorithm(model, levelled, inputs, flops)
+    # After the groups were found: these follow a model in which nothing is rounded.
+    quantization = None if rounding is None else Quantization(model, rounding, inputs)
+    if algorithm is None:
+        assert quantization is not None
+        algorithm = QuantizationAlone(quantization)
+    if levelled is None:
+        schedule: Schedule = Baseline(algorithm.maximal_compression_rate)
     else:
-        algorithm, groups = MagnitudeSparsity(model, section), ()
+        schedule = schedule_of(levelled)
     controller = PTCompressionController(
         model,
         algorithm,
-        schedule_of(section),
+        schedule,
         SizeReference(model, flops, groups),
-        adapter=adapter,
-        **_timing(section),
+        quantization=quantization,
+        distillation=distillation,
+        preparations=_preparations(config, quantization, train_loader),
+        **_timing(levelled),
     )
     return controller, model
+
+
+def _algorithm(
+    model: nn.Module, section: LevelledConfig | None, inputs: ExampleInputs, flops: FlopsModel
+) -> tuple[CompressionAlgorithm | None, Sequence[ChannelGroup]]:
+    """The algorithm that has a level, and the coupled channels that it removes."""
+    if isinstance(section, FilterPruningConfig):
+        pruning = FilterPruning(model, section, inputs, flops)
+        return pruning, pruning.groups
+    if isinstance(section, MagnitudeSparsityConfig):
+        return MagnitudeSparsity(model, section), ()
+    return None, ()
 
 
 def _samples(model: nn.Module, config: AccAwareConfig) -> tuple[torch.Tensor, ...]:
@@ -82,21 +109,45 @@ def _samples(model: nn.Module, config: AccAwareConfig) -> tuple[torch.Tensor, ..
     return tuple(first.new_zeros(info.sample_size) for info in config.input_info)
 
 
-def _adapter(
-    section: LevelledConfig, train_loader: Iterable[Any] | None
-) -> BatchNormAdapter | None:
-    asked = section.initializer.batchnorm_adaptation
-    if asked is None or asked.num_bn_adaptation_samples == 0:
-        return None
+def _preparations(
+    config: AccAwareConfig, quantization: Quantization | None, train_loader: Iterable[Any] | None
+) -> list[Preparation]:
+    """Statistics of the unrounded network first: the ranges of activations depend on them."""
     if train_loader is None:
+        return []
+    preparations: list[Preparation] = []
+    if config.levelled is not None and (samples := _adaptation_samples(config.levelled)):
+        preparations.append(BatchNormAdapter(train_loader, samples))
+    if quantization is not None and config.quantization is not None:
+        preparations.append(RangeMeasurement(quantization, train_loader))
+        if samples := _adaptation_samples(config.quantization):
+            preparations.append(BatchNormAdapter(train_loader, samples))
+    return preparations
+
+
+def _check_needs_no_data(config: AccAwareConfig) -> None:
+    """
+    Raises:
+        UsageError: something is to be done on training data.
+    """
+    if config.quantization is not None:
+        raise UsageError(
+            "quantization measures the ranges of activations on training data: pass train_loader "
+            "to create_compressed_model"
+        )
+    if config.levelled is not None and _adaptation_samples(config.levelled):
         raise UsageError(
             "initializer.batchnorm_adaptation needs training data: pass train_loader to "
             "create_compressed_model, or set num_bn_adaptation_samples to 0"
         )
-    return BatchNormAdapter(train_loader, asked.num_bn_adaptation_samples)
 
 
-def _timing(section: LevelledConfig) -> dict[str, Any]:
+def _adaptation_samples(section: LevelledConfig | QuantizationConfig) -> int:
+    asked = section.initializer.batchnorm_adaptation
+    return 0 if asked is None else asked.num_bn_adaptation_samples
+
+
+def _timing(section: LevelledConfig | None) -> dict[str, Any]:
     if not isinstance(section, MagnitudeSparsityConfig):
         return {}
     return {

@@ -79,18 +79,24 @@ class TorchSnapshots:
 
 
 class CompressionState:
-    """A controller's checkpoint, and where its schedule stands, which a checkpoint leaves out."""
+    """A controller's checkpoint, and what that leaves out: its schedule, and who teaches."""
 
     def __init__(self, controller: PTCompressionController) -> None:
         self._controller = controller
 
     def state_dict(self) -> dict[str, Any]:
-        schedule = self._controller.scheduler.state_dict()
-        return {"model": self._controller.state_dict(), "schedule": schedule}
+        teacher = self._controller.distillation
+        return {
+            "model": self._controller.state_dict(),
+            "schedule": self._controller.scheduler.state_dict(),
+            "teacher": None if teacher is None else teacher.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._controller.load_state_dict(state["model"])
         self._controller.scheduler.load_state_dict(state["schedule"])
+        if self._controller.distillation is not None:
+            self._controller.distillation.load_state_dict(state["teacher"])
 
 
 _PLAIN = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +15,11 @@ from accaware.plugins.plugin import Plugin, guarded
 from accaware.plugins.plugin_state import PluginState
 from accaware.pytorch import classification
 from accaware.pytorch.batches import first_sample
-from accaware.pytorch.controller import BatchNormAdapter, PTCompressionController
+from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.loaders import DeviceLoader, make_loader
 from accaware.pytorch.optimizers import build_optimizer
+from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.runner import named, number_of
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
@@ -103,11 +104,14 @@ class PluginTask:
         """What the plugin remembers, its gradient scalers' state included."""
         return PluginState(self._plugin, torch.amp.GradScaler)
 
-    def watched_adapter(self, adapter: BatchNormAdapter) -> BatchNormAdapter:
-        def tell(done: int) -> None:
-            self._tell(BatchFinished("adapt", done, adapter.samples))
+    def watched(self, preparation: Preparation) -> Preparation:
+        """The same, which tells of its progress."""
 
-        return _WatchedAdapter(adapter, tell)
+        def tell(done: int) -> None:
+            self._tell(BatchFinished("adapt", done, preparation.samples))
+
+        preparation.after_batch = tell
+        return _Guarded(preparation)
 
     def _create_model(self) -> nn.Module:
         model = self._plugin.call("create_model")
@@ -178,14 +182,20 @@ class PluginTask:
         return PluginContractError(f"plugin {self._plugin.name}: {message}")
 
 
-class _WatchedAdapter(BatchNormAdapter):
-    """Tells of its progress, and keeps the exceptions of the user's model and data apart."""
+class _Guarded:
+    """A preparation that keeps the exceptions of the user's model and data apart."""
 
-    def __init__(self, adapter: BatchNormAdapter, after_batch: Callable[[int], None]) -> None:
-        super().__init__(adapter.batches, adapter.samples, after_batch)
+    def __init__(self, preparation: Preparation) -> None:
+        self._preparation = preparation
+        self.activity = preparation.activity
+        self.after_batch = preparation.after_batch
 
-    def adapt(self, model: nn.Module, device: torch.device) -> None:
-        guarded("batch norm adaptation", super().adapt, model, device)
+    @property
+    def samples(self) -> int:
+        return self._preparation.samples
+
+    def prepare(self, model: nn.Module, device: torch.device) -> None:
+        guarded(self.activity, self._preparation.prepare, model, device)
 
 
 class TrainingCompression:

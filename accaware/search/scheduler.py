@@ -9,6 +9,7 @@ from accaware.search.schedules import Adaptive, Schedule
 
 _STATE = (
     "current_epoch",
+    "_begun",
     "_enabled",
     "_held",
     "_level",
@@ -23,7 +24,7 @@ class CompressionScheduler:
 
     Args:
         schedule: the levels.
-        apply: puts a level on the model; called only when the level changes.
+        apply: puts a level on the model; called for the first one, and when the level changes.
         per_optimizer_step: also move within an epoch, at each ``step()``.
         steps_per_epoch: how many optimizer steps make an epoch; counted during the first epoch
             where it is None, which then stays at one level.
@@ -44,6 +45,7 @@ class CompressionScheduler:
         self._per_step = per_optimizer_step
         self._steps_per_epoch = steps_per_epoch
         self._freeze_epoch = freeze_epoch
+        self._begun = False
         self._enabled = True
         self._held = 0
         self._rises = 0
@@ -114,6 +116,6 @@ class CompressionScheduler:
         else:
             moment = self.current_epoch
         level = self._schedule.level(moment)
-        if level != self._level:
-            self._level = level
+        if level != self._level or not self._begun:
+            self._begun, self._level = True, level
             self._apply(level)

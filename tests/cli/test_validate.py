@@ -229,17 +229,3 @@ def test_any_encoding_of_the_terminal_will_do(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (2, b"")
     assert b"\\xe9\\u4e16: is not a known key" in done.stdout
-
-
-@pytest.mark.parametrize("name", ["quantization", "knowledge_distillation"])
-def test_run_refuses_what_it_can_only_check(tmp_path: Path, name: str) -> None:
-    section = {"algorithm": name} | ({"type": "mse"} if name == "knowledge_distillation" else {})
-    pruning = {"algorithm": "filter_pruning", "params": {"schedule": "baseline"}}
-    file = config(tmp_path / "c.json", compression=[pruning, section])
-    assert call("validate-config", file).returncode == 0
-    done = call("run", file, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"error: {file}: this version of accaware can check {name} in a config, but not run it\n"
-    )
-    assert list(tmp_path.iterdir()) == [file]

@@ -268,8 +268,8 @@ def test_what_is_known_but_not_supported_is_said_to_be_so(check, path, value):
 
 IGNORED = [
     (pruning, "log_dir", "logs", "run directory"),
-    (pruning, "target_device", "NPU", "quantization alone"),
-    (pruning, "compression_lr_multiplier", 2, "quantization alone"),
+    (pruning, "target_device", "NPU", "same way for every device"),
+    (pruning, "compression_lr_multiplier", 2, "trains parameters of its own"),
     (pruning, "compression.compression_lr_multiplier", 2, "trains no parameters"),
     (pruning, "compression.params.prune_batch_norms", False, "together with its batch norm"),
     (pruning, "compression.params.save_ranking_coeffs_path", "x", "without learned ranking"),
@@ -319,39 +319,26 @@ def test_another_name_in_another_case_gets_both_notes(check):
 
 
 @pytest.mark.parametrize(
-    "section",
-    [
-        {"algorithm": "quantization"},
-        [pruning()["compression"], {"algorithm": "knowledge_distillation", "type": "mse"}],
-    ],
-)
-def test_what_is_only_checked_yet_is_a_warning(check, section):
-    data = pruning(early_exit=True) | {"compression": section}
-    assert check(data) == []
-    (one,) = check(data, warnings=True)
-    assert "is checked, but this version of accaware can't run it yet" in one.message
-
-
-@pytest.mark.parametrize(
     ("path", "value", "why"),
     [
         ("export_to_onnx_standard_ops", True, "always have ONNX's standard"),
         ("initializer.range", {"params": {"min_percentile": 1}}, "type is percentile or mean_p"),
         ("initializer.range", [{"params": {"min_percentile": 1}}], "not mixed_min_max"),
+        ("initializer.range", {"target_quantizer_group": "weights"}, "that of its values"),
+        ("compression_lr_multiplier", 3, "ranges are measured, not trained"),
+        ("weights.logarithm_scale", True, "ranges are measured, not trained"),
+        ("weights.signed", False, "would lose these"),
+        ("activations.per_channel", True, "one range a tensor"),
+        ("activations.unified_scale_ops", [["a", "b"]], "measured by itself"),
+        ("scope_overrides", {"weights": {"a": {"initializer": {}}}}, "that of its values"),
+        ("scope_overrides", {"activations": {"a": {"per_channel": True}}}, "one range a tensor"),
     ],
 )
 def test_what_has_no_effect_on_quantization_is_a_warning(check, path, value, why):
     data = _with(quantization(), f"compression.{path}", value)
     assert check(data) == []
-    found = [one.message for one in check(data, warnings=True) if "can't run" not in one.message]
-    assert len(found) == 1
-    assert why in found[0]
-
-
-def test_what_counts_for_quantization_is_accepted_with_it(check):
-    data = quantization() | {"target_device": "NPU", "compression_lr_multiplier": 2}
-    assert check(data) == []
-    assert len(check(data, warnings=True)) == 1
+    (found,) = check(data, warnings=True)
+    assert why in found.message
 
 
 @pytest.mark.parametrize(

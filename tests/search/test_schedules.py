@@ -221,10 +221,10 @@ def walk(schedule: Schedule, epochs: int, **options: int | bool) -> tuple[list[f
     return found, applied
 
 
-def test_the_scheduler_puts_each_epochs_level_on_the_model_when_it_changes() -> None:
+def test_the_scheduler_puts_the_first_level_on_the_model_and_each_that_differs() -> None:
     found, applied = walk(MultiStep(steps=(1, 3), levels=(0.0, 0.2, 0.4)), 5)
     assert found == [0.0, 0.2, 0.2, 0.4, 0.4]
-    assert applied == [0.2, 0.4]
+    assert applied == [0.0, 0.2, 0.4]
 
 
 def test_full_compression_is_reached_with_the_target() -> None:
@@ -300,7 +300,7 @@ def test_a_disabled_scheduler_leaves_the_model_alone() -> None:
     scheduler.disable()
     scheduler.step()
     scheduler.epoch_step()
-    assert applied == pytest.approx([0.2])
+    assert applied == pytest.approx([0.0, 0.2])
 
 
 def adaptive_levels(patience: int, verdicts: list[bool]) -> list[float]:

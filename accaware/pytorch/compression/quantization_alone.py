@@ -1,0 +1,52 @@
+"""Quantization without another algorithm: its one level is all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from accaware.pytorch.channels import KeptMasks, LeftOut
+from accaware.pytorch.quantization.quantization import Quantization
+
+
+class QuantizationAlone:
+    """The compression algorithm of a config that quantizes and does nothing else.
+
+    The compression rate is the share of the bits of all parameters that is saved. It is reached
+    at once; any target above zero asks for it.
+    """
+
+    name = "quantization"
+
+    def __init__(self, quantization: Quantization) -> None:
+        self._quantization = quantization
+        self.maximal_compression_rate = quantization.saved_bits
+        self.left_out: Sequence[LeftOut] = ()
+
+    @property
+    def compression_rate(self) -> float:
+        return self._quantization.saved_bits if self._quantization.active else 0.0
+
+    def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
+        """Nothing to do: the controller switches the quantizers."""
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Nothing to do: no tensor changes its shape or is held at zero."""
+
+    def dense_tensors(self) -> Mapping[str, Tensor]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], dense: Mapping[str, Tensor]) -> None:
+        """Nothing to do: every tensor is the model's own."""
+
+    def kept_masks(self) -> KeptMasks:
+        return {}
+
+    def describe(self) -> str:
+        return "quantization alone"

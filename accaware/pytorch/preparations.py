@@ -1,0 +1,72 @@
+"""What is done on training samples whenever a model has a new rate, before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from accaware.pytorch.batchnorm import adapt_batchnorm
+from accaware.pytorch.quantization.quantization import Quantization
+
+
+class Preparation(Protocol):
+    """Looks at training samples; nothing of the model is trained by it.
+
+    Attributes:
+        activity: what it does, in a few words.
+        after_batch: told how many samples were seen so far.
+    """
+
+    activity: str
+    after_batch: Callable[[int], None]
+
+    @property
+    def samples(self) -> int:
+        """How many it looks at each time."""
+
+    def prepare(self, model: nn.Module, device: torch.device) -> None: ...
+
+
+class BatchNormAdapter:
+    """Re-estimates batch norm statistics.
+
+    Args:
+        batches: a data loader of training data.
+        samples: how many to use each time.
+    """
+
+    activity = "batch norm adaptation"
+
+    def __init__(self, batches: Iterable[Any], samples: int) -> None:
+        self._batches = batches
+        self.samples = samples
+        self.after_batch: Callable[[int], None] = lambda done: None
+
+    def prepare(self, model: nn.Module, device: torch.device) -> None:
+        adapt_batchnorm(model, self._batches, self.samples, device, self.after_batch)
+
+
+class RangeMeasurement:
+    """Makes quantization active and measures its ranges.
+
+    Args:
+        batches: a data loader of training data.
+    """
+
+    activity = "measuring the ranges of activations"
+
+    def __init__(self, quantization: Quantization, batches: Iterable[Any]) -> None:
+        self._quantization = quantization
+        self._batches = batches
+        self.after_batch: Callable[[int], None] = lambda done: None
+
+    @property
+    def samples(self) -> int:
+        return self._quantization.samples
+
+    def prepare(self, model: nn.Module, device: torch.device) -> None:
+        self._quantization.active = True
+        self._quantization.measure(self._batches, device, self.after_batch)

@@ -1,0 +1,98 @@
+"""Quantizers on a model. They live in hooks: no parameter, name or module of the model changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from accaware.pytorch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
+
+_ATTRIBUTE = "_accaware_quantizers"
+
+
+@dataclass
+class Quantizers:
+    """All quantizers of a model, and a switch for them.
+
+    Attributes:
+        weights: by the name of the layer whose weight is rounded.
+        activations: in the order in which the model comes to them.
+        active: whether anything is rounded.
+    """
+
+    weights: Mapping[str, WeightQuantizer]
+    activations: tuple[ActivationQuantizer, ...]
+    active: bool = True
+
+    def named(self) -> Iterator[tuple[str, WeightQuantizer | ActivationQuantizer]]:
+        for layer, quantizer in self.weights.items():
+            yield f"{layer}.weight", quantizer
+        for activation in self.activations:
+            yield activation.name, activation
+
+
+def attach(model: nn.Module, quantizers: Quantizers) -> None:
+    """Round what ``quantizers`` say in each forward of ``model`` from here on."""
+    modules = dict(model.named_modules())
+    for name, quantizer in quantizers.weights.items():
+        weight_hooks = _WeightHooks(quantizers, quantizer)
+        modules[name].register_forward_pre_hook(weight_hooks.before)
+        modules[name].register_forward_hook(weight_hooks.after, always_call=True)
+    for activation in quantizers.activations:
+        hooks = _ActivationHooks(quantizers, activation)
+        if activation.side == "input":
+            modules[activation.module].register_forward_pre_hook(hooks.before, with_kwargs=True)
+        else:
+            modules[activation.module].register_forward_hook(hooks.after)
+    # Found again by attached_to, in copies of the model too.
+    setattr(model, _ATTRIBUTE, quantizers)
+
+
+def attached_to(model: nn.Module) -> Quantizers | None:
+    """The model's quantizers, None where it has none."""
+    quantizers = getattr(model, _ATTRIBUTE, None)
+    return quantizers if isinstance(quantizers, Quantizers) else None
+
+
+@dataclass
+class _WeightHooks:
+    quantizers: Quantizers
+    quantizer: WeightQuantizer
+
+    def before(self, layer: nn.Module, args: Any) -> None:
+        if self.quantizers.active:
+            weight = layer._parameters["weight"]
+            assert weight is not None
+            # Found before the parameter of the same name, which stays what it is.
+            layer.__dict__["weight"] = self.quantizer(weight)
+
+    def after(self, layer: nn.Module, args: Any, output: Any) -> None:
+        layer.__dict__.pop("weight", None)
+
+
+@dataclass
+class _ActivationHooks:
+    quantizers: Quantizers
+    quantizer: ActivationQuantizer
+
+    def before(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        rounded = self._rounded(args[0] if args else kwargs["input"])
+        if rounded is None:
+            return None
+        return ((rounded, *args[1:]), kwargs) if args else ((), {**kwargs, "input": rounded})
+
+    def after(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+        return self._rounded(output)
+
+    def _rounded(self, tensor: Tensor) -> Tensor | None:
+        if not self.quantizers.active:
+            return None
+        if self.quantizer.observer is not None:
+            self.quantizer.observer(tensor.detach())
+            return None
+        return self.quantizer(tensor)

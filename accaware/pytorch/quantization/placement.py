@@ -1,0 +1,200 @@
+"""Where quantizers go: at the tensors that integer convolutions and additions would read.
+
+A convolution or linear layer computes with integers where its weight and its input are rounded.
+An addition behind a convolution (a residual branch) does where both of its operands are; runtimes
+then run the convolution and the addition as one, and hand integers on to the next layer.
+
+A tensor is rounded where it comes out of a module, for all who read it after that; or, where no
+module gives it or only one layer reads it, where it goes into that layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from accaware.pytorch.channels import LeftOut
+from accaware.pytorch.dataflow import Dataflow, ModuleCall, Operation, Value
+from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+
+_LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
+_ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
+_NO_PLACE = "an addition in it has an operand that no module gives, or one that is left out"
+_CONVOLVES = tuple(f"conv{dims}d" for dims in (1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an activation is rounded.
+
+    Attributes:
+        module: the module's name; empty for the model itself.
+        side: "input", the first argument of its forward, or "output".
+        time: when in the forward pass, in operations.
+    """
+
+    module: str
+    side: str
+    time: int
+
+
+def quantizable_layers(
+    model: nn.Module, flow: Dataflow, spared: Mapping[str, str]
+) -> tuple[list[str], list[LeftOut]]:
+    """The layers whose weights can be rounded, and the others with their reason.
+
+    Args:
+        spared: layers that are not to be rounded, with their reasons.
+    """
+    called = {call.module for call in flow.calls}
+    layers: list[str] = []
+    left_out: list[LeftOut] = []
+    for name, module in model.named_modules():
+        if not isinstance(module, _LAYERS):
+            continue
+        reason = spared.get(name)
+        if reason is None and not isinstance(module._parameters.get("weight"), nn.Parameter):
+            reason = "its weight is computed from other parameters"
+        if reason is None and name not in called:
+            reason = "no forward goes through it when the model is evaluated"
+        if reason is None:
+            layers.append(name)
+        else:
+            left_out.append(LeftOut(name, reason))
+    return layers, left_out
+
+
+class ActivationPlaces:
+    """Finds where activations are rounded.
+
+    Args:
+        layers: those whose inputs are to be rounded.
+        spared: modules at which nothing is to be rounded, with their reasons.
+        quantize_inputs: whether what comes into the model is rounded too.
+        quantize_outputs: whether what comes out of it is.
+    """
+
+    def __init__(
+        self,
+        flow: Dataflow,
+        layers: Sequence[str],
+        spared: Mapping[str, str],
+        *,
+        quantize_inputs: bool,
+        quantize_outputs: bool,
+    ) -> None:
+        self._flow = flow
+        self._layers = layers
+        self._spared = spared
+        self._quantize_inputs = quantize_inputs
+        self._quantize_outputs = quantize_outputs
+        self._made = {value for operation in flow.operations for value in operation.outputs}
+        self._made.update(flow.model_inputs)
+
+    def find(self) -> tuple[tuple[Place, ...], tuple[LeftOut, ...]]:
+        """The places in the order of time, and what stays as it is."""
+        readers = self._layer_readers()
+        adders: dict[Value, list[Operation]] = {}
+        left_out = []
+        for addition in filter(self._is_residual, self._flow.operations):
+            if all(self._output_place(value, addition.time) for value in addition.inputs):
+                for value in addition.inputs:
+                    adders.setdefault(value, []).append(addition)
+            else:
+                left_out.append(LeftOut(addition.module or "the model", _NO_PLACE))
+        places: set[Place] = set()
+        for value in adders.keys() | readers.keys():
+            reads = [call.begin for call in readers.get(value, ())]
+            adds = [addition.time for addition in adders.get(value, ())]
+            place = self._output_place(value, min(adds or reads))
+            if place is not None and (adds or len(reads) > 1):
+                places.add(place)
+            else:
+                place = None
+            places |= {
+                Place(call.module, "input", call.begin)
+                for call in readers.get(value, ())
+                if place is None or call.begin < place.time
+            }
+        if self._quantize_outputs:
+            places.add(Place("", "output", len(self._flow.operations)))
+        # A layer that is called several times has one place, whose range serves all its calls.
+        once = {(place.module, place.side): place for place in sorted(places, key=_moment)[::-1]}
+        return tuple(sorted(once.values(), key=_moment)), tuple(left_out)
+
+    def _layer_readers(self) -> dict[Value, list[ModuleCall]]:
+        """The calls of layers, by the value that goes into them."""
+        readers: dict[Value, list[ModuleCall]] = {}
+        for call in self._flow.calls:
+            if call.module not in self._layers or call.module in self._spared or not call.inputs:
+                continue
+            value = call.inputs[0]
+            if value in self._flow.model_inputs and not self._quantize_inputs:
+                continue
+            readers.setdefault(value, []).append(call)
+        return readers
+
+    def _is_residual(self, operation: Operation) -> bool:
+        """Whether it adds two activations, one of them a convolution's."""
+        if operation.name not in _ADDITIONS or len(set(operation.inputs)) != 2:
+            return False
+        if operation.module in self._spared:
+            return False
+        if not all(value in self._made for value in operation.inputs):
+            return False
+        return any(self._convolved(value) for value in operation.inputs)
+
+    def _convolved(self, value: Value) -> bool:
+        """Whether a rounded convolution gives it, with nothing but single-input steps after it."""
+        while (producer := self._flow.producer(value)) is not None:
+            if producer.name in _CONVOLVES:
+                return producer.module in self._layers
+            inputs = [taken for taken in producer.inputs if taken in self._made]
+            if len(inputs) != 1 or producer.name == "linear":
+                return False
+            value = inputs[0]
+        return False
+
+    def _output_place(self, value: Value, before: int) -> Place | None:
+        """The innermost module that gives the value, before that time."""
+        if value in self._flow.model_outputs:
+            return None
+        for call in self._flow.calls:
+            if (
+                call.output == value
+                and call.end <= before
+                and call.module not in self._spared
+                and self._flow.call_of(call.module) is not None
+            ):
+                return Place(call.module, "output", call.end)
+        return None
+
+
+def _moment(place: Place) -> tuple[int, str, str]:
+    return place.time, place.module, place.side
+
+
+def first_layers(flow: Dataflow, layers: Sequence[str]) -> frozenset[str]:
+    """Those of ``layers`` with no layer between them and the model's inputs."""
+    return frozenset(
+        call.module
+        for call in flow.calls
+        if call.module in layers and call.inputs and not _behind_a_layer(flow, call.inputs[0])
+    )
+
+
+def _behind_a_layer(flow: Dataflow, value: Value) -> bool:
+    names = (*_CONVOLVES, *(f"conv_transpose{dims}d" for dims in (1, 2, 3)), "linear")
+    pending, seen = [value], set()
+    while pending:
+        current = pending.pop()
+        producer = flow.producer(current)
+        if producer is None or current in seen:
+            continue
+        seen.add(current)
+        if producer.name in names:
+            return True
+        pending.extend(producer.inputs)
+    return False

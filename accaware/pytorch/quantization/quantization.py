@@ -1,0 +1,183 @@
+"""Quantization as an algorithm: quantizers on a model, measured, switched, kept and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from accaware.config.quantization import QuantizationConfig
+from accaware.errors import CheckpointError, UsageError
+from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
+from accaware.pytorch.batchnorm import batch_statistics
+from accaware.pytorch.channels import LeftOut
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.quantization.attach import attach
+from accaware.pytorch.quantization.plan import plan_quantization
+from accaware.pytorch.quantization.ranges import estimator_of
+from accaware.rundir.quantizers import QuantizerInfo
+
+_MEASURED = ("low", "high", "scale", "zero_point")
+
+
+class Quantization:
+    """Holds weights and activations to a few bits, while it is active.
+
+    Args:
+        model: trained, as it came; its forward is changed from here on, its tensors are not.
+        config: the algorithm's section.
+        inputs: example inputs, to follow the model with.
+
+    Raises:
+        CompressionError: no layer is left to quantize.
+        UsageError: a scope matches nothing.
+    """
+
+    name = "quantization"
+
+    def __init__(self, model: nn.Module, config: QuantizationConfig, inputs: ExampleInputs) -> None:
+        plan = plan_quantization(model, config, inputs)
+        self._model = model
+        self._ranges = plan.ranges
+        self.quantizers = plan.quantizers
+        self.left_out: Sequence[LeftOut] = plan.left_out
+        attach(model, self.quantizers)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is rounded; while nothing is, the model computes what it always did."""
+        return self.quantizers.active
+
+    @active.setter
+    def active(self, active: bool) -> None:
+        self.quantizers.active = active
+
+    @property
+    def samples(self) -> int:
+        """How many training samples the ranges are measured on."""
+        return max((each.num_init_samples for each in self._ranges), default=0)
+
+    @property
+    def saved_bits(self) -> float:
+        """The share of all parameters' bits that is saved while it is active, in [0, 1]."""
+        modules = dict(self._model.named_modules())
+        dense = sum(8 * each.numel() * each.itemsize for each in self._model.parameters())
+        saved = 0
+        for name, quantizer in self.quantizers.weights.items():
+            weight = modules[name]._parameters["weight"]
+            assert weight is not None
+            saved += weight.numel() * (8 * weight.itemsize - quantizer.bits)
+        return saved / dense
+
+    def measure(
+        self,
+        batches: Iterable[Any],
+        device: torch.device,
+        after_batch: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        """Measure all activations' ranges, with weights rounded and activations not yet.
+
+        Batch norms normalise by each batch, as they do in training: behind a change of rate
+        their running statistics may be those of another network. Nothing of the model changes.
+
+        Args:
+            batches: of training data.
+            after_batch: told how many samples were seen so far.
+
+        Raises:
+            UsageError: there was no sample.
+        """
+        activations = self.quantizers.activations
+        estimators = [estimator_of(each) for each in self._ranges]
+        modes = {module: module.training for module in self._model.modules()}
+        self._model.eval()
+        seen = 0
+        try:
+            for quantizer, estimator in zip(activations, estimators, strict=True):
+                quantizer.observer = estimator.observe
+            with torch.no_grad(), batch_statistics(self._model):
+                for batch in batches if self.samples else ():
+                    inputs_of(to_device(batch, device)).call(self._model)
+                    seen += batch_size_of(batch)
+                    after_batch(min(seen, self.samples))
+                    if seen >= self.samples:
+                        break
+        finally:
+            for quantizer in activations:
+                quantizer.observer = None
+            for module, training in modes.items():
+                module.training = training
+        for quantizer, estimator in zip(activations, estimators, strict=True):
+            measured = estimator.range()
+            if measured is None:
+                raise UsageError(
+                    "quantization needs training data to measure the ranges of activations on: "
+                    f"{seen} samples were seen at {quantizer.name}; num_init_samples is "
+                    f"{self.samples}"
+                )
+            quantizer.fit(*measured)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Ranges as plain numbers; what a weight's range is, the weight says."""
+        return {
+            "active": self.active,
+            "activations": {
+                quantizer.name: [getattr(quantizer, name) for name in _MEASURED]
+                for quantizer in self.quantizers.activations
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """
+        Raises:
+            CheckpointError: the state is of other quantizers.
+        """
+        names = [quantizer.name for quantizer in self.quantizers.activations]
+        if list(state["activations"]) != names:
+            raise CheckpointError("the checkpoint's quantizers are not this model's")
+        self.active = state["active"]
+        for quantizer in self.quantizers.activations:
+            for name, value in zip(_MEASURED, state["activations"][quantizer.name], strict=True):
+                setattr(quantizer, name, value)
+
+    def describe(self) -> str:
+        weights, activations = self.quantizers.weights, self.quantizers.activations
+        bits = sorted({quantizer.bits for _, quantizer in self.quantizers.named()})
+        return (
+            f"quantization of {len(weights)} weights and {len(activations)} activations to "
+            f"{' or '.join(map(str, bits))} bits"
+        )
+
+    def table(self) -> list[QuantizerInfo]:
+        """Every quantizer, with the range that it has now."""
+        modules = dict(self._model.named_modules())
+        rows = []
+        for name, weight in self.quantizers.weights.items():
+            parameter = modules[name]._parameters["weight"]
+            assert parameter is not None
+            rows.append(
+                QuantizerInfo(
+                    place=f"{name}.weight",
+                    bits=weight.bits,
+                    mode=_mode(weight.symmetric),
+                    granularity="tensor" if weight.axis is None else "channel",
+                    range=weight.range(parameter),
+                )
+            )
+        rows += [
+            QuantizerInfo(
+                place=activation.name,
+                bits=activation.bits,
+                mode=_mode(activation.symmetric),
+                granularity="tensor",
+                range=activation.range,
+            )
+            for activation in self.quantizers.activations
+        ]
+        return rows
+
+
+def _mode(symmetric: bool) -> str:
+    return "symmetric" if symmetric else "asymmetric"
