@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from accaware.rundir.directory import RunDirectory
 from accaware.rundir.document import result_document
 from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.outcome import UNFINISHED
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.ports import Observer
 from accaware.search.result import SearchResult
@@ -47,6 +49,9 @@ class CompressionRun(Protocol):
         """After an unfinished search, hold the best model so far; False if there is none."""
 
     def sizes(self) -> ModelSizes:
+        """Of the model that is held now."""
+
+    def quantizers(self) -> Sequence[QuantizerInfo]:
         """Of the model that is held now."""
 
     def save_model(self, path: Path) -> None: ...
@@ -132,6 +137,14 @@ def _with_notes(new: RunError, old: BaseException) -> RunError:
     return new
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """What the model in the run directory is like."""
+
+    sizes: ModelSizes
+    quantizers: Sequence[QuantizerInfo]
+
+
 class _Ending:
     """Saves what there is and says so."""
 
@@ -145,14 +158,14 @@ class _Ending:
 
     def salvage(self, run: CompressionRun, result: SearchResult, error: BaseException) -> None:
         """Hand over the best so far, without hiding the error that ended the search."""
-        sizes = None
+        saved = None
         try:
             if run.load_best():
-                sizes = self._save_model(run)
+                saved = self._save_model(run)
         except Exception as failure:  # noqa: BLE001 - after a failure anything may fail
             self._output.warn(f"the best model so far could not be saved: {failure}")
         try:
-            self._tell(result, sizes)
+            self._tell(result, saved)
         except OSError as failure:
             self._output.warn(f"the result so far could not be saved: {failure}")
         with suppress(OSError):
@@ -164,15 +177,22 @@ class _Ending:
         """The best model is held, where there is one."""
         self._tell(result, self._save_model(run) if result.best is not None else None)
 
-    def _save_model(self, run: CompressionRun) -> ModelSizes:
+    def _save_model(self, run: CompressionRun) -> _Saved:
         with naming(self._directory.model):
             self._directory.model.parent.mkdir(exist_ok=True)
         run.save_model(self._directory.model)
-        return run.sizes()
+        return _Saved(run.sizes(), run.quantizers())
 
-    def _tell(self, result: SearchResult, sizes: ModelSizes | None) -> None:
+    def _tell(self, result: SearchResult, saved: _Saved | None) -> None:
         seconds = self._journal.seconds
-        content = result_document(result, sizes, metric_name=self._metric_name, seconds=seconds)
+        sizes, quantizers = (saved.sizes, saved.quantizers) if saved else (None, ())
+        content = result_document(
+            result,
+            sizes,
+            metric_name=self._metric_name,
+            seconds=seconds,
+            quantizers=quantizers,
+        )
         text = strict_json.document(content)
         write_text(self._directory.result, text)
         summary = Summary(
@@ -181,5 +201,6 @@ class _Ending:
             metric_name=self._metric_name,
             model=self._directory.model if sizes else None,
             seconds=seconds,
+            quantizers=quantizers,
         )
         self._output.finished(summary, text)

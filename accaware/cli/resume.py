@@ -69,6 +69,7 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
         metric_name=outcome.metric_name,
         model=directory.model if outcome.sizes else None,
         seconds=outcome.seconds,
+        quantizers=outcome.quantizers,
     )
     output.finished(summary, outcome.text)
     return exit_code(outcome.result)

@@ -17,6 +17,7 @@ from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.runner import TorchRunner
 from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.task import PluginTask
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Observer
@@ -145,6 +146,10 @@ class CompressionRun:
     def sizes(self) -> ModelSizes:
         """Of the model that is held now."""
         return self._controller.sizes()
+
+    def quantizers(self) -> Sequence[QuantizerInfo]:
+        """Of the model that is held now."""
+        return self._controller.quantizers()
 
     def save_model(self, path: Path) -> None:
         """Write the model that is held, for ``load_compressed``."""

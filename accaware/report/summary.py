@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from accaware.report.quantizers import quantizer_table
 from accaware.report.text import MetricText, counted, duration, percent, quantity, ratio
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.result import Best, SearchResult
 
@@ -29,11 +32,14 @@ class Summary:
     metric_name: str
     model: Path | None
     seconds: float
+    quantizers: Sequence[QuantizerInfo] = ()
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [Text(), self._verdict()]
         if self.result.best is not None:
             parts += [Text(), self._table(self.result.best), Text()]
+        if self.quantizers:
+            parts.append(quantizer_table(self.quantizers))
         parts.append(Text(self._ending()))
         if self.model is not None:
             # Whole, however narrow the screen: it is there to be copied.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.rundir.strict_json import plain
 from accaware.search.result import Best, SearchResult
@@ -11,13 +13,19 @@ from accaware.search.trial import Trial
 
 
 def result_document(
-    result: SearchResult, sizes: ModelSizes | None, *, metric_name: str, seconds: float
+    result: SearchResult,
+    sizes: ModelSizes | None,
+    *,
+    metric_name: str,
+    seconds: float,
+    quantizers: Sequence[QuantizerInfo] = (),
 ) -> dict[str, Any]:
     """A search's outcome as JSON-ready data.
 
     Args:
         sizes: of the model that is handed over; None where there is none.
         seconds: wall time of the whole run, setting up and measuring the baseline included.
+        quantizers: of the model that is handed over.
     """
     budget = result.budget
     content = {
@@ -31,6 +39,7 @@ def result_document(
         "seconds": round(seconds, 3),
         "trials": [_trial(trial) for trial in result.trials],
         "model": sizes,
+        "quantizers": quantizers,
     }
     document: dict[str, Any] = plain(content)
     return document

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from accaware.errors import UsageError
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search.budget import AccuracyBudget
 from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
@@ -27,6 +28,7 @@ class Outcome:
 
     result: SearchResult
     sizes: ModelSizes | None
+    quantizers: tuple[QuantizerInfo, ...]
     metric_name: str
     seconds: float
     text: str
@@ -52,6 +54,7 @@ def read_outcome(path: Path) -> Outcome | None:
         return Outcome(
             _result(content),
             None if sizes is None else _sizes(sizes),
+            tuple(_quantizer(entry) for entry in content["quantizers"]),
             content["metric"]["name"],
             content["seconds"],
             text,
@@ -96,6 +99,11 @@ def _trial(content: dict[str, Any]) -> Trial:
         state=state,
         reason=content["reason"],
     )
+
+
+def _quantizer(content: dict[str, Any]) -> QuantizerInfo:
+    ends = content["range"]
+    return QuantizerInfo(**{**content, "range": None if ends is None else (ends[0], ends[1])})
 
 
 def _sizes(content: dict[str, Any]) -> ModelSizes:
