@@ -32,7 +32,6 @@ def quantizer_table(quantizers: Sequence[QuantizerInfo]) -> RenderableType:
         least, most = ("-", "-") if each.range is None else (f"{end:.4g}" for end in each.range)
         table.add_row(Text(each.place), str(each.bits), each.mode, each.granularity, least, most)
     title = Text(f"\nQuantized: {counted(len(quantizers), 'tensor')}", style="bold")
-    rest = (
-        Text(f"... and {len(quantizers) - HEAD} more; result.json has them all") if cut else Text()
-    )
+    hint = f"... and {len(quantizers) - HEAD} more; result.json has them all"
+    rest = Text(hint) if cut else Text()
     return Group(title, table, rest)

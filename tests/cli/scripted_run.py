@@ -9,6 +9,7 @@ from typing import Any
 
 from accaware.cli.conduct import Start
 from accaware.rundir.atomic import write_file
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search import AdaptiveParams, SearchResult
 from accaware.search.ports import Observer
@@ -92,6 +93,9 @@ class ScriptedRun:
         if best is not None:
             self._search.load(best.checkpoint)
         return best is not None
+
+    def quantizers(self) -> list[QuantizerInfo]:
+        return []
 
     def sizes(self) -> ModelSizes:
         left = 100 - round(100 * self._world.model.rate)

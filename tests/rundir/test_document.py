@@ -9,6 +9,7 @@ import pytest
 
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
+from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
 
@@ -19,12 +20,20 @@ SIZES = ModelSizes(
     filters=Size(64, 13),
     file_size=Size(4100, 500),
 )
+QUANTIZERS = (
+    QuantizerInfo(
+        place="conv.weight", bits=8, mode="symmetric", granularity="channel", range=(-1.5, 1.5)
+    ),
+    QuantizerInfo(place="conv input", bits=4, mode="asymmetric", granularity="tensor", range=None),
+)
 
 
 def test_a_search_within_budget() -> None:
     params = adaptive(minimal_compression_rate_step=0.1, patience_epochs=2)
     result = search(holds_up_to(0.65), params, loss=lambda rate, age: 0.5).run().result
-    document = result_document(result, SIZES, metric_name="top1", seconds=1.23456)
+    document = result_document(
+        result, SIZES, metric_name="top1", seconds=1.23456, quantizers=QUANTIZERS
+    )
     assert document == {
         "status": "within_budget",
         "stop_reason": "step_below_minimum",
@@ -66,6 +75,22 @@ def test_a_search_within_budget() -> None:
             "filters": {"dense": 64, "compressed": 13},
             "file_size": {"dense": 4100, "compressed": 500},
         },
+        "quantizers": [
+            {
+                "place": "conv.weight",
+                "bits": 8,
+                "mode": "symmetric",
+                "granularity": "channel",
+                "range": [-1.5, 1.5],
+            },
+            {
+                "place": "conv input",
+                "bits": 4,
+                "mode": "asymmetric",
+                "granularity": "tensor",
+                "range": None,
+            },
+        ],
     }
     assert json.loads(strict_json.document(document)) == document
 

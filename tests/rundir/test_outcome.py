@@ -11,7 +11,7 @@ from accaware.errors import UsageError
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
 from accaware.rundir.outcome import read_outcome
-from tests.rundir.test_document import SIZES
+from tests.rundir.test_document import QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 
 
@@ -26,14 +26,20 @@ from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 )
 def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> None:
     result = search(metric, adaptive(minimal_compression_rate_step=0.1)).run().result
-    document = result_document(result, SIZES, metric_name="top1", seconds=2.5)
+    document = result_document(
+        result, SIZES, metric_name="top1", seconds=2.5, quantizers=QUANTIZERS
+    )
     file = tmp_path / "result.json"
     file.write_text(strict_json.document(document))
     outcome = read_outcome(file)
     assert outcome is not None
     assert outcome.finished is finished
     again = result_document(
-        outcome.result, outcome.sizes, metric_name=outcome.metric_name, seconds=outcome.seconds
+        outcome.result,
+        outcome.sizes,
+        metric_name=outcome.metric_name,
+        seconds=outcome.seconds,
+        quantizers=outcome.quantizers,
     )
     assert again == document
     assert outcome.result.budget == result.budget
