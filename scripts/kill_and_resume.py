@@ -38,18 +38,19 @@ NEEDED = (
     "torch_pruning",
 )
 
-SECTIONS: dict[str, dict[str, Any]] = {
-    "filter_pruning": {
-        "algorithm": "filter_pruning",
-        "initializer": {"batchnorm_adaptation": {"num_bn_adaptation_samples": 128}},
-        "params": {
-            "schedule": "exponential",
-            "pruning_target": 0.3,
-            "pruning_steps": 2,
-            "prune_first_conv": True,
-            "prune_downsample_convs": True,
-        },
+PRUNING = {
+    "algorithm": "filter_pruning",
+    "initializer": {"batchnorm_adaptation": {"num_bn_adaptation_samples": 128}},
+    "params": {
+        "schedule": "exponential",
+        "pruning_target": 0.3,
+        "pruning_steps": 2,
+        "prune_first_conv": True,
+        "prune_downsample_convs": True,
     },
+}
+SECTIONS: dict[str, Any] = {
+    "filter_pruning": PRUNING,
     "magnitude_sparsity": {
         "algorithm": "magnitude_sparsity",
         "params": {
@@ -59,6 +60,11 @@ SECTIONS: dict[str, dict[str, Any]] = {
             "update_per_optimizer_step": True,
         },
     },
+    "filter_pruning with quantization and knowledge_distillation": [
+        PRUNING,
+        {"algorithm": "quantization"},
+        {"algorithm": "knowledge_distillation", "type": "softmax"},
+    ],
 }
 
 

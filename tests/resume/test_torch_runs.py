@@ -44,6 +44,11 @@ SPARSITY = {
         "update_per_optimizer_step": True,
     },
 }
+INT8 = [
+    PRUNING,
+    {"algorithm": "quantization", "initializer": {"range": {"num_init_samples": 32}}},
+    {"algorithm": "knowledge_distillation", "type": "softmax"},
+]
 ADAPTIVE: dict[str, Any] = {
     "mode": "adaptive_compression_level",
     "params": {
@@ -110,10 +115,10 @@ def search(
     return Ended(result, model, answers, copies)
 
 
-@pytest.mark.parametrize("section", [PRUNING, SPARSITY], ids=["pruning", "sparsity"])
+@pytest.mark.parametrize("section", [PRUNING, SPARSITY, INT8], ids=["pruning", "sparsity", "int8"])
 @pytest.mark.parametrize("training", [PATIENT, EARLY_EXIT], ids=["adaptive", "early_exit"])
 def test_from_every_snapshot_it_ends_the_same(
-    section: dict[str, Any], training: dict[str, Any], tmp_path: Path
+    section: Any, training: dict[str, Any], tmp_path: Path
 ) -> None:
     config = {"compression": section, "accuracy_aware_training": training}
     undisturbed = search(config, tmp_path / "peace", [])

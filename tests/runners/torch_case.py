@@ -98,28 +98,29 @@ def trained_model() -> TinyNet:
     return copy.deepcopy(_trained())
 
 
+PRUNING: dict[str, Any] = {
+    "algorithm": "filter_pruning",
+    "params": {
+        "schedule": "baseline",
+        "pruning_target": 0.4,
+        "prune_first_conv": True,
+        "prune_downsample_convs": True,
+    },
+}
+
+
 def make_case() -> Case:
     """Filter pruning, with 2 points of accuracy to lose."""
-    compression = {
-        "algorithm": "filter_pruning",
-        "params": {
-            "schedule": "baseline",
-            "pruning_target": 0.4,
-            "prune_first_conv": True,
-            "prune_downsample_convs": True,
-        },
-    }
-
-    def removed(model: nn.Module) -> float:
-        convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
-        return 1 - sum(len(convolution.weight) for convolution in convolutions) / (16 + 24)
-
-    return case_of(compression, removed, closeness=1 / 32)
+    return case_of(PRUNING, removed, closeness=1 / 32)
 
 
-def case_of(
-    compression: dict[str, Any], measure: Callable[[nn.Module], float], closeness: float
-) -> Case:
+def removed(model: nn.Module) -> float:
+    """The share of the convolutions' filters that is gone."""
+    convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
+    return 1 - sum(len(convolution.weight) for convolution in convolutions) / (16 + 24)
+
+
+def case_of(compression: Any, measure: Callable[[nn.Module], float], closeness: float) -> Case:
     model = trained_model()
     baseline = accuracy(model)
     params = {
@@ -134,7 +135,9 @@ def case_of(
             "compression": compression,
         }
     )
-    controller, _ = create_compressed_model(model, config, torch.zeros(1, 1, 8, 8))
+    images, classes = (part[:TRAINING_IMAGES] for part in digits())
+    batches = list(zip(images.split(BATCH), classes.split(BATCH), strict=True))
+    controller, _ = create_compressed_model(model, config, torch.zeros(1, 1, 8, 8), batches)
     assert isinstance(config.accuracy_aware_training, AdaptiveParams)
     return Case(
         model=model,

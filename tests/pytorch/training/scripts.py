@@ -8,17 +8,8 @@ import torch
 
 from accaware import AccAwareConfig
 from accaware.pytorch import PTCompressionController, create_compressed_model
-from tests.runners.torch_case import TinyNet, trained_model
+from tests.runners.torch_case import PRUNING, TinyNet, trained_model
 
-PRUNING: dict[str, Any] = {
-    "algorithm": "filter_pruning",
-    "params": {
-        "schedule": "baseline",
-        "pruning_target": 0.4,
-        "prune_first_conv": True,
-        "prune_downsample_convs": True,
-    },
-}
 SPARSITY: dict[str, Any] = {
     "algorithm": "magnitude_sparsity",
     "params": {

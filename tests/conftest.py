@@ -1,6 +1,6 @@
 """Property tests try the same examples each time, so that a gate that passed passes again.
 
-``HYPOTHESIS_PROFILE=explore pytest tests/search`` tries new and many more ones.
+``HYPOTHESIS_PROFILE=explore pytest`` tries new and many more ones.
 """
 
 from __future__ import annotations

@@ -1,0 +1,153 @@
+"""Knowledge distillation: the untouched model's outputs as part of the loss."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from accaware.errors import UsageError
+from accaware.pytorch import PTCompressionController, create_compressed_model
+from tests.pytorch.quantization.scripts import batches
+from tests.pytorch.training.scripts import EXAMPLE, PRUNING, adaptive
+from tests.runners.torch_case import TinyNet, train, trained_model
+
+IMAGES = batches()[0][0]
+
+
+def distilled(**section: Any) -> tuple[PTCompressionController, TinyNet]:
+    model = trained_model()
+    teaching = {"algorithm": "knowledge_distillation", "type": "softmax", **section}
+    controller, _ = create_compressed_model(model, adaptive([PRUNING, teaching]), EXAMPLE)
+    return controller, model
+
+
+def teachers_outputs() -> Tensor:
+    with torch.no_grad():
+        outputs: Tensor = trained_model().eval()(IMAGES)
+    return outputs
+
+
+def test_softmax_is_the_divergence_from_the_teacher() -> None:
+    controller, model = distilled(scale=3.0, temperature=2.0)
+    controller.compression_rate = 0.5
+    model.train()
+    student = model(IMAGES)
+    teacher, mine = (teachers_outputs() / 2).softmax(1), (student / 2).softmax(1)
+    expected = 3.0 * 4.0 * (teacher * (teacher / mine).log()).sum(1).mean()
+    torch.testing.assert_close(controller.loss(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mse_is_the_mean_squared_difference() -> None:
+    controller, model = distilled(type="mse", scale=0.5)
+    controller.compression_rate = 0.5
+    model.train()
+    expected = 0.5 * ((model(IMAGES) - teachers_outputs()) ** 2).mean()
+    torch.testing.assert_close(controller.loss(), expected)
+
+
+def test_its_gradient_goes_to_the_model_and_not_to_the_teacher() -> None:
+    controller, model = distilled()
+    controller.compression_rate = 0.5
+    model.train()
+    model(IMAGES)
+    controller.loss().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_training_on_it_alone_draws_the_model_to_the_teacher() -> None:
+    controller, model = distilled()
+    controller.compression_rate = 0.4
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    controller.attach_optimizer(optimizer)
+    model.train()
+    losses = []
+    for _ in range(2):
+        for images, _ in batches():
+            model(images)
+            loss = controller.loss()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+def test_the_teacher_stays_what_it_was_and_adds_nothing_to_the_model() -> None:
+    controller, model = distilled()
+    assert model.state_dict().keys() == trained_model().state_dict().keys()
+    controller.compression_rate = 0.5
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(controller, model, epoch=0, optimizer=optimizer)
+    assert controller.distillation is not None
+    teacher = controller.distillation.state_dict()
+    for name, tensor in trained_model().state_dict().items():
+        assert torch.equal(teacher[name], tensor), name
+
+
+def test_its_state_brings_back_a_teacher_that_nobody_else_has() -> None:
+    controller, _ = distilled()
+    assert controller.distillation is not None
+    kept = copy.deepcopy(controller.distillation.state_dict())
+    torch.manual_seed(1)
+    other = TinyNet()
+    section = {"algorithm": "knowledge_distillation", "type": "mse"}
+    again, _ = create_compressed_model(other, adaptive([PRUNING, section]), EXAMPLE)
+    assert again.distillation is not None
+    again.distillation.load_state_dict(kept)
+    other.load_state_dict(trained_model().state_dict())
+    other.eval()
+    other.features.train(False)
+    other.training = True
+    other(IMAGES)
+    assert again.loss().item() == pytest.approx(0, abs=1e-8)
+
+
+def test_a_loss_without_a_forward_says_what_to_do() -> None:
+    controller, model = distilled()
+    with pytest.raises(UsageError, match="call the model first"):
+        controller.loss()
+    model.train()
+    model(IMAGES)
+    controller.loss()
+    with pytest.raises(UsageError, match="call the model first"):
+        controller.loss()
+
+
+def test_validation_is_not_compared() -> None:
+    controller, model = distilled()
+    model.eval()
+    model(IMAGES)
+    with pytest.raises(UsageError, match="call the model first"):
+        controller.loss()
+
+
+def test_every_output_of_a_model_counts() -> None:
+    class TwoHeads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+            self.left, self.right = nn.Linear(8, 3), nn.Linear(8, 2)
+
+        def forward(self, values: Tensor) -> dict[str, Tensor]:
+            stem = self.stem(values)
+            return {"left": self.left(stem), "right": self.right(stem)}
+
+    torch.manual_seed(0)
+    model, values = TwoHeads(), torch.randn(5, 4)
+    with torch.no_grad():
+        wanted = copy.deepcopy(model)(values)
+    config = adaptive(
+        [
+            {"algorithm": "magnitude_sparsity", "params": {"sparsity_target_epoch": 1}},
+            {"algorithm": "knowledge_distillation", "type": "mse"},
+        ]
+    )
+    controller, _ = create_compressed_model(model, config, values)
+    controller.compression_rate = 0.5
+    found = model.train()(values)
+    each = [((found[name] - wanted[name]) ** 2).mean() for name in ("left", "right")]
+    torch.testing.assert_close(controller.loss(), sum(each) / 2)

@@ -1,0 +1,203 @@
+"""Where quantizers stand in networks of all kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from accaware.config.quantization import (
+    ActivationOverride,
+    ActivationsQuantization,
+    QuantizationConfig,
+    ScopeOverrides,
+    WeightOverride,
+    WeightsQuantization,
+)
+from accaware.errors import CompressionError, UsageError
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.quantization.plan import QuantizationPlan, plan_quantization
+
+
+def plan(model: nn.Module, inputs: Any = None, **config: Any) -> QuantizationPlan:
+    given = torch.randn(1, 4, 8, 8) if inputs is None else inputs
+    return plan_quantization(model, QuantizationConfig(**config), ExampleInputs.of(given))
+
+
+def places(found: QuantizationPlan) -> list[str]:
+    return [activation.name for activation in found.quantizers.activations]
+
+
+def conv(inputs: int = 4, outputs: int = 4) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class Block(nn.Module):
+    """A residual block whose activation is used twice, as torchvision's is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = conv(), nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        inner = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(images)))))
+        inner += images
+        out: Tensor = self.relu(inner)
+        return out
+
+
+def test_layers_in_a_row_have_a_place_each_and_weights_each() -> None:
+    found = plan(nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), conv()))
+    assert list(found.quantizers.weights) == ["0", "3"]
+    assert places(found) == ["0 input", "3 input"]
+    assert found.left_out == ()
+
+
+def test_both_operands_of_a_residual_addition_are_rounded_where_modules_give_them() -> None:
+    found = plan(nn.Sequential(conv(), Block(), Block(), conv()))
+    assert places(found) == [
+        "0 input",
+        "0 output",
+        "1.conv2 input",
+        "1.bn2 output",
+        "1 output",
+        "2.conv2 input",
+        "2.bn2 output",
+        "3 input",
+    ]
+    assert found.left_out == ()
+
+
+def test_an_operand_that_no_module_gives_leaves_the_addition_in_floating_point() -> None:
+    class Free(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.conv2 = conv(), conv()
+
+        def forward(self, images: Tensor) -> Tensor:
+            kept = torch.relu(self.conv1(images))
+            added: Tensor = kept + self.conv2(kept)
+            return added
+
+    found = plan(Free())
+    assert places(found) == ["conv1 input", "conv2 input"]
+    ((where, why),) = [(entry.layer, entry.reason) for entry in found.left_out]
+    assert where == "the model"
+    assert "an operand that no module gives" in why
+
+
+def test_one_place_serves_all_branches_that_read_it() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.left, self.right = nn.ReLU(), conv(), conv()
+
+        def forward(self, images: Tensor) -> Tensor:
+            stem = self.stem(images)
+            return torch.cat([self.left(stem), self.right(stem), stem], dim=1)
+
+    assert places(plan(Branches())) == ["stem output"]
+
+
+def test_an_addition_of_attention_isnt_a_convolutions() -> None:
+    class Mixer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.linear = nn.LayerNorm(8), nn.Linear(8, 8)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            mixed: Tensor = tokens + self.linear(self.norm(tokens))
+            return mixed
+
+    found = plan(nn.Sequential(Mixer(), Mixer()), torch.randn(1, 3, 8))
+    assert places(found) == ["0.linear input", "1.linear input"]
+
+
+def test_a_layer_that_is_called_twice_has_one_range() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = conv()
+
+        def forward(self, images: Tensor) -> Tensor:
+            twice: Tensor = self.head(torch.relu(self.head(images)))
+            return twice
+
+    assert places(plan(Shared())) == ["head input"]
+
+
+def test_inputs_and_outputs_are_rounded_as_asked() -> None:
+    model = nn.Sequential(conv(), nn.ReLU(), conv())
+    assert places(plan(model, quantize_inputs=False)) == ["2 input"]
+    assert places(plan(model, quantize_outputs=True)) == ["0 input", "2 input", "output"]
+
+
+def test_a_layer_that_no_forward_goes_through_says_so() -> None:
+    class Uses(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.spare = conv(), conv()
+
+        def forward(self, images: Tensor) -> Tensor:
+            used: Tensor = self.used(images)
+            return used
+
+    found = plan(Uses())
+    assert [entry.layer for entry in found.left_out] == ["spare"]
+    assert "no forward goes through it" in found.left_out[0].reason
+
+
+def test_scopes_leave_layers_out() -> None:
+    model = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv())
+    whole = plan(model, ignored_scopes=("2",))
+    assert list(whole.quantizers.weights) == ["0", "4"]
+    assert places(whole) == ["0 input", "4 input"]
+    weights = plan(model, weights=WeightsQuantization(target_scopes=("4",)))
+    assert list(weights.quantizers.weights) == ["4"]
+    activations = plan(model, activations=ActivationsQuantization(ignored_scopes=("2",)))
+    assert list(activations.quantizers.weights) == ["0", "2", "4"]
+    assert places(activations) == ["0 input", "4 input"]
+    with pytest.raises(UsageError, match="'nothing' matches no module"):
+        plan(model, ignored_scopes=("nothing",))
+
+
+def test_overrides_hold_within_their_scope() -> None:
+    model = nn.Sequential(conv(), nn.ReLU(), conv())
+    found = plan(
+        model,
+        preset="mixed",
+        scope_overrides=ScopeOverrides(
+            weights={"2": WeightOverride(bits=4, mode="asymmetric", per_channel=False)},
+            activations={"0": ActivationOverride(bits=6, mode="symmetric")},
+        ),
+    )
+    first, last = found.quantizers.weights["0"], found.quantizers.weights["2"]
+    assert (first.bits, first.symmetric, first.axis) == (8, True, 0)
+    assert (last.bits, last.symmetric, last.axis) == (4, False, None)
+    of_first, of_last = found.quantizers.activations
+    assert (of_first.bits, of_first.symmetric) == (6, True)
+    assert (of_last.bits, of_last.symmetric) == (8, False)
+
+
+@pytest.mark.parametrize(
+    ("fix", "highest"),
+    [("enable", [63, 63]), ("first_layer_only", [63, 127]), ("disable", [127, 127])],
+)
+def test_the_overflow_fix_halves_the_ranges_of_weights(fix: str, highest: list[int]) -> None:
+    found = plan(nn.Sequential(conv(), nn.ReLU(), conv()), overflow_fix=fix)
+    assert [quantizer.high for quantizer in found.quantizers.weights.values()] == highest
+
+
+def test_a_transposed_convolutions_channels_are_in_its_second_dimension() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(4, 6, 2, stride=2))
+    found = plan(model)
+    assert found.quantizers.weights["0"].axis == 1
+
+
+def test_a_model_with_nothing_to_quantize_is_refused_in_one_sentence() -> None:
+    with pytest.raises(CompressionError, match="no layer of Sequential can be quantized"):
+        plan(nn.Sequential(nn.ReLU()))
