@@ -57,7 +57,7 @@ def test_the_result_has_the_keys_that_are_promised(finished: Done) -> None:
     result = finished.result
     assert set(result) == {
         "status", "stop_reason", "metric", "baseline", "minimal_tolerable", "best", "epochs",
-        "seconds", "trials", "model",
+        "seconds", "trials", "model", "quantizers",
     }  # fmt: skip
     assert set(result["metric"]) == {"name", "higher_is_better"}
     assert set(result["best"]) == {
@@ -162,6 +162,30 @@ def test_the_early_exit_config(run: Run) -> None:
     assert done.result["stop_reason"] == "within_budget"
     assert done.result["best"]["compression_rate"] == pytest.approx(0.5, abs=0.05)
     assert top1(loaded(done)) == done.result["best"]["metric"]
+
+
+@pytest.mark.parametrize("name", ["digits_pruning_int8", "digits_sparsity_int8"])
+def test_the_configs_with_int8(run: Run, name: str) -> None:
+    settings = [
+        setting.replace("accuracy_degradation=5", "accuracy_degradation=10") for setting in SHORT
+    ]
+    done = run(CONFIGS / f"{name}.json", settings)
+    assert done.code == 0, done.text
+    best = done.result["best"]
+    assert best["compression_rate"] > 0.4
+    model = loaded(done)
+    assert top1(model) == best["metric"]
+    layers = [part for part in model.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
+    if "sparsity" in name:
+        zeros = sum(int((layer.weight == 0).sum()) for layer in layers)
+        # As integers some more weights are zero.
+        assert best["compression_rate"] <= zeros / sum(layer.weight.numel() for layer in layers)
+    saved = saved_tensors(done)
+    assert sum(tensor.dtype == torch.int8 for tensor in saved.values()) == len(layers)
+    places = [quantizer["place"] for quantizer in done.result["quantizers"]]
+    assert "classifier.weight" in places
+    assert "stem.0 input" in places
+    assert f"Quantized: {len(places)} tensors" in done.text
 
 
 @pytest.mark.parametrize(
