@@ -77,7 +77,7 @@ class MagnitudeSparsityConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeDistillationConfig:
-    """``type`` is mse or softmax; ``temperature`` counts for softmax."""
+    """``type`` is mse, or softmax or kl, which are the same; ``temperature`` counts for these."""
 
     algorithm: str = "knowledge_distillation"
     type: str

@@ -31,8 +31,9 @@ def teachers_outputs() -> Tensor:
     return outputs
 
 
-def test_softmax_is_the_divergence_from_the_teacher() -> None:
-    controller, model = distilled(scale=3.0, temperature=2.0)
+@pytest.mark.parametrize("kind", ["softmax", "kl"])
+def test_softmax_is_the_divergence_from_the_teacher(kind: str) -> None:
+    controller, model = distilled(type=kind, scale=3.0, temperature=2.0)
     controller.compression_rate = 0.5
     model.train()
     student = model(IMAGES)
