@@ -20,6 +20,7 @@ from accaware.config.model import (
 )
 from accaware.config.plugin_path import located
 from accaware.config.quantization import QuantizationConfig
+from accaware.config.ranking_paths import with_located_coefficients
 from accaware.config.typed import typed
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 
@@ -85,7 +86,7 @@ def config(
         AccAwareConfig,
         settings,
         accuracy_aware_training=search,
-        compression=algorithms,
+        compression=tuple(with_located_coefficients(one, directory) for one in algorithms),
         plugin=None if plugin is None else located(plugin, directory),
         optimizer=optimizer(data.get("optimizer", {})),
         directory=directory,

@@ -10,6 +10,7 @@ from accaware.config.catalog import schema
 from accaware.config.effect import counting
 from accaware.config.model import AccAwareConfig, AlgorithmConfig
 from accaware.config.plugin_path import located
+from accaware.config.ranking_paths import with_located_coefficients
 
 
 def dump(config: AccAwareConfig) -> dict[str, Any]:
@@ -21,7 +22,9 @@ def dump(config: AccAwareConfig) -> dict[str, Any]:
     data["optimizer"] = counting(schema("optimizer"), data["optimizer"])
     params = data["accuracy_aware_training"]
     data["accuracy_aware_training"] = {"mode": config.mode, "params": params}
-    data["compression"] = [_algorithm(one) for one in config.compression]
+    data["compression"] = [
+        _algorithm(with_located_coefficients(one, config.directory)) for one in config.compression
+    ]
     if not config.input_info:
         del data["input_info"]
     return data

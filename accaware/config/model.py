@@ -17,8 +17,21 @@ from accaware.search.params import AdaptiveParams, SearchParams
 
 
 @dataclass(frozen=True, kw_only=True)
+class LegrParams:
+    """Of learned ranking: how many candidates are tried, and how each is."""
+
+    generations: int = 400
+    train_steps: int = 200
+    max_pruning: float = 0.5
+    random_seed: int = 42
+
+
+@dataclass(frozen=True, kw_only=True)
 class FilterPruningParams:
-    """``pruning_flops_target``, where set, stands in place of ``pruning_target``."""
+    """``pruning_flops_target``, where set, stands in place of ``pruning_target``.
+
+    In a loaded config the paths of ranking coefficients are absolute.
+    """
 
     schedule: str = "exponential"
     pruning_target: float = 0.5
@@ -32,6 +45,9 @@ class FilterPruningParams:
     prune_downsample_convs: bool = False
     prune_batch_norms: bool = True
     channel_multiple: int = 1
+    legr_params: LegrParams = field(default_factory=LegrParams)
+    save_ranking_coeffs_path: str | None = None
+    load_ranking_coeffs_path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

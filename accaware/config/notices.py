@@ -47,12 +47,7 @@ def _about(
         message = f"{refusal['what']} is not supported by this version; {refusal['instead']}"
         yield Fault(place, message, at_key=True)
     if not has_effect(about, around):
-        (other, values), *_ = about["x-used-with"].items()
-        yield warning(
-            place,
-            f"is ignored: it counts where {other} is {listed(map(_bare, values))}, "
-            f"not {_bare(around.get(other))}",
-        )
+        yield warning(place, f"is ignored: {_why_without_effect(about, around)}")
     yield from _rivals(key, value, about, data, place)
     if about.get("x-scopes"):
         yield from _patterns(value, place)
@@ -60,6 +55,19 @@ def _about(
         folded = fold_case(about, value)
         if folded != value:
             yield note(place, f"{shown(value)} is read as {shown(folded)}", folded, at_key=False)
+
+
+def _why_without_effect(about: Schema, around: Data) -> str:
+    other, values = next(
+        (other, values)
+        for other, values in about["x-used-with"].items()
+        if around.get(other) not in values
+    )
+    if values == [None]:
+        return f"it counts without {other}"
+    return (
+        f"it counts where {other} is {listed(map(_bare, values))}, not {_bare(around.get(other))}"
+    )
 
 
 def _rivals(key: str, value: Any, about: Schema, data: Data, place: Path) -> Iterator[Fault]:

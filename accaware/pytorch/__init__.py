@@ -1,11 +1,13 @@
 """Compression of PyTorch models. The only part of accaware that imports torch."""
 
 from accaware.pytorch.checkpoint import load_compressed, save_compressed
+from accaware.pytorch.compression.learned_ranking import RankingCallbacks
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.create import create_compressed_model
 
 __all__ = [
     "PTCompressionController",
+    "RankingCallbacks",
     "create_compressed_model",
     "load_compressed",
     "save_compressed",

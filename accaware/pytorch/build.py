@@ -13,7 +13,7 @@ from accaware.plugins.plugin import Plugin
 from accaware.pytorch.checkpoint import save_compressed
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.loaders import seed_everything
-from accaware.pytorch.random_state import RandomState
+from accaware.pytorch.plugin_ranking import ranking_by_plugin
 from accaware.pytorch.runner import TorchRunner
 from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.task import PluginTask
@@ -70,7 +70,11 @@ class CompressionRun:
         # Measured before anything is attached to the model.
         baseline = tape.answer("baseline", lambda: task.validate(task.model))
         self._controller, _ = create_compressed_model(
-            task.model, config, task.example_inputs(), task.train_data
+            task.model,
+            config,
+            task.example_inputs(),
+            task.train_data,
+            ranking_callbacks=ranking_by_plugin(task, tape),
         )
         self._controller.preparations = tuple(map(task.watched, self._controller.preparations))
         runner = TorchRunner(
@@ -90,7 +94,7 @@ class CompressionRun:
             "training": runner,
             "plugin": task.state(),
             # Last, as bringing back the others may draw random numbers.
-            "randomness": RandomState([task.train_loader, task.validation_loader], task.device),
+            "randomness": task.randomness(),
         }
         self._search = ResumableSearch(
             config,

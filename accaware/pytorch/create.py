@@ -21,6 +21,7 @@ from accaware.pytorch.channels import ChannelGroup
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.learned_ranking import RankingCallbacks, rank_by_learning
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.quantization_alone import QuantizationAlone
 from accaware.pytorch.controller import PTCompressionController
@@ -37,6 +38,8 @@ def create_compressed_model(
     config: AccAwareConfig,
     example_inputs: Any = None,
     train_loader: Iterable[Any] | None = None,
+    *,
+    ranking_callbacks: RankingCallbacks | None = None,
 ) -> tuple[PTCompressionController, nn.Module]:
     """Prepare a model for compression; measure its baseline before this.
 
@@ -47,13 +50,16 @@ def create_compressed_model(
             model's forward, batch first (a batch of 1 will do), on the model's device; None for
             zeros of the shapes in the config's ``input_info``.
         train_loader: needed for quantization, and where the config asks for batchnorm_adaptation.
+        ranking_callbacks: needed for filter pruning with interlayer_ranking_type
+            learned_ranking, unless load_ranking_coeffs_path names a file.
 
     Returns:
         The controller, and the same model.
 
     Raises:
         CompressionError: the model can't be compressed as asked; says why.
-        UsageError: a scope matches nothing, or example_inputs or a train_loader is missing.
+        UsageError: a scope matches nothing; example_inputs, a train_loader or ranking_callbacks
+            are missing; ranking coefficients don't fit.
     """
     levelled, rounding, teaching = (
         config.levelled,
@@ -64,8 +70,11 @@ def create_compressed_model(
         _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
     flops = FlopsModel(model, inputs)
-    distillation = None if teaching is None else Distillation(model, teaching)
     algorithm, groups = _algorithm(model, levelled, inputs, flops)
+    if isinstance(algorithm, FilterPruning) and algorithm.learns_ranking:
+        rank_by_learning(algorithm, config, ranking_callbacks)
+    # After that: learned ranking trains the model, and nobody is to watch.
+    distillation = None if teaching is None else Distillation(model, teaching)
     # After the groups were found: these follow a model in which nothing is rounded.
     quantization = None if rounding is None else Quantization(model, rounding, inputs)
     if algorithm is None:

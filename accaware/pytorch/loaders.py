@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -43,6 +44,35 @@ class DeviceLoader:
 
     def __len__(self) -> int:
         return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # asked for by copy and pickle before it is there
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+
+class FewBatches:
+    """So many batches of a data loader, which is begun again where it has fewer.
+
+    All else is the loader's own.
+    """
+
+    def __init__(self, loader: Any, count: int) -> None:
+        self._loader = loader
+        self._count = count
+
+    def __iter__(self) -> Iterator[Any]:
+        left = self._count
+        while left:
+            before = left
+            for batch in islice(self._loader, left):
+                yield batch
+                left -= 1
+            if left == before:
+                return  # it has none
+
+    def __len__(self) -> int:
+        return self._count
 
     def __getattr__(self, name: str) -> Any:
         if name == "_loader":  # asked for by copy and pickle before it is there

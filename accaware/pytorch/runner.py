@@ -58,13 +58,7 @@ class TorchRunner:
         self._follow(optimizer)
 
     def _configure(self) -> tuple[Optimizer, Any]:
-        made = self._callbacks.configure_optimizers_fn()
-        optimizer, scheduler = made if _is_pair(made) else (made, None)
-        if not isinstance(optimizer, Optimizer):
-            raise RunError(
-                "configure_optimizers must return an optimizer, or (optimizer, scheduler); "
-                f"it returned {named(made)}"
-            )
+        optimizer, scheduler = optimizer_and_schedule(self._callbacks.configure_optimizers_fn())
         self.optimizer, self.lr_scheduler = optimizer, scheduler
         return optimizer, scheduler
 
@@ -206,8 +200,20 @@ def named(value: Any) -> str:
     return f"{' '.join(reprlib.repr(value).split())} ({type(value).__name__})"
 
 
-def _is_pair(made: Any) -> bool:
-    return isinstance(made, (tuple, list)) and len(made) == 2
+def optimizer_and_schedule(made: Any) -> tuple[Optimizer, Any]:
+    """What configure_optimizers returned, as a pair; the schedule is None where it gave none.
+
+    Raises:
+        RunError: it is something else.
+    """
+    pair = isinstance(made, (tuple, list)) and len(made) == 2
+    optimizer, scheduler = made if pair else (made, None)
+    if not isinstance(optimizer, Optimizer):
+        raise RunError(
+            "configure_optimizers must return an optimizer, or (optimizer, scheduler); "
+            f"it returned {named(made)}"
+        )
+    return optimizer, scheduler
 
 
 def _schedulers(scheduler: Any) -> Iterator[Any]:

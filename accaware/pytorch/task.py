@@ -17,9 +17,10 @@ from accaware.pytorch import classification
 from accaware.pytorch.batches import first_sample
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.loaders import DeviceLoader, make_loader
+from accaware.pytorch.loaders import DeviceLoader, FewBatches, make_loader
 from accaware.pytorch.optimizers import build_optimizer
 from accaware.pytorch.preparations import Preparation
+from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.runner import named, number_of
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
@@ -49,29 +50,36 @@ class PluginTask:
     def train_epoch(
         self, controller: PTCompressionController, model: nn.Module, optimizer: Any
     ) -> Any:
-        compression = TrainingCompression(controller)
+        return self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
+
+    def train_on(
+        self, loader: Any, model: nn.Module, optimizer: Any, compression: classification.Compression
+    ) -> Any:
+        """The plugin's way of training, on other batches than those of an epoch."""
         if self._plugin.offers("train_epoch"):
-            arguments = (model, self.train_loader, optimizer, compression)
-            return self._plugin.call("train_epoch", *arguments)
+            return self._plugin.call("train_epoch", model, loader, optimizer, compression)
         loss = self._loss if self._plugin.offers("loss") else classification.cross_entropy
         return guarded(
             "the default train_epoch",
             classification.train_epoch,
             model,
-            self.train_loader,
+            loader,
             optimizer,
             compression,
             loss,
         )
 
     def validate(self, model: nn.Module) -> float:
-        return number_of(self._validated(model), "validate", "the metric, a number")
+        return self.validate_on(self.validation_loader, model)
 
-    def _validated(self, model: nn.Module) -> Any:
+    def validate_on(self, loader: Any, model: nn.Module) -> float:
+        """The plugin's way of validating, on other batches than all of them."""
+        return number_of(self._validated(loader, model), "validate", "the metric, a number")
+
+    def _validated(self, loader: Any, model: nn.Module) -> Any:
         if self._plugin.offers("validate"):
-            return self._plugin.call("validate", model, self.validation_loader)
-        name = "the default validate"
-        return guarded(name, classification.validate, model, self.validation_loader)
+            return self._plugin.call("validate", model, loader)
+        return guarded("the default validate", classification.validate, model, loader)
 
     def configure_optimizers(self) -> Any:
         if self._plugin.offers("configure_optimizers"):
@@ -103,6 +111,10 @@ class PluginTask:
     def state(self) -> PluginState:
         """What the plugin remembers, its gradient scalers' state included."""
         return PluginState(self._plugin, torch.amp.GradScaler)
+
+    def randomness(self) -> RandomState:
+        """All generators that its training draws from."""
+        return RandomState([self.train_loader, self.validation_loader], self.device)
 
     def watched(self, preparation: Preparation) -> Preparation:
         """The same, which tells of its progress."""
@@ -161,6 +173,10 @@ class PluginTask:
             seed=self._config.seed,
             device=self.device,
         )
+
+    def few_batches(self, count: int) -> DeviceLoader:
+        """So many training batches, as an epoch."""
+        return self._watched(FewBatches(self.train_data, count), "train")
 
     def _watched(self, loader: Any, activity: str) -> DeviceLoader:
         def tell(done: int, total: int | None) -> None:

@@ -70,6 +70,23 @@ class BatchFinished:
 
 
 @dataclass(frozen=True)
+class RankingStarted:
+    """Learned ranking begins, before the search; ``generations`` candidates will be judged."""
+
+    generations: int
+
+
+@dataclass(frozen=True)
+class GenerationFinished:
+    """A candidate of learned ranking was judged; ``best`` is the best metric so far, if any."""
+
+    number: int
+    generations: int
+    metric: float
+    best: float | None
+
+
+@dataclass(frozen=True)
 class SearchFinished:
     result: SearchResult
 
@@ -82,5 +99,7 @@ Event = (
     | TrialFinished
     | RateKnown
     | BatchFinished
+    | RankingStarted
+    | GenerationFinished
     | SearchFinished
 )

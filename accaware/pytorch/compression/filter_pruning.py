@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.config.model import FilterPruningConfig
+from accaware.config.model import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels import ChannelGroup, KeptMasks, Layout, LeftOut
 from accaware.pytorch.compact import CompactModel
-from accaware.pytorch.compression.importance import channel_importances
+from accaware.pytorch.compression.coefficients import Coefficients
+from accaware.pytorch.compression.importance import channel_importances, layer_of
 from accaware.pytorch.compression.ranking import GlobalRanking, PerGroupRanking, Ranking
 from accaware.pytorch.compression.selection import select_groups
 from accaware.pytorch.dependency import find_dependencies
@@ -54,6 +55,7 @@ class FilterPruning:
         flops: FlopsModel,
     ) -> None:
         self._params = config.params
+        self._coefficients: Coefficients | None = None
         names = [name for name, _ in model.named_modules()]
         scopes = Scopes(
             model,
@@ -77,9 +79,31 @@ class FilterPruning:
         self._flops = flops if self._params.pruning_flops_target is not None else None
         self._filters = FilterCount.of_groups(groups)
         self._dense_filters = self._filters.count(self.compact.dense_shapes())
-        self.maximal_compression_rate = self._rate(
-            self.compact.shapes_under(self._ranking().layout(1.0))
-        )
+        self.maximal_compression_rate = self._maximal_rate()
+
+    @property
+    def params(self) -> FilterPruningParams:
+        return self._params
+
+    @property
+    def learns_ranking(self) -> bool:
+        """Whether layers are compared by coefficients, which somebody has to give it."""
+        return self._params.interlayer_ranking_type == "learned_ranking"
+
+    @property
+    def ranked_layers(self) -> Sequence[str]:
+        """The layers whose filters are ranked, in the order of the groups."""
+        return [layer_of(slot) for group in self.groups for slot in group.producing_weights()]
+
+    @property
+    def coefficients(self) -> Coefficients | None:
+        """Of learned ranking, for all of ``ranked_layers``; None until it has learned any."""
+        return self._coefficients
+
+    @coefficients.setter
+    def coefficients(self, coefficients: Coefficients) -> None:
+        self._coefficients = coefficients
+        self.maximal_compression_rate = self._maximal_rate()
 
     @property
     def groups(self) -> Sequence[ChannelGroup]:
@@ -126,15 +150,19 @@ class FilterPruning:
         )
 
     def _ranking(self) -> Ranking:
+        across = self.learns_ranking or self._params.all_weights
         scores = channel_importances(
             self.groups,
             self.compact.dense_tensors(),
             self._params.filter_importance,
-            comparable=self._params.all_weights,
+            comparable=across,
+            coefficients=self._coefficients,
         )
-        if self._params.all_weights:
-            return GlobalRanking(self.groups, scores, self._params.channel_multiple)
-        return PerGroupRanking(self.groups, scores, self._params.channel_multiple)
+        kind = GlobalRanking if across else PerGroupRanking
+        return kind(self.groups, scores, self._params.channel_multiple)
+
+    def _maximal_rate(self) -> float:
+        return self._rate(self.compact.shapes_under(self._ranking().layout(1.0)))
 
     def _layout_by_flops(self, target: float) -> Layout:
         """The lowest level that removes at least ``target`` of the FLOPs, by bisection."""

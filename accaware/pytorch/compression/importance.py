@@ -6,12 +6,13 @@ gives (F,) importances in the weights' own unit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels import ChannelGroup
+from accaware.pytorch.channels import ChannelGroup, Slot
+from accaware.search.evolution import Affine
 
 _BLOCK = 256
 """Rows of distances at a time: bounds the memory to a block of the F x F matrix."""
@@ -61,16 +62,14 @@ IMPORTANCES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def channel_importances(
+def layer_importances(
     groups: Sequence[ChannelGroup],
-    dense: dict[str, Tensor],
+    dense: Mapping[str, Tensor],
     importance: str,
     *,
     comparable: bool,
-) -> list[Tensor]:
-    """For each group the (C,) importances of its channels, on the CPU.
-
-    Coupled filters add up: a channel matters as much as all the filters that go with it.
+) -> dict[str, Tensor]:
+    """For each layer that produces channels the (F,) importances of its filters, on the CPU.
 
     Args:
         dense: the dense weights by name.
@@ -79,14 +78,46 @@ def channel_importances(
             importance, so that wide and narrow layers can be ranked together.
     """
     measure = IMPORTANCES[importance]
-    result = []
+    result = {}
     for group in groups:
-        total = torch.zeros(group.size)
         for slot in group.producing_weights():
             weight = dense[slot.tensor]
             scores = measure(weight.movedim(slot.dim, 0).flatten(1).float()).cpu()
             if comparable:
                 scores = scores / scores.square().mean().sqrt().clamp_min(1e-30)
+            result[layer_of(slot)] = scores
+    return result
+
+
+def channel_importances(
+    groups: Sequence[ChannelGroup],
+    dense: Mapping[str, Tensor],
+    importance: str,
+    *,
+    comparable: bool,
+    coefficients: Mapping[str, Affine] | None = None,
+) -> list[Tensor]:
+    """For each group the (C,) importances of its channels, on the CPU.
+
+    Coupled filters add up: a channel matters as much as all the filters that go with it.
+
+    Args:
+        coefficients: by layer, what is made of its filters' importances; None for nothing.
+    """
+    by_layer = layer_importances(groups, dense, importance, comparable=comparable)
+    result = []
+    for group in groups:
+        total = torch.zeros(group.size)
+        for slot in group.producing_weights():
+            scores = by_layer[layer_of(slot)]
+            if coefficients is not None:
+                affine = coefficients[layer_of(slot)]
+                scores = affine.scale * scores + affine.shift
             total.index_add_(0, slot.channels, scores[slot.positions])
         result.append(total)
     return result
+
+
+def layer_of(slot: Slot) -> str:
+    """The layer whose weight a producing slot is."""
+    return slot.tensor.removesuffix(".weight")

@@ -1,0 +1,179 @@
+"""Learned ranking: how layers compare is found out by pruning, training a little, validating.
+
+Chin et al., "Towards Efficient Model Compression via Learned Global Ranking" (2020): filters of
+all layers are ranked together by ``scale * importance + shift``, with a scale and a shift for
+each layer, which an evolution looks for once. The result holds for every rate.
+
+Importances are in units of their layer's root mean square, so that a scale of 1 and a shift of 0
+in every layer is the ranking of ``all_weights``. The paper takes squared L2 norms as they are;
+there the scales have to learn the layers' magnitudes as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from accaware.config.model import AccAwareConfig, FilterPruningParams, LegrParams
+from accaware.errors import RunError, UsageError
+from accaware.pytorch.compression import coefficients
+from accaware.pytorch.compression.coefficients import Coefficients
+from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.importance import layer_importances
+from accaware.pytorch.random_state import RandomState
+from accaware.pytorch.untouched import Part, Untouched
+from accaware.search.events import Event, GenerationFinished, RankingStarted
+from accaware.search.evolution import RankingEvolution
+from accaware.search.ports import Observer
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingCallbacks:
+    """How learned ranking trains and judges a candidate: a model pruned by it.
+
+    Attributes:
+        train_steps_fn: ``(model, steps)``, trains for that many optimizer steps, with an
+            optimizer of its own.
+        validate_fn: ``(model)``, returns the metric.
+        observers: told of the search's progress.
+        parts: what else a training changes (a data loader's generator, say): each candidate
+            finds it as it was, and so does what comes after the search. Python's, NumPy's and
+            torch's own generators are always among them.
+        remember: called with the search, gives what the search does, or did in a run that is
+            gone on with: coefficients as JSON data.
+    """
+
+    train_steps_fn: Callable[[nn.Module, int], object]
+    validate_fn: Callable[[nn.Module], float]
+    observers: Sequence[Observer] = ()
+    parts: Sequence[Part] = ()
+    remember: Callable[[Callable[[], Any]], Any] = lambda search: search()
+
+
+def rank_by_learning(
+    pruning: FilterPruning, config: AccAwareConfig, callbacks: RankingCallbacks | None
+) -> None:
+    """Give ``pruning`` its coefficients: from a file where the config names one, else learned.
+
+    The model is as it was afterwards, to the bit, and so are the generators of random numbers.
+
+    Args:
+        pruning: of a trained model, which is dense.
+        config: its section filter_pruning has interlayer_ranking_type learned_ranking.
+        callbacks: not needed for a file.
+
+    Raises:
+        UsageError: the file doesn't fit the model, nothing can be learned as asked, or
+            ``callbacks`` are missing.
+        RunError: no candidate had a metric that is a number.
+        OSError: the coefficients can't be saved.
+    """
+    params = pruning.params
+    load, save = params.load_ranking_coeffs_path, params.save_ranking_coeffs_path
+
+    def found() -> Any:
+        if load is not None:
+            path = config.directory / load
+            given = coefficients.read_coefficients(
+                path, pruning.ranked_layers, params.filter_importance
+            )
+            return coefficients.plain(given)
+        assert callbacks is not None
+        if save is not None:
+            coefficients.check_writable(config.directory / save)
+        learned = _learned(pruning, params.legr_params, callbacks, config.higher_is_better)
+        if save is not None:
+            coefficients.write_coefficients(
+                config.directory / save, learned, params.filter_importance
+            )
+        return coefficients.plain(learned)
+
+    if load is None and callbacks is None:
+        raise UsageError(
+            "interlayer_ranking_type learned_ranking trains and validates candidates: pass "
+            "ranking_callbacks to create_compressed_model, or name a file in "
+            "load_ranking_coeffs_path"
+        )
+    data = found() if callbacks is None else callbacks.remember(found)
+    pruning.coefficients = coefficients.checked(data, pruning.ranked_layers, "learned ranking")
+
+
+def _learned(
+    pruning: FilterPruning,
+    params: LegrParams,
+    callbacks: RankingCallbacks,
+    higher_is_better: bool,
+) -> Coefficients:
+    if params.max_pruning > pruning.maximal_compression_rate:
+        raise UsageError(
+            f"legr_params.max_pruning {params.max_pruning:g} is above the highest rate that "
+            f"{type(pruning.compact.model).__name__} can reach, "
+            f"{pruning.maximal_compression_rate:.4g}"
+        )
+    candidates = _Candidates(pruning, params, callbacks)
+    evolution = RankingEvolution(
+        candidates.spreads(),
+        generations=params.generations,
+        seed=params.random_seed,
+        higher_is_better=higher_is_better,
+    )
+    candidates.tell(RankingStarted(params.generations))
+    for number in range(1, params.generations + 1):
+        candidate = evolution.propose()
+        metric = candidates.metric(dict(zip(pruning.ranked_layers, candidate, strict=True)))
+        evolution.judge(candidate, metric)
+        best = evolution.best and evolution.best[1]
+        candidates.tell(GenerationFinished(number, params.generations, metric, best))
+    if evolution.best is None:
+        raise RunError(
+            f"learned ranking: the metric was nan for all {params.generations} candidates"
+        )
+    return dict(zip(pruning.ranked_layers, evolution.best[0], strict=True))
+
+
+class _Candidates:
+    """Judges candidates, each from the same weights, on the same batches."""
+
+    def __init__(
+        self, pruning: FilterPruning, params: LegrParams, callbacks: RankingCallbacks
+    ) -> None:
+        self._pruning = pruning
+        self._model = pruning.compact.model
+        self._params = params
+        self._callbacks = callbacks
+        device = next(self._model.parameters()).device
+        # Generators last: bringing back the others may draw random numbers.
+        parts = (*callbacks.parts, RandomState((), device))
+        self._untouched = Untouched(self._model, pruning, parts)
+        self._known: dict[tuple[bytes, ...], float] = {}
+
+    def spreads(self) -> list[float]:
+        """For each ranked layer the standard deviation of its importances."""
+        params: FilterPruningParams = self._pruning.params
+        dense = self._pruning.compact.dense_tensors()
+        by_layer: Mapping[str, torch.Tensor] = layer_importances(
+            self._pruning.groups, dense, params.filter_importance, comparable=True
+        )
+        return [float(by_layer[layer].std(correction=0)) for layer in self._pruning.ranked_layers]
+
+    def metric(self, given: Coefficients) -> float:
+        """What a model pruned by these coefficients achieves after its few steps."""
+        self._pruning.coefficients = given
+        try:
+            self._pruning.set_rate(self._params.max_pruning)
+            layout = tuple(mask.numpy().tobytes() for mask in self._pruning.compact.layout.kept)
+            # Two candidates with one layout are one model, and are trained alike.
+            if layout not in self._known:
+                self._callbacks.train_steps_fn(self._model, self._params.train_steps)
+                self._known[layout] = float(self._callbacks.validate_fn(self._model))
+            return self._known[layout]
+        finally:
+            self._untouched.restore()
+
+    def tell(self, event: Event) -> None:
+        for observer in self._callbacks.observers:
+            observer.notify(event)

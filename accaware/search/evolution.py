@@ -1,0 +1,93 @@
+"""The evolution that learned ranking is: of a scale and a shift for each layer."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+POPULATION = 64
+TOURNAMENT = 16
+MUTATED_SHARE = 0.1
+SCALE_SIGMA = 1.0
+"""The paper's numbers; a search too short for such a population gets a smaller one."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """What becomes of a layer's importances: ``scale * importance + shift``."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+Candidate = tuple[Affine, ...]
+"""One for each layer."""
+
+
+class RankingEvolution:
+    """Proposes candidates and is told how good they are; the worst fate is to grow old.
+
+    Chin et al., "Towards Efficient Model Compression via Learned Global Ranking" (2020),
+    section 3.2, which evolves as Real et al., "Regularized Evolution for Image Classifier
+    Architecture Search" (2019), section 3.1, do: the best of a few members is mutated, and its
+    child takes the place of the oldest member.
+
+    The first candidate changes nothing, so that the best one is never worse than that.
+
+    Args:
+        spreads: for each layer the standard deviation of its importances, the unit of shifts.
+        generations: how many candidates there will be.
+        seed: of all that is drawn.
+    """
+
+    def __init__(
+        self, spreads: Sequence[float], *, generations: int, seed: int, higher_is_better: bool
+    ) -> None:
+        self._spreads = tuple(spreads)
+        # Half of a short search is left for mutations.
+        self._size = min(POPULATION, max(1, generations // 2))
+        self._random = random.Random(seed)
+        self._sign = 1 if higher_is_better else -1
+        self._population: deque[tuple[Candidate, float]] = deque(maxlen=self._size)
+        self._best: tuple[Candidate, float] | None = None
+
+    @property
+    def best(self) -> tuple[Candidate, float] | None:
+        """The best candidate and its metric; None while none had a metric that is a number."""
+        return self._best
+
+    def propose(self) -> Candidate:
+        """The next candidate to be judged."""
+        if not self._population:
+            return tuple(Affine() for _ in self._spreads)
+        if len(self._population) < self._size:
+            start = tuple(Affine() for _ in self._spreads)
+            return self._mutated(start, range(len(self._spreads)))
+        entrants = self._random.sample(self._population, min(TOURNAMENT, self._size))
+        parent, _ = max(entrants, key=lambda entrant: self._fitness(entrant[1]))
+        count = max(1, round(MUTATED_SHARE * len(self._spreads)))
+        return self._mutated(parent, self._random.sample(range(len(self._spreads)), count))
+
+    def judge(self, candidate: Candidate, metric: float) -> None:
+        """Tell what came of a candidate; a NaN is worse than any number."""
+        self._population.append((candidate, metric))
+        if math.isnan(metric):
+            return
+        if self._best is None or self._fitness(metric) > self._fitness(self._best[1]):
+            self._best = candidate, metric
+
+    def _fitness(self, metric: float) -> float:
+        return -math.inf if math.isnan(metric) else self._sign * metric
+
+    def _mutated(self, candidate: Candidate, layers: Sequence[int]) -> Candidate:
+        changed = list(candidate)
+        for layer in layers:
+            one = changed[layer]
+            changed[layer] = Affine(
+                one.scale * math.exp(self._random.gauss(0, SCALE_SIGMA)),
+                one.shift + self._random.gauss(0, self._spreads[layer]),
+            )
+        return tuple(changed)
