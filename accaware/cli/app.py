@@ -49,6 +49,7 @@ Examples:
   accaware run config.json --set accuracy_aware_training.params.patience_epochs=3
   accaware status runs/config-1
   accaware run --resume runs/config-1
+  accaware inspect config.json --samples 500
 """
 )
 def accaware_command(
@@ -171,6 +172,71 @@ def status(
     from accaware.cli.status import status as tell_status
 
     raise typer.Exit(reported(lambda: tell_status(directory, json=json)))
+
+
+@app.command(short_help="Tell what a run would compress, and what it would cost.")
+def inspect(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
+    ],
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Also measure how much the metric depends on each part, on N validation samples.",
+        ),
+    ] = None,
+    plugin: Annotated[
+        str | None,
+        typer.Option(metavar="PLUGIN", help="As of accaware run. Overrides the config's."),
+    ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="Where to compute. Overrides the config's.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of all randomness. Overrides the config's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print all of it as JSON to standard output; all else to standard error."
+        ),
+    ] = False,
+) -> None:
+    """Tell what a run with CONFIG would compress, and what it would cost. Nothing is written.
+
+    Parameters, FLOPs and latency of each layer; the groups of channels that can be pruned, or the
+    layers that can be made sparse; what can't be, and why; the maximal rate; the time of an epoch
+    at a few rates, from a few training steps.
+
+    With --samples, each part alone loses 10, 30 and 50 % of its channels or weights, the least
+    important ones, and the metric is measured without any training.
+
+    \b
+    Examples:
+      accaware inspect config.json
+      accaware inspect config.json --samples 500
+      accaware inspect config.json --set compression.params.all_weights=true --json
+    """
+    from accaware.cli.inspect import InspectOptions
+    from accaware.cli.inspect import inspect as inspect_with
+
+    options = InspectOptions(
+        config=config,
+        plugin=plugin,
+        device=device.value if device else None,
+        seed=seed,
+        settings=tuple(settings or ()),
+        samples=samples,
+        json=json,
+    )
+    raise typer.Exit(reported(lambda: inspect_with(options)))
 
 
 @app.command("validate-config", short_help="Check config files without running anything.")

@@ -81,21 +81,21 @@ def run(options: RunOptions) -> ExitCode:
                 f"{directory.path}: the run was killed before it began; begin it with "
                 f"accaware run CONFIG --resume {directory.path}"
             )
-        config = _load(options.config or directory.config, options)
+        config = load_config(options.config or directory.config, options)
         ended = finished(directory, config, output)
         if ended is not None:
             return ended
         with output.guarding_stdout():
-            plugin = _load_plugin(config)
+            plugin = plugin_of(config)
             made = Made(config, plugin.name)
             check_resumable(directory, made, output, force=options.force)
             return _conduct(config, plugin, made, directory, output, force=options.force)
 
 
 def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
-    config = _load(path, options)
+    config = load_config(path, options)
     with output.guarding_stdout():
-        plugin = _load_plugin(config)
+        plugin = plugin_of(config)
         if options.output_dir is not None:
             directory = RunDirectory.create(options.output_dir)
         else:
@@ -105,7 +105,12 @@ def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
             return _conduct(config, plugin, made, directory, output, force=False)
 
 
-def _load(path: Path, options: RunOptions) -> AccAwareConfig:
+def load_config(path: Path, options: RunOptions) -> AccAwareConfig:
+    """The config of a file, changed by the options; its warnings are told.
+
+    Raises:
+        UsageError: it can't be used.
+    """
     examined = examine_file(path, options.overrides)
     config = examined.require()
     for diagnostic in examined.warnings:
@@ -118,7 +123,8 @@ def _load(path: Path, options: RunOptions) -> AccAwareConfig:
     return config
 
 
-def _load_plugin(config: AccAwareConfig) -> Plugin:
+def plugin_of(config: AccAwareConfig) -> Plugin:
+    """The plugin that a loaded config names, imported and checked."""
     assert config.plugin is not None
     return load_plugin(config.plugin, config.plugin_args, config.directory)
 

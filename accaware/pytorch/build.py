@@ -48,7 +48,7 @@ def build(
         PluginContractError: a function returned something else than it should.
         PluginFailure: a function raised.
     """
-    device = _device(config.device)
+    device = named_device(config.device)
     seed_everything(config.seed)
     task = PluginTask(config, plugin, device, tuple(observers))
     return CompressionRun(config, task, checkpoints, tape or Tape(), warn)
@@ -160,7 +160,7 @@ class CompressionRun:
         save_compressed(self._task.model, self._controller.algorithm.kept_masks(), path)
 
 
-def _device(name: str) -> torch.device:
+def named_device(name: str) -> torch.device:
     """The named device, or for "auto" the best that is there.
 
     Raises:

@@ -25,6 +25,10 @@ class FlopsModel:
     Args:
         model: dense; it is copied, not touched.
         inputs: the sample whose forward is counted, batch included.
+
+    Attributes:
+        dense: the operations of the whole model.
+        by_layer: those of each module that has any, what is within it included.
     """
 
     def __init__(self, model: nn.Module, inputs: ExampleInputs) -> None:
@@ -36,6 +40,10 @@ class FlopsModel:
         root = type(counted).__name__
         self._per_element: dict[str, float] = {}
         self._elements: dict[str, int] = {}
+        self.by_layer = {
+            name.removeprefix(f"{root}."): sum(operations.values())
+            for name, operations in counts.items()
+        }
         for name, module in counted.named_modules():
             weight = getattr(module, "weight", None)
             if any(True for _ in module.children()) or not isinstance(weight, torch.Tensor):

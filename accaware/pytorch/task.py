@@ -44,8 +44,14 @@ class PluginTask:
         self.model = self._create_model()
         train, validation = self._create_loaders()
         self.train_data = train
+        self.validation_data = validation
         self.train_loader = self._watched(train, "train")
         self.validation_loader = self._watched(validation, "validate")
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Training batches; None where the loader has no length."""
+        return _length(self.train_data)
 
     def train_epoch(
         self, controller: PTCompressionController, model: nn.Module, optimizer: Any

@@ -51,5 +51,9 @@ class Untouched:
                 tensor.data.copy_(self._tensors[name])
         for module, training in zip(self._model.modules(), self._modes, strict=True):
             module.training = training
+        self.restore_parts()
+
+    def restore_parts(self) -> None:
+        """Bring back all but the model."""
         for part, state in self._parts:
             part.load_state_dict(copy.deepcopy(state))

@@ -10,6 +10,8 @@ from accaware.report.trial_row import TrialRow
 from accaware.search.events import (
     EpochFinished,
     Event,
+    GenerationFinished,
+    RankingStarted,
     RateKnown,
     SearchStarted,
     TrialFinished,
@@ -17,9 +19,12 @@ from accaware.search.events import (
 )
 from accaware.search.trial import Epoch, Trial
 
+RANKING_LINES = 20
+"""Of a learned ranking, however many candidates it has."""
+
 
 class LineProgress:
-    """Lines start with ``baseline``, ``epoch``, ``trial`` or ``rate``, to be grepped by."""
+    """Lines start with ``baseline``, ``ranking``, ``epoch``, ``trial`` or ``rate``, for grep."""
 
     def __init__(self, stream: IO[str], metric_name: str) -> None:
         self._stream = stream
@@ -42,6 +47,12 @@ class LineProgress:
         if isinstance(event, SearchStarted):
             self._metric = MetricText(event.budget)
             self._print(search_header(event, self._name))
+        elif isinstance(event, RankingStarted):
+            self._print(f"ranking: to be learned from {counted(event.generations, 'candidate')}")
+        elif isinstance(event, GenerationFinished) and _is_due(event):
+            best = NOTHING if event.best is None else f"{event.best:.4g}"
+            done = f"candidate {event.number}/{event.generations}"
+            self._print(f"ranking: {done}, best {self._name} {best}")
         elif isinstance(event, TrialStarted):
             self._row = TrialRow.opened(event)
         elif isinstance(event, EpochFinished) and self._row and self._metric:
@@ -72,6 +83,12 @@ class LineProgress:
     def _print(self, line: str) -> None:
         # A log that is followed must not wait for a buffer to fill.
         print(line, file=self._stream, flush=True)
+
+
+def _is_due(event: GenerationFinished) -> bool:
+    number, total = event.number, event.generations
+    # A line each time another twentieth is done, the last one included.
+    return number * RANKING_LINES // total > (number - 1) * RANKING_LINES // total
 
 
 def search_header(event: SearchStarted, metric_name: str) -> str:

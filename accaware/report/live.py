@@ -29,6 +29,8 @@ from accaware.search.events import (
     EpochFinished,
     EpochStarted,
     Event,
+    GenerationFinished,
+    RankingStarted,
     SearchStarted,
     TrialFinished,
     TrialStarted,
@@ -83,6 +85,10 @@ class LiveProgress:
             self._metric = MetricText(event.budget)
             self._bar.goes_on_with("")
             self._console.print(Text(search_header(event, self._name)))
+        elif isinstance(event, RankingStarted):
+            self._bar.goes_on_with(f"ranking, candidate 1/{event.generations}: ")
+        elif isinstance(event, GenerationFinished):
+            self._bar.goes_on_with(_next_candidate(event))
         elif isinstance(event, TrialStarted):
             self._rows.append(TrialRow.opened(event))
             self._bar.goes_on_with(f"trial {event.number}, ")
@@ -139,6 +145,13 @@ class LiveProgress:
             table = self.table(max(self._console.height - FURNITURE, 1))
             drawn = self._drawn = state, Segments(list(self._console.render(table)))
         return Group(drawn[1], self._bar.renderable)
+
+
+def _next_candidate(event: GenerationFinished) -> str:
+    if event.number == event.generations:
+        return ""
+    best = "" if event.best is None else f" (best {event.best:.4g})"
+    return f"ranking, candidate {event.number + 1}/{event.generations}{best}: "
 
 
 class EpochBar:

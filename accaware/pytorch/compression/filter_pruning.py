@@ -149,17 +149,24 @@ class FilterPruning:
             f"{self.compression_rate:.1%} of the {unit} removed"
         )
 
-    def _ranking(self) -> Ranking:
-        across = self.learns_ranking or self._params.all_weights
-        scores = channel_importances(
+    def importances(self) -> list[Tensor]:
+        """For each group the (C,) importances that its channels are ranked by."""
+        return channel_importances(
             self.groups,
             self.compact.dense_tensors(),
             self._params.filter_importance,
-            comparable=across,
+            comparable=self._across,
             coefficients=self._coefficients,
         )
-        kind = GlobalRanking if across else PerGroupRanking
-        return kind(self.groups, scores, self._params.channel_multiple)
+
+    @property
+    def _across(self) -> bool:
+        """Whether layers are ranked together."""
+        return self.learns_ranking or self._params.all_weights
+
+    def _ranking(self) -> Ranking:
+        kind = GlobalRanking if self._across else PerGroupRanking
+        return kind(self.groups, self.importances(), self._params.channel_multiple)
 
     def _maximal_rate(self) -> float:
         return self._rate(self.compact.shapes_under(self._ranking().layout(1.0)))

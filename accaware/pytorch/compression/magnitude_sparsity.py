@@ -59,6 +59,11 @@ class MagnitudeSparsity:
         self._masks = {name: torch.ones_like(weight) for name, weight in self._dense.items()}
 
     @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The weights that are made sparse, by name."""
+        return self._weights
+
+    @property
     def compression_rate(self) -> float:
         zeros = sum(
             weight.numel() - int(torch.count_nonzero(weight)) for weight in self._weights.values()
@@ -69,11 +74,11 @@ class MagnitudeSparsity:
         dense = self.dense_tensors()
         scores = {name: self._importance(weight) for name, weight in dense.items()}
         if self._params.sparsity_level_setting_mode == "local":
-            masks = {name: _mask(values, target) for name, values in scores.items()}
+            masks = {name: mask_of(values, target) for name, values in scores.items()}
         else:
             together = torch.cat([values.flatten() for values in scores.values()])
             parts = torch.split(
-                _mask(together, target), [values.numel() for values in scores.values()]
+                mask_of(together, target), [values.numel() for values in scores.values()]
             )
             masks = {
                 name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)
@@ -171,7 +176,7 @@ def _covered(
     return weights, left_out
 
 
-def _mask(scores: Tensor, rate: float) -> Tensor:
+def mask_of(scores: Tensor, rate: float) -> Tensor:
     """A mask that drops exactly round(rate * n) of the lowest scores; ties go in order."""
     flat = scores.flatten()
     count = round(rate * flat.numel())

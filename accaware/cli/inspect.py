@@ -1,0 +1,63 @@
+"""``accaware inspect``: what a run would compress, and what it would cost, without a run."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from accaware.cli.exit_codes import ExitCode
+from accaware.cli.run import RunOptions, load_config, plugin_of
+from accaware.errors import UsageError
+from accaware.report.console import console_on
+from accaware.report.inspection import InspectionReport
+from accaware.report.working import Working
+from accaware.rundir import strict_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions:
+    """The words behind ``accaware inspect``; None where they weren't said."""
+
+    config: Path
+    plugin: str | None = None
+    device: str | None = None
+    seed: int | None = None
+    settings: tuple[str, ...] = ()
+    samples: int | None = None
+    json: bool = False
+
+
+def inspect(options: InspectOptions) -> ExitCode:
+    """Load the config and the plugin, find out, and print it. Nothing is written to disk.
+
+    Raises:
+        UsageError: in the options, the config, the plugin or the model.
+        PluginFailure: the user's code raised.
+    """
+    if options.samples is not None and options.samples < 1:
+        raise UsageError(f"--samples {options.samples} is below the minimum 1")
+    config = load_config(
+        options.config,
+        RunOptions(
+            plugin=options.plugin,
+            device=options.device,
+            seed=options.seed,
+            settings=options.settings,
+        ),
+    )
+    console = console_on(sys.stderr if options.json else sys.stdout)
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+        plugin = plugin_of(config)
+        # Imports torch, which takes seconds: only now that everything else is in order.
+        from accaware.pytorch.inspection import inspect as inspect_model
+
+        with Working(console_on(sys.stderr)) as working:
+            found = inspect_model(config, plugin, samples=options.samples, tell=working.tell)
+    if options.json:
+        print(strict_json.document(found), end="")
+    else:
+        report = InspectionReport(found, config.metric.name, config.higher_is_better)
+        console.print(report, crop=False)
+    return ExitCode.WITHIN_BUDGET

@@ -1,0 +1,29 @@
+"""A bar in a table's cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import Style
+
+
+@dataclass(frozen=True)
+class Bar:
+    """``share`` of ``width`` columns, at least one unless it is nothing."""
+
+    share: float
+    width: int
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        length = round(min(max(self.share, 0.0), 1.0) * self.width)
+        if self.share > 0:
+            length = max(length, 1)
+        letter = "#" if options.ascii_only else "█"
+        yield Segment(letter * min(length, options.max_width), Style.parse(self.style))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, self.width)
