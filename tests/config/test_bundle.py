@@ -51,6 +51,11 @@ RIGHT = {
     "sample keys": pruning() | {"model": "resnet18", "epochs": 3, "weighing": [1, 2]},
     "an ignored key": pruning() | {"log_dir": "logs", "target_device": "NPU"},
     "an empty object for what is not supported": _quantization(params={}),
+    "learned ranking": _with(
+        _with(pruning(), "compression.params.interlayer_ranking_type", "learned_ranking"),
+        "compression.params.legr_params",
+        {"generations": 3, "max_pruning": 0.7},
+    ),
     "its schema": pruning() | {"$schema": "./accaware.schema.json"},
     "quantization": _quantization(
         preset="mixed",
@@ -100,7 +105,7 @@ WRONG = {
     "the default optimizer's parameters": pruning()
     | {"optimizer": {"optimizer_params": {"betas": [0.9, 0.99]}}},
     "a schedule": pruning() | {"optimizer": {"schedule_type": "step", "schedule_params": {"a": 1}}},
-    "learned ranking": _with(pruning(), "compression.params.legr_params", {"generations": 3}),
+    "learned ranking": _with(pruning(), "compression.params.legr_params", {"generations": 0}),
 }
 
 

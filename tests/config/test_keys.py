@@ -22,6 +22,14 @@ def _with(data: Data, path: str, value: Any) -> Data:
     return data
 
 
+def learned() -> Data:
+    return _with(pruning(), "compression.params.interlayer_ranking_type", "learned_ranking")
+
+
+def loaded() -> Data:
+    return _with(learned(), "compression.params.load_ranking_coeffs_path", "x.json")
+
+
 WRONG_VALUES = [
     (pruning, f"{AAT}.patience_epochs", 1.5, "1.5 is not an integer"),
     (pruning, f"{AAT}.patience_epochs", -1, "-1 is below the minimum 1"),
@@ -49,6 +57,13 @@ WRONG_VALUES = [
     (pruning, "compression.params.pruning_steps", 0, "0 is below the minimum 1"),
     (pruning, "compression.params.num_init_steps", -1, "-1 is below the minimum 0"),
     (pruning, "compression.params.channel_multiple", 0, "0 is below the minimum 1"),
+    (learned, "compression.params.legr_params", 3, "3 is not an object in braces"),
+    (learned, "compression.params.legr_params.generations", 0, "0 is below the minimum 1"),
+    (learned, "compression.params.legr_params.train_steps", 1.5, "1.5 is not an integer"),
+    (learned, "compression.params.legr_params.max_pruning", 1, "1 is not below 1"),
+    (learned, "compression.params.legr_params.max_pruning", 0, "0 is not above 0"),
+    (learned, "compression.params.legr_params.random_seed", -1, "-1 is below the minimum 0"),
+    (learned, "compression.params.load_ranking_coeffs_path", "", "is an empty string"),
     (pruning, "compression.ignored_scopes", 3, "3 is not a string or a list"),
     (pruning, "compression.ignored_scopes", "", "is an empty string"),
     (
@@ -253,9 +268,6 @@ def test_what_quantization_does_not_do_is_told_what_to_use(check, path, value, i
     ("path", "value"),
     [
         ("target_device", "VPU"),
-        ("compression.params.interlayer_ranking_type", "learned_ranking"),
-        ("compression.params.legr_params", {"generations": 2}),
-        ("compression.params.load_ranking_coeffs_path", "x.json"),
         ("optimizer.schedule_type", "piecewise_constant"),
         ("optimizer.type", "momentum"),
     ],
@@ -272,7 +284,26 @@ IGNORED = [
     (pruning, "compression_lr_multiplier", 2, "trains parameters of its own"),
     (pruning, "compression.compression_lr_multiplier", 2, "trains no parameters"),
     (pruning, "compression.params.prune_batch_norms", False, "together with its batch norm"),
-    (pruning, "compression.params.save_ranking_coeffs_path", "x", "without learned ranking"),
+    (
+        pruning,
+        "compression.params.save_ranking_coeffs_path",
+        "x",
+        "interlayer_ranking_type is learned_ranking, not unweighted_ranking",
+    ),
+    (pruning, "compression.params.legr_params", {}, "interlayer_ranking_type is learned_ranking"),
+    (
+        learned,
+        "compression.params.all_weights",
+        True,
+        "interlayer_ranking_type is unweighted_ranking, not learned_ranking",
+    ),
+    (loaded, "compression.params.legr_params", {}, "counts without load_ranking_coeffs_path"),
+    (
+        loaded,
+        "compression.params.save_ranking_coeffs_path",
+        "x",
+        "counts without load_ranking_coeffs_path",
+    ),
     (pruning, "model", "resnet18", "keys of NNCF's example scripts".replace("keys", "a key")),
     (sparsity, "compression.params.multistep_steps", [3], "schedule is multistep, not polynomial"),
     (pruning, "disable_shape_matching", True, "doesn't trace"),

@@ -30,6 +30,7 @@ from accaware.config.model import (
     FilterPruningParams,
     InputInfo,
     KnowledgeDistillationConfig,
+    LegrParams,
     MagnitudeSparsityConfig,
     MagnitudeSparsityParams,
     Metric,
@@ -215,6 +216,14 @@ QUANTIZED: Data = {
         ],
     },
 }
+
+
+def learned(**params: Any) -> Data:
+    data = pruning()
+    data["compression"]["params"] |= {"interlayer_ranking_type": "learned_ranking", **params}
+    return data
+
+
 ROUND_TRIPS: list[Data] = [
     pruning(early_exit=True) | {"compression": QUANTIZED, "target_device": "NPU"},
     pruning(early_exit=True)
@@ -234,6 +243,8 @@ ROUND_TRIPS: list[Data] = [
     sparsity(schedule="adaptive", patience=2),
     sparsity(update_per_optimizer_step=True, steps_per_epoch=7),
     sparsity(multistep_steps=[1], patience=4),
+    learned(legr_params={"generations": 3}, save_ranking_coeffs_path="a.json"),
+    learned(load_ranking_coeffs_path="sub/a.json", all_weights=True),
     pruning() | {"plugin": "pkg.module:Plugin", "plugin_args": {"a": [1, None]}, "seed": 7},
     pruning() | {"plugin": "folder/plugin.py:Plugin", "device": "cuda:1"},
     pruning() | {"optimizer": {"schedule_type": "multistep", "steps": [2, 4], "gamma": 0.3}},
@@ -261,6 +272,14 @@ def test_the_resolved_form_loads_to_an_equal_config(data, tmp_path: Path):
     assert replace(again, directory=config.directory) == config
     assert all("that of its values" in one.message for one in outcome.diagnostics)
     assert config.to_dict() == again.to_dict()
+
+
+def test_ranking_coefficients_lie_beside_the_config_wherever_it_is_written_to(tmp_path: Path):
+    data = learned(load_ranking_coeffs_path="sub/ranking.json")
+    config = load_text(json.dumps(data), "c", tmp_path)
+    assert config.levelled.params.load_ranking_coeffs_path == f"{tmp_path}/sub/ranking.json"
+    elsewhere = load_text(json.dumps(config.to_dict()), "c", tmp_path / "runs" / "c-1")
+    assert elsewhere.compression == config.compression
 
 
 def test_a_plugin_file_is_found_beside_the_config(tmp_path: Path):
@@ -343,6 +362,7 @@ DATACLASSES = [
     (EarlyExitParams, schema("early_exit")),
     (FilterPruningConfig, schema("filter_pruning")),
     (FilterPruningParams, properties(schema("filter_pruning"))["params"]),
+    (LegrParams, properties(properties(schema("filter_pruning"))["params"])["legr_params"]),
     (MagnitudeSparsityConfig, schema("magnitude_sparsity")),
     (MagnitudeSparsityParams, properties(schema("magnitude_sparsity"))["params"]),
     (OptimizerConfig, schema("optimizer")),
