@@ -74,6 +74,44 @@ def test_a_plugin_named_on_the_command_line_starts_at_the_working_directory(
     assert resolved["plugin"] == f"{folder / 'mine.py'}:Mine"
 
 
+def learned_ranking(**params: Any) -> dict[str, Any]:
+    return {
+        "algorithm": "filter_pruning",
+        "params": {
+            "schedule": "baseline",
+            "pruning_target": 0.3,
+            "prune_first_conv": True,
+            "interlayer_ranking_type": "learned_ranking",
+            **params,
+        },
+    }
+
+
+def test_a_ranking_is_learned_saved_and_used_again(run: Run, tmp_path: Path) -> None:
+    learning = learned_ranking(
+        legr_params={"generations": 4, "train_steps": 2},
+        save_ranking_coeffs_path="ranking.json",
+    )
+    first = run(own_config(tmp_path, compression=learning))
+    assert first.code == 0, first.text
+    assert "ranking: candidate 4/4, best top1 " in first.text
+    layers = json.loads((tmp_path / "ranking.json").read_text())["layers"]
+    assert list(layers) == ["0", "2"]
+    resolved = json.loads((first.directory / "config.json").read_text())
+    saved = resolved["compression"][0]["params"]["save_ranking_coeffs_path"]
+    assert saved == str(tmp_path / "ranking.json")
+
+    first.directory.rename(tmp_path / "first")
+    loading = learned_ranking(load_ranking_coeffs_path="ranking.json")
+    second = run(own_config(tmp_path, compression=loading), (), "--quiet")
+    assert {**second.result, "seconds": 0} == {**first_result(tmp_path), "seconds": 0}
+
+
+def first_result(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / "first" / "result.json").read_text())
+    return result
+
+
 # Exit code 1 -----------------------------------------------------------------------------------
 
 
@@ -120,6 +158,20 @@ def test_an_exception_in_the_first_epoch_leaves_a_result_without_a_model(
             "ignored_scopes: 'stem' matches no module",
         ),
         ({}, ("--set", "batch_size=0"), "batch_size"),
+        (
+            {
+                "compression": {
+                    "algorithm": "filter_pruning",
+                    "params": {
+                        "schedule": "baseline",
+                        "interlayer_ranking_type": "learned_ranking",
+                        "load_ranking_coeffs_path": "none.json",
+                    },
+                }
+            },
+            (),
+            "none.json: can't be read: No such file or directory",
+        ),
         ({}, ("--device", "mps"), "device 'mps' is not available"),
     ],
 )

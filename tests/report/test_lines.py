@@ -8,6 +8,7 @@ import re
 
 from accaware.report.lines import LineProgress
 from accaware.search import AdaptiveParams, EarlyExitParams
+from accaware.search.events import GenerationFinished, RankingStarted
 from tests.runners.fake import Script, adaptive, early_exit, search
 
 
@@ -97,3 +98,24 @@ def test_early_exit_validates_before_it_trains() -> None:
     assert log[1].startswith("epoch 0/10 of trial 0: rate 50.0 %, loss -, top1 0.8000")
     assert log[2].startswith("epoch 1/10 of trial 0")
     assert "2 epochs, top1 0.9000" in log[-1]
+
+
+def test_a_ranking_that_is_learned_says_so_now_and_then() -> None:
+    def log(generations: int) -> list[str]:
+        stream = io.StringIO()
+        progress = LineProgress(stream, "top1")
+        progress.notify(RankingStarted(generations))
+        for number in range(1, generations + 1):
+            best = None if number == 1 else 90.0 + number / 7
+            progress.notify(GenerationFinished(number, generations, math.nan, best))
+        return stream.getvalue().splitlines()
+
+    assert log(3) == [
+        "ranking: to be learned from 3 candidates",
+        "ranking: candidate 1/3, best top1 -",
+        "ranking: candidate 2/3, best top1 90.29",
+        "ranking: candidate 3/3, best top1 90.43",
+    ]
+    long = log(1000)
+    assert len(long) == 21
+    assert long[-1].startswith("ranking: candidate 1000/1000, best top1 ")

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from accaware.report.live import LiveProgress
-from accaware.search.events import BatchFinished
+from accaware.search.events import BatchFinished, GenerationFinished, RankingStarted
 from tests.runners.fake import Script, adaptive, holds_up_to, search
 
 
@@ -132,6 +132,29 @@ def test_the_bar_names_what_is_going_on_and_starts_anew_for_each() -> None:
         "trial 0, epoch 2/2: validating 2/?",
         "validating 1/?",
         "validating 2/?",
+    ]
+
+
+def test_the_bar_tells_of_a_ranking_that_is_learned() -> None:
+    progress = LiveProgress(_terminal(), "top1")
+    bars: list[str] = []
+
+    def batch(activity: str) -> None:
+        progress.notify(BatchFinished(activity, 1, 4))
+        bars.append(_drawn(progress).split("  ")[0].partition("1/4")[0].rstrip("━╸╺- "))
+
+    progress.notify(RankingStarted(2))
+    batch("train")
+    batch("validate")
+    progress.notify(GenerationFinished(1, 2, 91.23456, 91.23456))
+    batch("train")
+    progress.notify(GenerationFinished(2, 2, 90.0, 91.23456))
+    batch("adapt")
+    assert [bar.partition(" ━")[0] for bar in bars] == [
+        "ranking, candidate 1/2: training",
+        "ranking, candidate 1/2: validating",
+        "ranking, candidate 2/2 (best 91.23): training",
+        "adapting batch norm",
     ]
 
 

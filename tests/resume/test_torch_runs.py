@@ -49,6 +49,14 @@ INT8 = [
     {"algorithm": "quantization", "initializer": {"range": {"num_init_samples": 32}}},
     {"algorithm": "knowledge_distillation", "type": "softmax"},
 ]
+LEARNED = {
+    **PRUNING,
+    "params": {
+        **PRUNING["params"],
+        "interlayer_ranking_type": "learned_ranking",
+        "legr_params": {"generations": 6, "train_steps": 2},
+    },
+}
 ADAPTIVE: dict[str, Any] = {
     "mode": "adaptive_compression_level",
     "params": {
@@ -126,6 +134,33 @@ def test_from_every_snapshot_it_ends_the_same(
     for end, folder in undisturbed.copies:
         resumed = search(config, folder, undisturbed.answers[:end])
         assert resumed.outcome == undisturbed.outcome, folder.name
+
+
+def test_a_learned_ranking_changes_nothing_and_is_not_learned_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: list[int] = []
+    real = Tiny.train_epoch
+
+    def train_epoch(self: Tiny, *arguments: Any) -> float:
+        loss = real(self, *arguments)
+        epochs.append(self.epochs)
+        return loss
+
+    monkeypatch.setattr(Tiny, "train_epoch", train_epoch)
+    config = {"compression": LEARNED, "accuracy_aware_training": ADAPTIVE}
+    undisturbed = search(config, tmp_path / "peace", [])
+    learning = epochs[: len(epochs) - undisturbed.result.epochs]
+    # The plugin counts, and its count is as it was before each candidate and after the last.
+    assert set(learning) == {1}
+    assert 1 < len(learning) <= 6
+    assert epochs[len(learning) :] == list(range(1, undisturbed.result.epochs + 1))
+    assert [call for call, _ in undisturbed.answers].count("ranking_coefficients") == 1
+
+    end, folder = undisturbed.copies[1]
+    del epochs[:]
+    assert search(config, folder, undisturbed.answers[:end]).outcome == undisturbed.outcome
+    assert len(epochs) == undisturbed.result.epochs - 2
 
 
 def test_with_workers_it_ends_the_same(tmp_path: Path) -> None:
