@@ -12,18 +12,20 @@ from rich.style import Style
 
 @dataclass(frozen=True)
 class Bar:
-    """``share`` of ``width`` columns, at least one unless it is nothing."""
+    """``share`` of ``width`` columns, or of fewer on a narrow screen; one, unless it is nothing."""
 
     share: float
     width: int
     style: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        length = round(min(max(self.share, 0.0), 1.0) * self.width)
+        width = min(self.width, options.max_width)
+        length = round(min(max(self.share, 0.0), 1.0) * width)
         if self.share > 0:
             length = max(length, 1)
         letter = "#" if options.ascii_only else "█"
-        yield Segment(letter * min(length, options.max_width), Style.parse(self.style))
+        yield Segment(letter * length, Style.parse(self.style))
+        yield Segment.line()
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(1, self.width)

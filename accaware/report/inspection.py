@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.bars import Bar
+from accaware.report.names import Name
 from accaware.report.text import NOTHING, counted, duration, percent, quantity
 from accaware.rundir.inspection import Inspection, LayerCost, Part, Sensitivity
 
@@ -81,11 +82,6 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
 
 
-def _named(table: Table, heading: str) -> None:
-    """A column of names, which gives way where the screen is narrow: the end is what differs."""
-    table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=10)
-
-
 def _numbers(table: Table, *headings: str) -> None:
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -93,16 +89,16 @@ def _numbers(table: Table, *headings: str) -> None:
 
 def _layers(found: Inspection) -> Table:
     table = _table()
-    _named(table, "layer")
-    table.add_column("kind", no_wrap=True, overflow="ellipsis", min_width=6)
+    table.add_column("layer")
+    table.add_column("kind")
     _numbers(table, "parameters", "FLOPs", "latency", "", "part")
     whole = sum(layer.seconds or 0.0 for layer in found.layers)
     shown = _costliest(found.layers)
     for layer in found.layers:
         if layer in shown:
             table.add_row(
-                Text(layer.name),
-                Text(layer.kind),
+                Name(layer.name),
+                Name(layer.kind),
                 quantity(layer.parameters) if layer.parameters else NOTHING,
                 quantity(layer.flops, "FLOPs") if layer.flops else NOTHING,
                 _time(layer.seconds),
@@ -113,7 +109,7 @@ def _layers(found: Inspection) -> Table:
     if rest:
         seconds = sum(layer.seconds or 0.0 for layer in rest)
         table.add_row(
-            Text(f"{len(rest)} cheaper ones"),
+            Name(f"{len(rest)} cheaper ones"),
             "",
             quantity(sum(layer.parameters for layer in rest)),
             quantity(sum(layer.flops for layer in rest), "FLOPs"),
@@ -135,7 +131,7 @@ def _parts(found: Inspection) -> RenderableType:
     groups = found.algorithm == "filter_pruning"
     table = _table()
     _numbers(table, "part")
-    _named(table, "layers" if groups else "layer")
+    table.add_column("layers" if groups else "layer")
     if groups:
         _numbers(table, "channels", "stay", "half saves", "")
     else:
@@ -150,7 +146,7 @@ def _parts(found: Inspection) -> RenderableType:
         saved = [f"{percent(part.saved_parameters)} parameters"]
         if groups:
             saved = [str(part.least), f"{percent(part.saved_flops)} FLOPs", *saved]
-        table.add_row(str(part.number), Text(name), quantity(part.size), *saved)
+        table.add_row(str(part.number), Name(name), quantity(part.size), *saved)
     more = len(found.parts) - len(parts)
     return (
         Group(table, Text(f"... and {more} that save less; --json has them all")) if more else table
@@ -177,7 +173,7 @@ def _left_out(layers: Sequence[tuple[str, str]]) -> Table:
 
 def _training(found: Inspection) -> Table:
     table = _table()
-    _numbers(table, "rate", "achieved", "parameters", "FLOPs", "step", "epoch", "")
+    _numbers(table, "asked", "rate", "params", "FLOPs", "step", "epoch", "")
     first = found.training[0].step_seconds if found.training else None
     for cost in found.training:
         ratio = ""
@@ -210,10 +206,10 @@ def _sensitivity(found: Sensitivity, parts: Sequence[Part], higher_is_better: bo
     most = max((value for value in finite if math.isfinite(value)), default=0.0)
     table = _table()
     _numbers(table, "part")
-    _named(table, "layer")
+    table.add_column("layer")
     for share in found.shares:
         table.add_column(f"{share:.0%} gone", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True, min_width=4, max_width=_BAR)
+        table.add_column("", min_width=2, max_width=_BAR)
     for each in sorted(found.parts, key=lambda one: loss(one.metrics[-1]), reverse=True):
         cells: list[RenderableType] = []
         for metric in each.metrics:
@@ -221,7 +217,7 @@ def _sensitivity(found: Sensitivity, parts: Sequence[Part], higher_is_better: bo
             length = 1.0 if lost == math.inf else lost / most if most > 0 else 0.0
             style = "red" if length > 0.5 else "yellow" if length > 0.1 else "green"
             cells += [f"{metric:.4g}", Bar(length, _BAR, style)]
-        table.add_row(str(each.part), Text(names[each.part]), *cells)
+        table.add_row(str(each.part), Name(names[each.part]), *cells)
     table.caption = f"untouched: {found.baseline:.4g}; bars are what is lost"
     table.caption_justify = "left"
     return table
