@@ -6,7 +6,8 @@ AccAwareError
 │   ├── PluginContractError    the plugin lacks functions or has ill-formed ones; lists them
 │   ├── CompressionError       the model offers nothing that the algorithm could compress
 │   ├── CheckpointError        a saved model that doesn't fit, or isn't one
-│   └── JournalError           a run's journal can't be read, or doesn't fit the search
+│   ├── JournalError           a run's journal can't be read, or doesn't fit the search
+│   └── MissingExtraError      an optional package that this needs isn't installed
 └── RunError                   something failed while the run was under way
     ├── UnkeepableError        some of a run's state can't be written into a file
     └── PluginFailure          the user's own code raised; holds that exception
@@ -70,6 +71,10 @@ class CheckpointError(UsageError):
 
 class JournalError(UsageError):
     """A run can't be gone on with: its journal is unreadable, or tells of another search."""
+
+
+class MissingExtraError(UsageError):
+    """An optional package isn't installed; names the extra that installs it."""
 
 
 class RunError(AccAwareError):
