@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from accaware import runtimes
 from accaware.errors import MissingExtraError, UsageError
+from accaware.pytorch.clock import now
 from accaware.pytorch.export.export import FORMATS, is_rounded
 from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.inspection.clock import now
 from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSubject
 from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
