@@ -117,7 +117,7 @@ def end_of(process: int) -> int:
 def left_behind(directory: Path) -> tuple[Any, dict[str, bytes]]:
     """What has to be the same: the result without its times, and the model's bytes."""
     result = json.loads((directory / "result.json").read_text())
-    del result["seconds"]
+    del result["seconds"], result["latency"]
     state = torch.load(directory / "best" / "model.pt", weights_only=True)["state_dict"]
     return result, {name: tensor.numpy().tobytes() for name, tensor in state.items()}
 

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 import accaware
+from accaware.cli import benchmark_command
+from accaware.cli.device import Device
 from accaware.cli.errors import reported
 
 app = typer.Typer(
@@ -19,13 +21,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help starts faster, and reads well in a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Device(str, Enum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
 
 
 class Format(str, Enum):
@@ -50,6 +45,7 @@ Examples:
   accaware status runs/config-1
   accaware run --resume runs/config-1
   accaware inspect config.json --samples 500
+  accaware benchmark runs/config-1
 """
 )
 def accaware_command(
@@ -237,6 +233,9 @@ def inspect(
         json=json,
     )
     raise typer.Exit(reported(lambda: inspect_with(options)))
+
+
+app.command(short_help="Time a run's model against the dense one.")(benchmark_command.benchmark)
 
 
 @app.command("validate-config", short_help="Check config files without running anything.")

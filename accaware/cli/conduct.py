@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.document import result_document
 from accaware.rundir.journal import Journal, WhileLive
+from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.outcome import UNFINISHED
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
@@ -55,6 +56,9 @@ class CompressionRun(Protocol):
         """Of the model that is held now."""
 
     def save_model(self, path: Path) -> None: ...
+
+    def latency(self, path: Path) -> LatencyComparison | None:
+        """Of the model that was saved there, against the dense one; None where it can't tell."""
 
 
 Start = Callable[[Path, Sequence[Observer], Tape], CompressionRun]
@@ -143,6 +147,7 @@ class _Saved:
 
     sizes: ModelSizes
     quantizers: Sequence[QuantizerInfo]
+    latency: LatencyComparison | None = None
 
 
 class _Ending:
@@ -175,7 +180,21 @@ class _Ending:
 
     def hand_over(self, run: CompressionRun, result: SearchResult) -> None:
         """The best model is held, where there is one."""
-        self._tell(result, self._save_model(run) if result.best is not None else None)
+        saved = self._save_model(run) if result.best is not None else None
+        if saved is not None:
+            # There is a result before it is timed, whatever comes up meanwhile.
+            self._write(result, saved)
+            saved = replace(saved, latency=self._latency(run))
+        self._tell(result, saved)
+
+    def _latency(self, run: CompressionRun) -> LatencyComparison | None:
+        self._output.timing()
+        try:
+            return run.latency(self._directory.model)
+        except Exception as failure:  # noqa: BLE001 - what was found is no worse without it
+            reason = next(iter(str(failure).splitlines()), type(failure).__name__)
+            self._output.warn(f"the best model could not be timed: {reason}")
+            return None
 
     def _save_model(self, run: CompressionRun) -> _Saved:
         with naming(self._directory.model):
@@ -184,23 +203,29 @@ class _Ending:
         return _Saved(run.sizes(), run.quantizers())
 
     def _tell(self, result: SearchResult, saved: _Saved | None) -> None:
+        text, seconds = self._write(result, saved)
+        summary = Summary(
+            result=result,
+            sizes=saved.sizes if saved else None,
+            metric_name=self._metric_name,
+            model=self._directory.model if saved else None,
+            seconds=seconds,
+            quantizers=saved.quantizers if saved else (),
+            latency=saved.latency if saved else None,
+        )
+        self._output.finished(summary, text)
+
+    def _write(self, result: SearchResult, saved: _Saved | None) -> tuple[str, float]:
+        """result.json, and the seconds that it tells."""
         seconds = self._journal.seconds
-        sizes, quantizers = (saved.sizes, saved.quantizers) if saved else (None, ())
         content = result_document(
             result,
-            sizes,
+            saved.sizes if saved else None,
             metric_name=self._metric_name,
             seconds=seconds,
-            quantizers=quantizers,
+            quantizers=saved.quantizers if saved else (),
+            latency=saved.latency if saved else None,
         )
         text = strict_json.document(content)
         write_text(self._directory.result, text)
-        summary = Summary(
-            result=result,
-            sizes=sizes,
-            metric_name=self._metric_name,
-            model=self._directory.model if sizes else None,
-            seconds=seconds,
-            quantizers=quantizers,
-        )
-        self._output.finished(summary, text)
+        return text, seconds

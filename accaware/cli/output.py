@@ -48,6 +48,10 @@ class Output:
     def ready(self, device: str) -> None:
         self._say(f"Training on {device}")
 
+    def timing(self) -> None:
+        """Said before the best model is exported and timed, which takes a few seconds."""
+        self._say("Timing the best model ...")
+
     def _say(self, line: str) -> None:
         if not self._quiet:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -70,6 +70,7 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
         model=directory.model if outcome.sizes else None,
         seconds=outcome.seconds,
         quantizers=outcome.quantizers,
+        latency=outcome.latency,
     )
     output.finished(summary, outcome.text)
     return exit_code(outcome.result)

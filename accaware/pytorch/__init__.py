@@ -4,10 +4,12 @@ from accaware.pytorch.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.compression.learned_ranking import RankingCallbacks
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.create import create_compressed_model
+from accaware.pytorch.performance.compare import benchmark
 
 __all__ = [
     "PTCompressionController",
     "RankingCallbacks",
+    "benchmark",
     "create_compressed_model",
     "load_compressed",
     "save_compressed",

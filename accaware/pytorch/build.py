@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import torch
 from accaware.config.model import AccAwareConfig
 from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.checkpoint import save_compressed
+from accaware.pytorch.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.loaders import seed_everything
+from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.plugin_ranking import ranking_by_plugin
 from accaware.pytorch.runner import TorchRunner
 from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.task import PluginTask
+from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
@@ -24,6 +27,9 @@ from accaware.search.ports import Observer
 from accaware.search.result import SearchResult
 from accaware.search.resumable import ResumableSearch
 from accaware.search.tape import Tape
+
+_TIMING_SECONDS = 0.25
+"""Of each model, at the end of a run. `accaware benchmark` takes its time."""
 
 
 def build(
@@ -69,10 +75,13 @@ class CompressionRun:
         self._tape = tape
         # Measured before anything is attached to the model.
         baseline = tape.answer("baseline", lambda: task.validate(task.model))
+        self._inputs = task.example_inputs()
+        # What the compressed model is timed against in the end; off the device meanwhile.
+        self._untouched = copy.deepcopy(task.model).cpu()
         self._controller, _ = create_compressed_model(
             task.model,
             config,
-            task.example_inputs(),
+            self._inputs,
             task.train_data,
             ranking_callbacks=ranking_by_plugin(task, tape),
         )
@@ -158,6 +167,24 @@ class CompressionRun:
     def save_model(self, path: Path) -> None:
         """Write the model that is held, for ``load_compressed``."""
         save_compressed(self._task.model, self._controller.algorithm.kept_masks(), path)
+
+    def latency(self, path: Path) -> LatencyComparison | None:
+        """Of the model in ``path``, saved by save_model, and of the untouched one.
+
+        In the first inference runtime that is installed, else in PyTorch; None for a quantized
+        model there, as PyTorch would but simulate it.
+
+        Raises:
+            RunError: the model can't be exported.
+        """
+        comparison = Comparison(seconds=_TIMING_SECONDS)
+        in_torch = comparison.chosen == PYTORCH
+        if in_torch and self.quantizers():
+            return None
+        device = self._task.device if in_torch else torch.device("cpu")
+        dense = self._untouched.to(device)
+        compressed = load_compressed(path, copy.deepcopy(dense))
+        return comparison.latency(dense, compressed, self._inputs.on(device))
 
 
 def named_device(name: str) -> torch.device:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from accaware.report.bars import Bar
 from accaware.report.names import Name
-from accaware.report.text import NOTHING, counted, duration, percent, quantity
+from accaware.report.text import NOTHING, counted, duration, percent, quantity, short_time
 from accaware.rundir.inspection import Inspection, LayerCost, Part, Sensitivity
 
 SHOWN = 30
@@ -72,7 +72,7 @@ def _header(found: Inspection) -> Text:
     rate = f"{percent(found.maximal_rate)} of the {found.rate_of}"
     return Text(
         f"{found.model} on {found.device}: {quantity(found.parameters)} parameters, "
-        f"{quantity(found.flops, 'FLOPs')}, {_time(found.forward_seconds)} a forward\n"
+        f"{quantity(found.flops, 'FLOPs')}, {short_time(found.forward_seconds)} a forward\n"
         f"{found.algorithm}: rates up to {rate}"
     )
 
@@ -101,7 +101,7 @@ def _layers(found: Inspection) -> Table:
                 Name(layer.kind),
                 quantity(layer.parameters) if layer.parameters else NOTHING,
                 quantity(layer.flops, "FLOPs") if layer.flops else NOTHING,
-                _time(layer.seconds),
+                short_time(layer.seconds),
                 _share(layer.seconds, whole),
                 NOTHING if layer.part is None else str(layer.part),
             )
@@ -113,7 +113,7 @@ def _layers(found: Inspection) -> Table:
             "",
             quantity(sum(layer.parameters for layer in rest)),
             quantity(sum(layer.flops for layer in rest), "FLOPs"),
-            _time(seconds),
+            short_time(seconds),
             _share(seconds, whole),
             "",
         )
@@ -184,7 +184,7 @@ def _training(found: Inspection) -> Table:
             percent(cost.achieved),
             quantity(cost.parameters),
             quantity(cost.flops, "FLOPs"),
-            _time(cost.step_seconds),
+            short_time(cost.step_seconds),
             NOTHING if cost.epoch_seconds is None else duration(cost.epoch_seconds),
             ratio,
         )
@@ -225,12 +225,3 @@ def _sensitivity(found: Sensitivity, parts: Sequence[Part], higher_is_better: bo
 
 def _share(seconds: float | None, whole: float) -> str:
     return NOTHING if seconds is None or not whole else percent(seconds / whole)
-
-
-def _time(seconds: float | None) -> str:
-    """From microseconds on; ASCII."""
-    if seconds is None:
-        return NOTHING
-    if seconds >= 1:
-        return duration(seconds)
-    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} us"

@@ -12,7 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.quantizers import quantizer_table
-from accaware.report.text import MetricText, counted, duration, percent, quantity, ratio
+from accaware.report.text import (
+    MetricText,
+    counted,
+    duration,
+    percent,
+    quantity,
+    ratio,
+    short_time,
+    speedup,
+)
+from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.result import Best, SearchResult
@@ -33,6 +43,7 @@ class Summary:
     model: Path | None
     seconds: float
     quantizers: Sequence[QuantizerInfo] = ()
+    latency: LatencyComparison | None = None
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [Text(), self._verdict()]
@@ -81,6 +92,14 @@ class Summary:
         for name, dense, compressed, unit in self._size_rows():
             table.add_row(
                 name, quantity(dense, unit), quantity(compressed, unit), ratio(dense, compressed)
+            )
+        if self.latency is not None:
+            before, after = self.latency.dense.median, self.latency.compressed.median
+            table.add_row(
+                f"latency in {self.latency.runtime}",
+                short_time(before),
+                short_time(after),
+                speedup(before, after),
             )
         return table
 

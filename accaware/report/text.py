@@ -42,6 +42,24 @@ def ratio(dense: int, compressed: int) -> str:
     return f"{times:.1f}x smaller" if times >= 1.05 else f"{times:.2f}x smaller"
 
 
+def speedup(dense: float, compressed: float) -> str:
+    """How many times faster: "3.4x faster", or "1.20x slower"."""
+    if not compressed or not dense:
+        return NOTHING
+    if compressed > dense:
+        return f"{compressed / dense:.2f}x slower"
+    return f"{dense / compressed:.2f}x faster"
+
+
+def short_time(seconds: float | None) -> str:
+    """From microseconds on: 214 us, 4.41 ms, 12.3 s. ASCII."""
+    if seconds is None:
+        return NOTHING
+    if seconds >= 1:
+        return duration(seconds)
+    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} us"
+
+
 def duration(seconds: float) -> str:
     """12.3 s, 4 min 05 s, 2 h 03 min."""
     if seconds < 59.95:

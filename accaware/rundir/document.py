@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.rundir.strict_json import plain
@@ -19,6 +20,7 @@ def result_document(
     metric_name: str,
     seconds: float,
     quantizers: Sequence[QuantizerInfo] = (),
+    latency: LatencyComparison | None = None,
 ) -> dict[str, Any]:
     """A search's outcome as JSON-ready data.
 
@@ -26,6 +28,7 @@ def result_document(
         sizes: of the model that is handed over; None where there is none.
         seconds: wall time of the whole run, setting up and measuring the baseline included.
         quantizers: of the model that is handed over.
+        latency: its and the dense model's; None where it wasn't measured.
     """
     budget = result.budget
     content = {
@@ -40,6 +43,7 @@ def result_document(
         "trials": [_trial(trial) for trial in result.trials],
         "model": sizes,
         "quantizers": quantizers,
+        "latency": latency,
     }
     document: dict[str, Any] = plain(content)
     return document

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from accaware.errors import UsageError
+from accaware.rundir.latency import Latency, LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search.budget import AccuracyBudget
@@ -29,6 +30,7 @@ class Outcome:
     result: SearchResult
     sizes: ModelSizes | None
     quantizers: tuple[QuantizerInfo, ...]
+    latency: LatencyComparison | None
     metric_name: str
     seconds: float
     text: str
@@ -50,11 +52,12 @@ def read_outcome(path: Path) -> Outcome | None:
         return None
     try:
         content = json.loads(text)
-        sizes = content["model"]
+        sizes, latency = content["model"], content["latency"]
         return Outcome(
             _result(content),
             None if sizes is None else _sizes(sizes),
             tuple(_quantizer(entry) for entry in content["quantizers"]),
+            None if latency is None else _latency(latency),
             content["metric"]["name"],
             content["seconds"],
             text,
@@ -104,6 +107,11 @@ def _trial(content: dict[str, Any]) -> Trial:
 def _quantizer(content: dict[str, Any]) -> QuantizerInfo:
     ends = content["range"]
     return QuantizerInfo(**{**content, "range": None if ends is None else (ends[0], ends[1])})
+
+
+def _latency(content: dict[str, Any]) -> LatencyComparison:
+    each = {name: Latency(**content[name]) for name in ("dense", "compressed")}
+    return LatencyComparison(**{**content, **each})
 
 
 def _sizes(content: dict[str, Any]) -> ModelSizes:

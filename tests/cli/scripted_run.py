@@ -108,6 +108,9 @@ class ScriptedRun:
         rate = str(self._world.model.rate)
         write_file(path, lambda file: file.write(rate.encode()))
 
+    def latency(self, path: Path) -> None:
+        """Nothing here takes time."""
+
     def _discard(self, checkpoint: Checkpoint) -> None:
         self._world.runner.saved.pop(checkpoint, None)
 

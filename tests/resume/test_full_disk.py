@@ -40,7 +40,7 @@ def run(path: Path) -> ExitCode:
 
 def left_behind(path: Path) -> tuple[Any, str, list[str]]:
     result = json.loads((path / "result.json").read_text())
-    del result["seconds"]
+    del result["seconds"], result["latency"]
     files = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
     return result, (path / "best" / "model.pt").read_text(), files
 

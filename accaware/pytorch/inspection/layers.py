@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from accaware.pytorch.clock import now
 from accaware.pytorch.flops import FlopsModel
 from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.inspection.clock import now
 from accaware.rundir.inspection import LayerCost
 
 _FORWARDS = 7

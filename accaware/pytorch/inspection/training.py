@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 
+from accaware.pytorch.clock import Stopwatch
 from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inspection.clock import Stopwatch
 from accaware.pytorch.preparations import RangeMeasurement
 from accaware.pytorch.runner import optimizer_and_schedule
 from accaware.pytorch.task import PluginTask, TrainingCompression

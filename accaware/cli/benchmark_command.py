@@ -1,0 +1,79 @@
+"""The words of ``accaware benchmark``. What it does is imported when it is asked for."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accaware.cli.device import Device
+from accaware.cli.errors import reported
+
+
+class RuntimeName(str, Enum):
+    PYTORCH = "pytorch"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
+def benchmark(
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run that has a model.")
+    ],
+    runtime: Annotated[
+        RuntimeName | None,
+        typer.Option(
+            help="What runs the models; if not given, the first of onnxruntime, openvino and "
+            "pytorch that is installed."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Samples of one forward.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="CPU threads of one forward; as many as torch takes if not given."
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None,
+        typer.Option(
+            help="Where pytorch computes; overrides the run's. The other runtimes use the CPU."
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print all of it as JSON to standard output; all else to standard error."
+        ),
+    ] = False,
+) -> None:
+    """Time the model of the run in RUN_DIR against the dense one. Nothing in it is changed.
+
+    Both are loaded by the same runtime and take turns, dense, compressed, dense, compressed:
+    median latency, the quartiles around it, throughput, the size of the file that is loaded, peak
+    memory, and in which precision the convolutions really ran. Memory is what loading and running
+    a model adds to a process of its own; in pytorch, the tensors that are alive at once.
+
+    PyTorch only simulates 8-bit integers, in floats: how fast a quantized model is, onnxruntime
+    and openvino tell.
+
+    \b
+    Examples:
+      accaware benchmark runs/config-1
+      accaware benchmark runs/config-1 --runtime openvino --batch 8 --threads 4
+      accaware benchmark runs/config-1 --json > benchmark.json
+    """
+    from accaware.cli.benchmark import BenchmarkOptions
+    from accaware.cli.benchmark import benchmark as benchmark_with
+
+    options = BenchmarkOptions(
+        directory=directory,
+        runtime=runtime.value if runtime else None,
+        batch=batch,
+        threads=threads,
+        device=device.value if device else None,
+        json=json,
+    )
+    raise typer.Exit(reported(lambda: benchmark_with(options)))

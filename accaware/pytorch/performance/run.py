@@ -1,0 +1,49 @@
+"""The model of a finished run against the plugin's untouched one."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from accaware.config.model import AccAwareConfig
+from accaware.errors import RunError
+from accaware.plugins.plugin import Plugin
+from accaware.pytorch.build import named_device
+from accaware.pytorch.checkpoint import load_compressed
+from accaware.pytorch.loaders import seed_everything
+from accaware.pytorch.performance.compare import PYTORCH, Comparison
+from accaware.pytorch.task import PluginTask
+from accaware.rundir.benchmark import Benchmark
+from accaware.rundir.sizes import Size
+
+
+def benchmark_run(
+    config: AccAwareConfig, plugin: Plugin, path: Path, comparison: Comparison
+) -> Benchmark:
+    """Compare the model in ``path`` with the one that the plugin makes.
+
+    Raises:
+        UsageError: a device or runtime that isn't there; a model that can't be exported.
+        CheckpointError: the file can't be read, or is another model's.
+        PluginContractError: a function returned something else than it should.
+        PluginFailure: a function raised.
+        RunError: the device is out of memory, or a measurement failed.
+    """
+    in_torch = comparison.chosen == PYTORCH
+    device = named_device(config.device) if in_torch else torch.device("cpu")
+    seed_everything(config.seed)
+    try:
+        task = PluginTask(config, plugin, device, ())
+        inputs = task.example_inputs()
+        dense = task.model
+        compressed = load_compressed(path, copy.deepcopy(dense))
+        found = comparison.whole(dense, compressed, inputs)
+    except torch.OutOfMemoryError as error:
+        raise RunError(f"the device is out of memory: {error}") from error
+    if in_torch:
+        # The file that is there says beside the weights which channels they are of.
+        found = replace(found, file_size=Size(found.file_size.dense, path.stat().st_size))
+    return found

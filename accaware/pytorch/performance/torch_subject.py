@@ -1,0 +1,69 @@
+"""A model in PyTorch itself, as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from accaware.pytorch.checkpoint import file_size
+from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.inputs import ExampleInputs
+
+
+class TorchSubject:
+    """
+    Args:
+        model: in evaluation mode, on the inputs' device.
+    """
+
+    def __init__(self, model: nn.Module, inputs: ExampleInputs) -> None:
+        self._model = model
+        self._inputs = inputs
+        self.file_size = file_size(model, {})
+
+    def forward(self) -> object:
+        with torch.no_grad():
+            return self._inputs.call(self._model)
+
+    def peak_memory(self) -> int:
+        """Of all tensors that are alive at once in a forward, the kernels' workspaces aside."""
+        own = [*tensors_of(self._model).values(), *pytree.tree_leaves(self._inputs.args)]
+        own += pytree.tree_leaves(dict(self._inputs.kwargs))
+        watch = _LiveTensors(own)
+        with watch:
+            self.forward()
+        return watch.peak
+
+    def convolutions(self) -> None:
+        return None
+
+
+class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages of tensors, from when an operation gives them until they are freed."""
+
+    def __init__(self, tensors: list[Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._live: dict[int, tuple[Any, int]] = {}
+        self.peak = 0
+        self._add(tensors)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        self._live = {key: each for key, each in self._live.items() if not each[0].expired()}
+        self._add(pytree.tree_leaves(outputs))
+        return outputs
+
+    def _add(self, tensors: list[Any]) -> None:
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                self._live[reference.cdata] = reference, storage.nbytes()
+        self.peak = max(self.peak, sum(size for _, size in self._live.values()))
