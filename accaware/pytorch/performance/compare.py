@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from accaware import runtimes
 from accaware.errors import MissingExtraError, UsageError
 from accaware.pytorch.clock import now
-from accaware.pytorch.export.export import FORMATS, is_rounded
+from accaware.pytorch.export.export import FORMATS
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSubject
 from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
 from accaware.pytorch.performance.turns import latencies
+from accaware.pytorch.quantization.attach import is_rounded
 from accaware.rundir.benchmark import Benchmark, Convolutions, Throughput
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.sizes import Size
