@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from accaware import runtimes
 from accaware.errors import MissingExtraError, UsageError
 from accaware.pytorch.clock import now
-from accaware.pytorch.export.export import FORMATS, is_rounded
+from accaware.pytorch.export.export import FORMATS
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSubject
 from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
 from accaware.pytorch.performance.turns import latencies
+from accaware.pytorch.quantization.attach import attached_to
 from accaware.rundir.benchmark import Benchmark, Convolutions, Throughput
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.sizes import Size
@@ -60,6 +61,9 @@ class Comparison:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value} is below the minimum 1")
+        known = (PYTORCH, *FORMAT_OF)
+        if self.runtime not in (None, *known):
+            raise UsageError(f"there is no runtime {self.runtime!r}; there is {', '.join(known)}")
 
     @property
     def chosen(self) -> str:
@@ -108,7 +112,8 @@ class Comparison:
             device = next((tensor.device for tensor in dense.parameters()), torch.device("cpu"))
             own, other = (TorchSubject(model, inputs) for model in models)
             with _threads_of_torch(threads):
-                simulated = is_rounded(compressed)
+                quantizers = attached_to(compressed)
+                simulated = quantizers is not None and quantizers.active
                 yield _Pair(own, other, torch.__version__, device, threads, simulated)
             return
         runtime = runtimes.runtime(self.chosen)
@@ -160,6 +165,7 @@ def benchmark(
     runtime: str | None = None,
     batch: int = 1,
     threads: int | None = None,
+    seconds: float = 2.0,
 ) -> Benchmark:
     """Time a dense model and its compressed one in turn, and weigh them. Neither is changed.
 
@@ -174,12 +180,13 @@ def benchmark(
             and pytorch that is installed.
         batch: samples of one forward.
         threads: of one forward on the CPU; None for as many as torch would take.
+        seconds: to time each model for.
 
     Raises:
         UsageError: no such runtime, it isn't installed, or it can't run these models.
         RunError: a measurement failed.
     """
-    comparison = Comparison(runtime, batch, threads)
+    comparison = Comparison(runtime, batch, threads, seconds)
     return comparison.whole(dense, compressed, ExampleInputs.of(example_inputs))
 
 
