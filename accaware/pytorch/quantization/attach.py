@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 
@@ -21,11 +22,13 @@ class Quantizers:
         weights: by the name of the layer whose weight is rounded.
         activations: in the order in which the model comes to them.
         active: whether anything is rounded.
+        handles: of the hooks, once attached.
     """
 
     weights: Mapping[str, WeightQuantizer]
-    activations: tuple[ActivationQuantizer, ...]
+    activations: Sequence[ActivationQuantizer]
     active: bool = True
+    handles: list[RemovableHandle] = field(default_factory=list, repr=False, compare=False)
 
     def named(self) -> Iterator[tuple[str, WeightQuantizer | ActivationQuantizer]]:
         for layer, quantizer in self.weights.items():
@@ -37,16 +40,17 @@ class Quantizers:
 def attach(model: nn.Module, quantizers: Quantizers) -> None:
     """Round what ``quantizers`` say in each forward of ``model`` from here on."""
     modules = dict(model.named_modules())
+    handles = quantizers.handles
     for name, quantizer in quantizers.weights.items():
-        weight_hooks = _WeightHooks(quantizers, quantizer)
-        modules[name].register_forward_pre_hook(weight_hooks.before)
-        modules[name].register_forward_hook(weight_hooks.after, always_call=True)
+        weight = _WeightHooks(quantizers, quantizer)
+        handles.append(modules[name].register_forward_pre_hook(weight.before))
+        handles.append(modules[name].register_forward_hook(weight.after, always_call=True))
     for activation in quantizers.activations:
-        hooks = _ActivationHooks(quantizers, activation)
+        hooks, module = _ActivationHooks(quantizers, activation), modules[activation.module]
         if activation.side == "input":
-            modules[activation.module].register_forward_pre_hook(hooks.before, with_kwargs=True)
+            handles.append(module.register_forward_pre_hook(hooks.before, with_kwargs=True))
         else:
-            modules[activation.module].register_forward_hook(hooks.after)
+            handles.append(module.register_forward_hook(hooks.after))
     # Found again by attached_to, in copies of the model too.
     setattr(model, _ATTRIBUTE, quantizers)
 
@@ -55,6 +59,17 @@ def attached_to(model: nn.Module) -> Quantizers | None:
     """The model's quantizers, None where it has none."""
     quantizers = getattr(model, _ATTRIBUTE, None)
     return quantizers if isinstance(quantizers, Quantizers) else None
+
+
+def detach(model: nn.Module) -> Quantizers | None:
+    """Take the model's quantizers off it; None where it has none."""
+    quantizers = attached_to(model)
+    if quantizers is not None:
+        for handle in quantizers.handles:
+            handle.remove()
+        quantizers.handles.clear()
+        delattr(model, _ATTRIBUTE)
+    return quantizers
 
 
 @dataclass

@@ -1,0 +1,50 @@
+"""The model as it is deployed: nothing of training is left in it."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from accaware.pytorch.dataflow import trace
+from accaware.pytorch.export.folding import RoundedWeight, fold_batch_norms
+from accaware.pytorch.export.rounding import Language, WrittenActivation, store_integers
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.quantization.attach import Quantizers, attach, detach
+
+
+def deployed(
+    model: nn.Module, inputs: ExampleInputs, language: Language, *, fold: bool = True
+) -> nn.Module:
+    """A copy that computes the same when evaluated, for exporters.
+
+    Weights that are rounded are int8 buffers, rounded activations are written in ``language``,
+    parameters need no gradient.
+
+    Args:
+        model: compressed; quantizers that are attached to it count where they are active.
+        inputs: to follow the model with.
+        fold: put batch norms into the layers before them.
+    """
+    own = copy.deepcopy(model).eval().requires_grad_(False)
+    quantizers = detach(own)
+    rounded: dict[str, RoundedWeight] = {}
+    written: list[WrittenActivation] = []
+    if quantizers is not None and quantizers.active:
+        modules = dict(own.named_modules())
+        for name, quantizer in quantizers.weights.items():
+            weight = modules[name]._parameters["weight"]
+            assert weight is not None
+            rounded[name] = RoundedWeight.of(weight, quantizer)
+        written = [WrittenActivation.of(each, language) for each in quantizers.activations]
+    if fold:
+        # Followed with all that is rounded in place, and changed without: a batch norm whose
+        # output is rounded goes, and the rounding stays.
+        attach(own, Quantizers({}, written))
+        flow = trace(own, inputs)
+        detach(own)
+        fold_batch_norms(own, flow, rounded)
+    attach(own, Quantizers({}, written))
+    for name, stored in rounded.items():
+        store_integers(own.get_submodule(name), stored.integers, stored.axis, language)
+    return own

@@ -1,0 +1,144 @@
+"""Batch norms that become part of the layer before them: when evaluated, they are one line.
+
+Jacob et al. (2018), section 3.2: with f = gamma / sqrt(variance + epsilon), the layer's weight is
+multiplied by f and its bias becomes beta + (bias - mean) f. A weight that is stored as integers
+keeps them, and its scales take f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from accaware.pytorch.dataflow import Dataflow, ModuleCall
+from accaware.pytorch.layers import CONVOLUTIONS
+from accaware.pytorch.quantization.quantizers import Integers, WeightQuantizer
+
+_LAYERS = (*CONVOLUTIONS, nn.Linear)
+
+
+@dataclass
+class RoundedWeight:
+    """A layer's weight as integers.
+
+    Attributes:
+        integers: with a scale of each channel.
+        axis: the dimension of the channels.
+    """
+
+    integers: Integers
+    axis: int
+
+    @classmethod
+    def of(cls, weight: Tensor, quantizer: WeightQuantizer) -> RoundedWeight:
+        made = quantizer.integers(weight)
+        if quantizer.axis is not None:
+            return cls(made, quantizer.axis)
+        scale, zero_point = made.scale.repeat(len(weight)), made.zero_point.repeat(len(weight))
+        return cls(Integers(made.values, scale, zero_point), 0)
+
+
+def fold_batch_norms(
+    model: nn.Module, flow: Dataflow, rounded: Mapping[str, RoundedWeight]
+) -> list[str]:
+    """Put each batch norm into the layer that it alone reads, and an identity in its place.
+
+    Args:
+        model: in evaluation mode; changed in place.
+        flow: of a forward of it, with activations rounded as they are going to be.
+        rounded: weights that will be stored as integers, by their layers; changed in place.
+
+    Returns:
+        The names of the batch norms that are gone.
+    """
+    modules = dict(model.named_modules())
+    folded = []
+    for layer_name, norm_name in _pairs(model, flow):
+        layer, norm = modules[layer_name], modules[norm_name]
+        assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        factor, offset = _line(norm)
+        weight = rounded.get(layer_name)
+        if weight is not None:
+            if not _takes(weight, factor):
+                continue
+            _scale_integers(weight, factor)
+        _scale_layer(layer, factor, offset)
+        parent, _, child = norm_name.rpartition(".")
+        setattr(model.get_submodule(parent), child, nn.Identity())
+        folded.append(norm_name)
+    return folded
+
+
+def _pairs(model: nn.Module, flow: Dataflow) -> Iterator[tuple[str, str]]:
+    """Layers, each with the batch norm that is the only reader of what it gives."""
+    modules = dict(model.named_modules())
+    shared = _shared_parameters(model)
+    norms: dict[int, list[ModuleCall]] = {}
+    for call in flow.calls:
+        module = modules[call.module]
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            norms.setdefault(call.inputs[0], []).append(call)
+    for call in flow.calls:
+        layer = modules[call.module]
+        if not isinstance(layer, _LAYERS) or call.output is None:
+            continue
+        readers, following = flow.consumers(call.output), norms.get(call.output, [])
+        if (
+            len(readers) == len(following) == 1
+            and call.output not in flow.model_outputs
+            and flow.call_of(call.module) is call
+            and flow.call_of(following[0].module) is following[0]
+            and id(layer.weight) not in shared
+        ):
+            yield call.module, following[0].module
+
+
+def _shared_parameters(model: nn.Module) -> set[int]:
+    seen: set[int] = set()
+    twice: set[int] = set()
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            (twice if id(parameter) in seen else seen).add(id(parameter))
+    return twice
+
+
+def _line(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
+    """The batch norm as factor and offset of each channel, (C,) in double precision."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    factor = torch.rsqrt(variance + norm.eps)
+    if norm.affine:
+        factor = factor * norm.weight.detach().double()
+        return factor, norm.bias.detach().double() - mean * factor
+    return factor, -mean * factor
+
+
+def _takes(weight: RoundedWeight, factor: Tensor) -> bool:
+    """Whether the factor can go into the scales: integers can change their sign only about 0."""
+    centred = not weight.integers.zero_point.any() and int(weight.integers.values.min()) > -128
+    return weight.axis == 0 and (centred or bool((factor > 0).all()))
+
+
+def _scale_integers(weight: RoundedWeight, factor: Tensor) -> None:
+    integers = weight.integers
+    shape = (-1, *(1 for _ in integers.values.shape[1:]))
+    scale = integers.scale
+    # A channel that the batch norm multiplies by zero keeps a scale, and loses its integers.
+    scaled = torch.where(factor == 0, scale, (scale * factor.abs()).to(scale.dtype))
+    values = integers.values * factor.sign().to(torch.int8).view(shape)
+    weight.integers = Integers(values, scaled, integers.zero_point)
+
+
+def _scale_layer(layer: nn.Module, factor: Tensor, offset: Tensor) -> None:
+    weight, bias = layer._parameters["weight"], layer._parameters["bias"]
+    assert weight is not None
+    shape = (-1, *(1 for _ in weight.shape[1:]))
+    if bias is not None:
+        offset = offset + bias.detach().double() * factor
+    scaled = (weight.detach().double() * factor.view(shape)).to(weight.dtype)
+    layer.weight = nn.Parameter(scaled, requires_grad=False)
+    layer.bias = nn.Parameter(offset.to(weight.dtype), requires_grad=False)

@@ -1,0 +1,92 @@
+"""ONNX, by torch's exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from accaware.errors import RunError, UsageError
+from accaware.extras import import_extra
+from accaware.pytorch.export.deployed import deployed
+from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.program import exported_program, quietly
+from accaware.pytorch.export.rounding import QuantizeDequantize
+from accaware.pytorch.export.runtime_model import runtime_model
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.runtimes import runtime
+
+OPSET = 21
+"""The first one whose QuantizeLinear and DequantizeLinear know blocks and 4 bits; the least here,
+and the default, as most runtimes have it."""
+
+
+class Onnx:
+    name = "onnx"
+    suffix = ".onnx"
+    companions: tuple[str, ...] = ()
+
+    def require(self) -> None:
+        for module in ("onnx", "onnxscript", "onnxruntime"):
+            import_extra(module, "onnx")
+
+    def write(
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+    ) -> Written:
+        return write_onnx(model, inputs, path, options)
+
+    def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        return runtime_model(runtime("onnxruntime").load(path, torch.get_num_threads()))
+
+
+def write_onnx(
+    model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+) -> Written:
+    """
+    Raises:
+        UsageError: an opset that isn't to be had.
+        RunError: the model can't be exported.
+    """
+    opset = _checked(OPSET if options.opset is None else options.opset)
+    program, dynamic = exported_program(
+        deployed(model, inputs, QuantizeDequantize()), inputs, options.dynamic_batch
+    )
+    try:
+        with quietly():
+            made: Any = torch.onnx.export(program, opset_version=opset, dynamo=True, verbose=False)
+            _tidy(made.model, options.metadata)
+            made.save(str(path), external_data=False)
+    except Exception as error:  # torch's exporter raises whatever came up in its many steps
+        reason = next(iter(str(error).splitlines()), repr(error))
+        raise RunError(f"{type(model).__name__} can't be written as ONNX: {reason}") from error
+    return Written(opset=opset, dynamic_batch=dynamic)
+
+
+def _checked(opset: int) -> int:
+    most = import_extra("onnx", "onnx").defs.onnx_opset_version()
+    if not OPSET <= opset <= most:
+        raise UsageError(f"opset {opset} is not between {OPSET} and {most}")
+    return opset
+
+
+def _tidy(model: Any, metadata: Mapping[str, str]) -> None:
+    """Our metadata in place of the exporter's, which tells of the machine's folders."""
+    graph = model.graph
+    for described in (model, graph, *graph, *graph.initializers.values()):
+        described.metadata_props.clear()
+    for node in graph:
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*graph.inputs, *graph.outputs):
+        value.metadata_props.clear()
+        _name_batch(value)
+    model.metadata_props.update(metadata)
+
+
+def _name_batch(value: Any) -> None:
+    """A batch of any size is called so, not by the exporter's number."""
+    if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
+        value.shape[0] = "batch"

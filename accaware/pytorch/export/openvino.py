@@ -1,0 +1,45 @@
+"""OpenVINO's own files, by way of ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from accaware.extras import import_extra
+from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.onnx import write_onnx
+from accaware.pytorch.export.runtime_model import runtime_model
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.runtimes import runtime
+
+
+class OpenVINO:
+    name = "openvino"
+    suffix = ".xml"
+    companions = (".bin",)
+
+    def require(self) -> None:
+        for module in ("openvino", "onnx", "onnxscript"):
+            import_extra(module, "openvino")
+
+    def write(
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+    ) -> Written:
+        package = import_extra("openvino", "openvino")
+        between = path.with_suffix(".onnx")
+        written = write_onnx(model, inputs, between, options)
+        try:
+            # Not convert_model, which reports to its makers.
+            read = package.Core().read_model(between)
+            for key, value in options.metadata.items():
+                read.set_rt_info(value, ["accaware", key.removeprefix("accaware.")])
+            package.save_model(read, path, compress_to_fp16=False)
+            del read  # on some systems a file that is mapped can't be removed
+        finally:
+            between.unlink()
+        return written
+
+    def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        return runtime_model(runtime("openvino").load(path, torch.get_num_threads()))

@@ -1,0 +1,116 @@
+"""Rounding written out in a deployed model: integers that are stored, and steps that say integer.
+
+Training rounds with torch's fake-quantize operators, which no exporter takes. A deployed model
+stores the integers of its weights and goes through integers at each rounded activation, in one of
+two languages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import torch
+import torch.ao.quantization.fx._decomposed  # registers the operators used below
+from torch import Tensor, nn
+
+from accaware.pytorch.quantization.quantizers import ActivationQuantizer, Integers
+
+
+class Language(Protocol):
+    """How rounding is written down."""
+
+    def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+        """The rounded tensor."""
+
+    def weight(self, integers: Integers, axis: int) -> Tensor:
+        """The float weight that integers stand for."""
+
+
+class QuantizeDequantize:
+    """Pairs of quantize and dequantize, which ONNX has as operators of its own.
+
+    Runtimes look for just these around a convolution to run it with integers.
+    """
+
+    def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+        assert quantizer.scale is not None
+        assert quantizer.range is not None
+        kind = torch.uint8 if quantizer.low >= 0 else torch.int8
+        ends = torch.iinfo(kind)
+        if (quantizer.low, quantizer.high) != (ends.min, ends.max):
+            # ONNX's operator knows whole bytes only; cut off before it, fewer bits are the same.
+            tensor = tensor.clamp(*quantizer.range)
+        how = (quantizer.scale, quantizer.zero_point, ends.min, ends.max, kind)
+        operators = torch.ops.quantized_decomposed
+        rounded: Tensor = operators.dequantize_per_tensor(
+            operators.quantize_per_tensor(tensor, *how), *how
+        )
+        return rounded
+
+    def weight(self, integers: Integers, axis: int) -> Tensor:
+        how = (integers.scale, integers.zero_point, axis, -128, 127, torch.int8)
+        weight: Tensor = torch.ops.quantized_decomposed.dequantize_per_channel(
+            integers.values, *how
+        )
+        return weight
+
+
+class Arithmetic:
+    """Torch's basic operators alone: such a program loads wherever torch is."""
+
+    def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+        assert quantizer.scale is not None
+        steps = (tensor * (1 / quantizer.scale)).round() + quantizer.zero_point
+        return (steps.clamp(quantizer.low, quantizer.high) - quantizer.zero_point) * quantizer.scale
+
+    def weight(self, integers: Integers, axis: int) -> Tensor:
+        shape = [1] * integers.values.dim()
+        shape[axis] = -1
+        scale = integers.scale.view(shape)
+        return (integers.values.to(scale.dtype) - integers.zero_point.view(shape)) * scale
+
+
+@dataclass(kw_only=True)
+class WrittenActivation(ActivationQuantizer):
+    """An activation's quantizer that speaks a language."""
+
+    language: Language
+
+    @classmethod
+    def of(cls, quantizer: ActivationQuantizer, language: Language) -> WrittenActivation:
+        same = {one.name: getattr(quantizer, one.name) for one in fields(quantizer)}
+        return cls(**same, language=language)
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        if self.scale is None:
+            return super().__call__(tensor)  # says what is missing
+        return self.language.activation(tensor, self)
+
+
+def store_integers(layer: nn.Module, integers: Integers, axis: int, language: Language) -> None:
+    """Let the layer hold int8 in place of its float weight, which each forward makes of them."""
+    del layer._parameters["weight"]
+    layer.register_buffer("weight_integers", integers.values)
+    layer.register_buffer("weight_scale", integers.scale)
+    layer.register_buffer("weight_zero_point", integers.zero_point)
+    hooks = _StoredWeight(axis, language)
+    layer.register_forward_pre_hook(hooks.before)
+    layer.register_forward_hook(hooks.after, always_call=True)
+
+
+@dataclass
+class _StoredWeight:
+    axis: int
+    language: Language
+
+    def before(self, layer: nn.Module, args: object) -> None:
+        integers = Integers(
+            layer.get_buffer("weight_integers"),
+            layer.get_buffer("weight_scale"),
+            layer.get_buffer("weight_zero_point"),
+        )
+        layer.__dict__["weight"] = self.language.weight(integers, self.axis)
+
+    def after(self, layer: nn.Module, args: object, output: object) -> None:
+        layer.__dict__.pop("weight", None)

@@ -1,0 +1,77 @@
+"""A state dict of the compressed shapes, for a network of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from accaware.errors import UsageError
+from accaware.pytorch.checkpoint import read_file
+from accaware.pytorch.export.deployed import deployed
+from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.rounding import Arithmetic
+from accaware.pytorch.export.torch_export import check_no_opset
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.quantization.attach import attached_to
+from accaware.pytorch.quantization.quantizers import ActivationQuantizer
+
+
+class StateDict:
+    """
+    The user's own names, tensors and batch norms. In the place of a ``weight`` that is rounded
+    stand ``weight_integers`` (int8), ``weight_scale`` and ``weight_zero_point``; beside them
+    ``input_quantizer`` or ``output_quantizer`` of each module at which an activation is rounded:
+    (scale, zero point, least integer, greatest integer) in float64.
+    """
+
+    name = "state-dict"
+    suffix = ".pt"
+    companions: tuple[str, ...] = ()
+
+    def require(self) -> None:
+        """Torch is always there."""
+
+    def write(
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+    ) -> Written:
+        check_no_opset(self.name, options)
+        if options.dynamic_batch is False:
+            raise UsageError("a state dict takes batches of any size; leave out --static-batch")
+        own = deployed(model, inputs, Arithmetic(), fold=False)
+        state = {name: tensor.detach().clone() for name, tensor in own.state_dict().items()}
+        for quantizer in _activations(own):
+            numbers = (quantizer.scale, quantizer.zero_point, quantizer.low, quantizer.high)
+            state[_key(quantizer)] = torch.tensor(numbers, dtype=torch.float64)
+        torch.save(state, path)
+        return Written(opset=None, dynamic_batch=True)
+
+    def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        state = read_file(path)
+        own = deployed(model, inputs, Arithmetic(), fold=False)
+        for quantizer in _activations(own):
+            scale, zero_point, low, high = state.pop(_key(quantizer)).tolist()
+            quantizer.scale, quantizer.zero_point = scale, int(zero_point)
+            quantizer.low, quantizer.high = int(low), int(high)
+        own.load_state_dict(state)
+        _, structure = pytree.tree_flatten((inputs.args, dict(inputs.kwargs)))
+
+        def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+            args, kwargs = pytree.tree_unflatten(list(tensors), structure)
+            with torch.no_grad():
+                leaves = pytree.tree_leaves(own(*args, **kwargs))
+            return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+        return run
+
+
+def _activations(model: nn.Module) -> Sequence[ActivationQuantizer]:
+    quantizers = attached_to(model)
+    return () if quantizers is None else quantizers.activations
+
+
+def _key(quantizer: ActivationQuantizer) -> str:
+    return f"{quantizer.module}.{quantizer.side}_quantizer".lstrip(".")

@@ -1,0 +1,60 @@
+"""torch.export's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from accaware.errors import UsageError
+from accaware.pytorch.export.deployed import deployed
+from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.program import exported_program, quietly
+from accaware.pytorch.export.rounding import Arithmetic
+from accaware.pytorch.inputs import ExampleInputs
+
+
+class TorchExport:
+    name = "torch-export"
+    suffix = ".pt2"
+    companions: tuple[str, ...] = ()
+
+    def require(self) -> None:
+        """Torch is always there."""
+
+    def write(
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+    ) -> Written:
+        check_no_opset(self.name, options)
+        program, dynamic = exported_program(
+            deployed(model, inputs, Arithmetic()), inputs, options.dynamic_batch
+        )
+        files = {f"{key}.txt": value for key, value in options.metadata.items()}
+        with quietly():
+            torch.export.save(program, path, extra_files=files)
+        return Written(opset=None, dynamic_batch=dynamic)
+
+    def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        with quietly():
+            module: Any = torch.export.load(path).module()
+        _, structure = pytree.tree_flatten((inputs.args, dict(inputs.kwargs)))
+
+        def run(tensors: Sequence[Tensor]) -> list[Tensor]:
+            args, kwargs = pytree.tree_unflatten(list(tensors), structure)
+            leaves = pytree.tree_leaves(module(*args, **kwargs))
+            return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+        return run
+
+
+def check_no_opset(name: str, options: ExportOptions) -> None:
+    """
+    Raises:
+        UsageError: an opset is asked for.
+    """
+    if options.opset is not None:
+        raise UsageError(f"--opset {options.opset} is for onnx and openvino, not for {name}")
