@@ -31,7 +31,7 @@ from accaware.search.result import SearchResult
 from accaware.search.resumable import ResumableSearch
 from accaware.search.tape import Tape
 
-_TIMING_SECONDS = 0.25
+_TIMING_SECONDS = 0.2
 """Of each model, at the end of a run. `accaware benchmark` takes its time."""
 
 

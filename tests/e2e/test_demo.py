@@ -57,7 +57,7 @@ def test_the_result_has_the_keys_that_are_promised(finished: Done) -> None:
     result = finished.result
     assert set(result) == {
         "status", "stop_reason", "metric", "baseline", "minimal_tolerable", "best", "epochs",
-        "seconds", "trials", "model", "quantizers",
+        "seconds", "trials", "model", "quantizers", "latency",
     }  # fmt: skip
     assert set(result["metric"]) == {"name", "higher_is_better"}
     assert set(result["best"]) == {

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from accaware.report.console import console_on
 from accaware.report.summary import Summary
+from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search import SearchResult
+from tests.rundir.test_document import LATENCY
 from tests.runners.fake import adaptive, search
 
 PRUNED = ModelSizes(
@@ -37,9 +39,17 @@ def _shown(
     sizes: ModelSizes | None = PRUNED,
     model: Path | None = MODEL,
     name: str = "top1",
+    latency: LatencyComparison | None = None,
 ) -> str:
     stream = io.StringIO()
-    summary = Summary(result=result, sizes=sizes, metric_name=name, model=model, seconds=125)
+    summary = Summary(
+        result=result,
+        sizes=sizes,
+        metric_name=name,
+        model=model,
+        seconds=125,
+        latency=latency,
+    )
     console_on(stream).print(summary, crop=False)
     return stream.getvalue()
 
@@ -82,6 +92,12 @@ def test_sparsity_tells_of_zeros_and_not_of_filters() -> None:
     assert table["parameters"] == ["1000", "1000", "the same"]
     assert table["nonzero parameters"] == ["1000", "200", "5.0x smaller"]
     assert "filters" not in table
+
+
+def test_how_fast_it_is() -> None:
+    table = _table(_shown(_within_budget(), latency=LATENCY))
+    assert table["latency in onnxruntime"] == ["4 ms", "1 ms", "4.00x faster"]
+    assert not any(name.startswith("latency") for name in _table(_shown(_within_budget())))
 
 
 def test_a_best_effort_is_plainly_called_one() -> None:

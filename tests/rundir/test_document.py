@@ -9,6 +9,7 @@ import pytest
 
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
+from accaware.rundir.latency import Latency, LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
@@ -27,12 +28,28 @@ QUANTIZERS = (
     QuantizerInfo(place="conv input", bits=4, mode="asymmetric", granularity="tensor", range=None),
 )
 
+LATENCY = LatencyComparison(
+    runtime="onnxruntime",
+    version="1.32.0",
+    device="cpu",
+    threads=2,
+    batch=1,
+    simulated=False,
+    dense=Latency(median=4e-3, lower_quartile=3.5e-3, upper_quartile=4.5e-3, forwards=50),
+    compressed=Latency(median=1e-3, lower_quartile=9e-4, upper_quartile=1.2e-3, forwards=200),
+)
+
 
 def test_a_search_within_budget() -> None:
     params = adaptive(minimal_compression_rate_step=0.1, patience_epochs=2)
     result = search(holds_up_to(0.65), params, loss=lambda rate, age: 0.5).run().result
     document = result_document(
-        result, SIZES, metric_name="top1", seconds=1.23456, quantizers=QUANTIZERS
+        result,
+        SIZES,
+        metric_name="top1",
+        seconds=1.23456,
+        quantizers=QUANTIZERS,
+        latency=LATENCY,
     )
     assert document == {
         "status": "within_budget",
@@ -91,6 +108,26 @@ def test_a_search_within_budget() -> None:
                 "range": None,
             },
         ],
+        "latency": {
+            "runtime": "onnxruntime",
+            "version": "1.32.0",
+            "device": "cpu",
+            "threads": 2,
+            "batch": 1,
+            "simulated": False,
+            "dense": {
+                "median": 0.004,
+                "lower_quartile": 0.0035,
+                "upper_quartile": 0.0045,
+                "forwards": 50,
+            },
+            "compressed": {
+                "median": 0.001,
+                "lower_quartile": 0.0009,
+                "upper_quartile": 0.0012,
+                "forwards": 200,
+            },
+        },
     }
     assert json.loads(strict_json.document(document)) == document
 

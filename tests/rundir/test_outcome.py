@@ -11,7 +11,7 @@ from accaware.errors import UsageError
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
 from accaware.rundir.outcome import read_outcome
-from tests.rundir.test_document import QUANTIZERS, SIZES
+from tests.rundir.test_document import LATENCY, QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 
 
@@ -27,7 +27,12 @@ from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> None:
     result = search(metric, adaptive(minimal_compression_rate_step=0.1)).run().result
     document = result_document(
-        result, SIZES, metric_name="top1", seconds=2.5, quantizers=QUANTIZERS
+        result,
+        SIZES,
+        metric_name="top1",
+        seconds=2.5,
+        quantizers=QUANTIZERS,
+        latency=LATENCY,
     )
     file = tmp_path / "result.json"
     file.write_text(strict_json.document(document))
@@ -40,6 +45,7 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
         metric_name=outcome.metric_name,
         seconds=outcome.seconds,
         quantizers=outcome.quantizers,
+        latency=outcome.latency,
     )
     assert again == document
     assert outcome.result.budget == result.budget
@@ -54,6 +60,7 @@ def test_a_failed_one_is_not_finished(tmp_path: Path) -> None:
     assert outcome is not None
     assert not outcome.finished
     assert outcome.sizes is None
+    assert outcome.latency is None
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:

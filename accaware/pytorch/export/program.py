@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -50,10 +52,18 @@ def exported_program(
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the warnings that exporters and torch give each other."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without the warnings that exporters and torch give each other.
+
+    Where a model can't be exported, torch also logs and prints all of it; the exception says why.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _program(model: nn.Module, inputs: ExampleInputs, shapes: Any) -> ExportedProgram:

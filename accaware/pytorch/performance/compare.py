@@ -61,6 +61,9 @@ class Comparison:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value} is below the minimum 1")
+        known = (PYTORCH, *FORMAT_OF)
+        if self.runtime not in (None, *known):
+            raise UsageError(f"there is no runtime {self.runtime!r}; there is {', '.join(known)}")
 
     @property
     def chosen(self) -> str:
@@ -161,6 +164,7 @@ def benchmark(
     runtime: str | None = None,
     batch: int = 1,
     threads: int | None = None,
+    seconds: float = 2.0,
 ) -> Benchmark:
     """Time a dense model and its compressed one in turn, and weigh them. Neither is changed.
 
@@ -175,12 +179,13 @@ def benchmark(
             and pytorch that is installed.
         batch: samples of one forward.
         threads: of one forward on the CPU; None for as many as torch would take.
+        seconds: to time each model for.
 
     Raises:
         UsageError: no such runtime, it isn't installed, or it can't run these models.
         RunError: a measurement failed.
     """
-    comparison = Comparison(runtime, batch, threads)
+    comparison = Comparison(runtime, batch, threads, seconds)
     return comparison.whole(dense, compressed, ExampleInputs.of(example_inputs))
 
 
