@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import accaware
-from accaware.cli import benchmark_command
+from accaware.cli import benchmark_command, export_command
 from accaware.cli.device import Device
 from accaware.cli.errors import reported
 
@@ -45,6 +45,7 @@ Examples:
   accaware status runs/config-1
   accaware run --resume runs/config-1
   accaware inspect config.json --samples 500
+  accaware export runs/config-1 --format onnx
   accaware benchmark runs/config-1
 """
 )
@@ -235,6 +236,7 @@ def inspect(
     raise typer.Exit(reported(lambda: inspect_with(options)))
 
 
+app.command(short_help="Write a run's model for deployment.")(export_command.export)
 app.command(short_help="Time a run's model against the dense one.")(benchmark_command.benchmark)
 
 

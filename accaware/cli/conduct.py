@@ -12,13 +12,14 @@ from typing import Protocol
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
 from accaware.cli.signals import StopRequest
-from accaware.errors import RunError, UsageError
+from accaware.errors import AccAwareError, RunError, UsageError
 from accaware.report.place import Place
 from accaware.report.summary import Summary
 from accaware.rundir import strict_json
 from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.document import result_document
+from accaware.rundir.exports import ExportInfo
 from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.outcome import UNFINISHED
@@ -59,6 +60,13 @@ class CompressionRun(Protocol):
 
     def latency(self, path: Path) -> LatencyComparison | None:
         """Of the model that was saved there, against the dense one; None where it can't tell."""
+
+    @property
+    def export_formats(self) -> Sequence[str]:
+        """That the model is to be exported to in the end."""
+
+    def export(self, format: str, folder: Path) -> ExportInfo:
+        """Of the model that is held now."""
 
 
 Start = Callable[[Path, Sequence[Observer], Tape], CompressionRun]
@@ -148,6 +156,7 @@ class _Saved:
     sizes: ModelSizes
     quantizers: Sequence[QuantizerInfo]
     latency: LatencyComparison | None = None
+    exports: Sequence[ExportInfo] = ()
 
 
 class _Ending:
@@ -179,13 +188,37 @@ class _Ending:
             self._journal.run_stopped(reason, str(error) or type(error).__name__)
 
     def hand_over(self, run: CompressionRun, result: SearchResult) -> None:
-        """The best model is held, where there is one."""
-        saved = self._save_model(run) if result.best is not None else None
-        if saved is not None:
-            # There is a result before it is timed, whatever comes up meanwhile.
-            self._write(result, saved)
-            saved = replace(saved, latency=self._latency(run))
-        self._tell(result, saved)
+        """The best model is held, where there is one.
+
+        Raises:
+            RunError: it can't be exported as asked for; all else is done.
+        """
+        if result.best is None:
+            self._tell(result, None)
+            return
+        saved = self._save_model(run)
+        # There is a result before it is timed and exported, whatever comes up meanwhile.
+        self._write(result, saved)
+        saved = replace(saved, latency=self._latency(run))
+        exports, failures = self._exports(run)
+        self._tell(result, replace(saved, exports=exports))
+        if failures:
+            raise RunError("\n".join(failures))
+
+    def _exports(self, run: CompressionRun) -> tuple[list[ExportInfo], list[str]]:
+        """What was exported, and for each format that couldn't be, why."""
+        made, failures = [], []
+        for format in run.export_formats:
+            self._output.exporting(format)
+            try:
+                made.append(run.export(format, self._directory.exports))
+            except (AccAwareError, OSError) as failure:
+                path = shlex.quote(str(self._directory.path))
+                failures.append(
+                    f"the model is saved, but not exported: {failure}\n"
+                    f"to try again: accaware export {path} --format {format}"
+                )
+        return made, failures
 
     def _latency(self, run: CompressionRun) -> LatencyComparison | None:
         self._output.timing()
@@ -212,6 +245,7 @@ class _Ending:
             seconds=seconds,
             quantizers=saved.quantizers if saved else (),
             latency=saved.latency if saved else None,
+            exports=saved.exports if saved else (),
         )
         self._output.finished(summary, text)
 
@@ -225,6 +259,7 @@ class _Ending:
             seconds=seconds,
             quantizers=saved.quantizers if saved else (),
             latency=saved.latency if saved else None,
+            exports=saved.exports if saved else (),
         )
         text = strict_json.document(content)
         write_text(self._directory.result, text)

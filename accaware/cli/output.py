@@ -52,6 +52,10 @@ class Output:
         """Said before the best model is exported and timed, which takes a few seconds."""
         self._say("Timing the best model ...")
 
+    def exporting(self, format: str) -> None:
+        """Said before the best model is exported, and its file run on the validation data."""
+        self._say(f"Exporting the best model to {format} ...")
+
     def _say(self, line: str) -> None:
         if not self._quiet:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)

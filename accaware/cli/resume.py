@@ -71,6 +71,7 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
         seconds=outcome.seconds,
         quantizers=outcome.quantizers,
         latency=outcome.latency,
+        exports=outcome.exports,
     )
     output.finished(summary, outcome.text)
     return exit_code(outcome.result)

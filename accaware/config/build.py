@@ -77,7 +77,15 @@ def config(
     """The whole, from the root's data and the sections built already."""
     settings: Data = {
         key: data[key]
-        for key in ("batch_size", "num_workers", "device", "seed", "plugin_args", "metric")
+        for key in (
+            "batch_size",
+            "num_workers",
+            "device",
+            "seed",
+            "plugin_args",
+            "metric",
+            "export",
+        )
         if key in data
     }
     settings["input_info"] = data.get("input_info", data.get("input_infos"))

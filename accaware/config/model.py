@@ -164,6 +164,7 @@ class AccAwareConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     device: str = "auto"
     seed: int = 0
+    export: tuple[str, ...] = ()
     directory: Path = field(default_factory=Path)
 
     @classmethod

@@ -4,6 +4,7 @@ from accaware.pytorch.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.compression.learned_ranking import RankingCallbacks
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.create import create_compressed_model
+from accaware.pytorch.export import export_model
 from accaware.pytorch.performance.compare import benchmark
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "RankingCallbacks",
     "benchmark",
     "create_compressed_model",
+    "export_model",
     "load_compressed",
     "save_compressed",
 ]

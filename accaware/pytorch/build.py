@@ -13,12 +13,15 @@ from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.create import create_compressed_model
+from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
+from accaware.pytorch.export.export import format_named
 from accaware.pytorch.loaders import seed_everything
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.plugin_ranking import ranking_by_plugin
 from accaware.pytorch.runner import TorchRunner
 from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.task import PluginTask
+from accaware.rundir.exports import ExportInfo
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
@@ -51,10 +54,14 @@ def build(
 
     Raises:
         UsageError: a device that isn't there; a model that can't be compressed.
+        MissingExtraError: a package isn't installed that an export will need.
         PluginContractError: a function returned something else than it should.
         PluginFailure: a function raised.
     """
     device = named_device(config.device)
+    for name in config.export:
+        # Not after hours of training.
+        format_named(name).require()
     seed_everything(config.seed)
     task = PluginTask(config, plugin, device, tuple(observers))
     return CompressionRun(config, task, checkpoints, tape or Tape(), warn)
@@ -71,6 +78,7 @@ class CompressionRun:
         tape: Tape,
         warn: Callable[[str], None],
     ) -> None:
+        self._config = config
         self._task = task
         self._tape = tape
         # Measured before anything is attached to the model.
@@ -185,6 +193,24 @@ class CompressionRun:
         dense = self._untouched.to(device)
         compressed = load_compressed(path, copy.deepcopy(dense))
         return comparison.latency(dense, compressed, self._inputs.on(device))
+
+    @property
+    def export_formats(self) -> Sequence[str]:
+        """That the model is to be exported to in the end."""
+        return self._config.export
+
+    def export(self, format: str, folder: Path) -> ExportInfo:
+        """Of the model that is held now.
+
+        Raises:
+            RunError: it can't be exported, or the file computes something else.
+            OSError: the file can't be written.
+        """
+        result = self._search.result
+        assert result.best is not None
+        metadata = metadata_of(self._config.to_dict(), result.best)
+        exporting = CheckedExport(self._task, self._task.model, self._inputs, metadata)
+        return exporting.write(default_path(folder, format), format=format)
 
 
 def named_device(name: str) -> torch.device:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from accaware.report.exports import export_table
 from accaware.report.quantizers import quantizer_table
 from accaware.report.text import (
     MetricText,
@@ -22,6 +23,7 @@ from accaware.report.text import (
     short_time,
     speedup,
 )
+from accaware.rundir.exports import ExportInfo
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
@@ -44,6 +46,7 @@ class Summary:
     seconds: float
     quantizers: Sequence[QuantizerInfo] = ()
     latency: LatencyComparison | None = None
+    exports: Sequence[ExportInfo] = ()
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [Text(), self._verdict()]
@@ -51,6 +54,8 @@ class Summary:
             parts += [Text(), self._table(self.result.best), Text()]
         if self.quantizers:
             parts.append(quantizer_table(self.quantizers))
+        if self.exports:
+            parts.append(export_table(self.exports))
         parts.append(Text(self._ending()))
         if self.model is not None:
             # Whole, however narrow the screen: it is there to be copied.

@@ -22,6 +22,7 @@ class RunDirectory:
     events.jsonl   the journal
     result.json    the outcome
     best/model.pt  the model that the run hands over
+    exports/       the same for deployment, where that was asked for
     checkpoints/   what going on needs; gone once the search has ended
     .lock          held by the process that runs here
     ============== =====================================================
@@ -111,6 +112,10 @@ class RunDirectory:
     @property
     def model(self) -> Path:
         return self.path / "best" / "model.pt"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
 
     @property
     def checkpoints(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from accaware.rundir.exports import ExportInfo
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
@@ -21,6 +22,7 @@ def result_document(
     seconds: float,
     quantizers: Sequence[QuantizerInfo] = (),
     latency: LatencyComparison | None = None,
+    exports: Sequence[ExportInfo] = (),
 ) -> dict[str, Any]:
     """A search's outcome as JSON-ready data.
 
@@ -29,6 +31,7 @@ def result_document(
         seconds: wall time of the whole run, setting up and measuring the baseline included.
         quantizers: of the model that is handed over.
         latency: its and the dense model's; None where it wasn't measured.
+        exports: files that were made of it.
     """
     budget = result.budget
     content = {
@@ -44,6 +47,7 @@ def result_document(
         "model": sizes,
         "quantizers": quantizers,
         "latency": latency,
+        "exports": exports,
     }
     document: dict[str, Any] = plain(content)
     return document

@@ -60,7 +60,7 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Raises: OSError; an earlier manifest is intact."""
         content = {field.name: getattr(self, field.name) for field in fields(self)}
-        digest = hashlib.sha256(strict_json.line(self.config).encode()).hexdigest()
+        digest = config_digest(self.config)
         head = {"format": "accaware.run", "version": FORMAT_VERSION}
         write_text(path, strict_json.document({**head, **content, "config_digest": digest}))
 
@@ -95,6 +95,11 @@ class Manifest:
         if self.device != now.device:
             found.append(Difference("the device", self.device, now.device))
         return found
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a resolved config, by which its files can be told from others."""
+    return hashlib.sha256(strict_json.line(config).encode()).hexdigest()
 
 
 def _differing(place: str, before: Any, now: Any) -> Iterator[Difference]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from accaware.errors import UsageError
+from accaware.rundir.exports import ExportInfo
 from accaware.rundir.latency import Latency, LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
@@ -31,6 +32,7 @@ class Outcome:
     sizes: ModelSizes | None
     quantizers: tuple[QuantizerInfo, ...]
     latency: LatencyComparison | None
+    exports: tuple[ExportInfo, ...]
     metric_name: str
     seconds: float
     text: str
@@ -58,6 +60,7 @@ def read_outcome(path: Path) -> Outcome | None:
             None if sizes is None else _sizes(sizes),
             tuple(_quantizer(entry) for entry in content["quantizers"]),
             None if latency is None else _latency(latency),
+            tuple(ExportInfo(**entry) for entry in content["exports"]),
             content["metric"]["name"],
             content["seconds"],
             text,

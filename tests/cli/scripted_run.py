@@ -9,6 +9,7 @@ from typing import Any
 
 from accaware.cli.conduct import Start
 from accaware.rundir.atomic import write_file
+from accaware.rundir.exports import ExportInfo
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search import AdaptiveParams, SearchResult
@@ -48,6 +49,7 @@ class ScriptedRun:
     """Arguments go to the scripted search, but for ``baseline``, called to measure it."""
 
     device = "cpu"
+    export_formats = ()
 
     def __init__(
         self,
@@ -110,6 +112,9 @@ class ScriptedRun:
 
     def latency(self, path: Path) -> None:
         """Nothing here takes time."""
+
+    def export(self, format: str, folder: Path) -> ExportInfo:
+        raise AssertionError("nobody asked for it")
 
     def _discard(self, checkpoint: Checkpoint) -> None:
         self._world.runner.saved.pop(checkpoint, None)

@@ -15,7 +15,7 @@ from torch import nn
 
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.batches import batch_size_of
-from accaware.pytorch.export.comparison import Compared
+from accaware.pytorch.export.comparison import Compared, Difference
 from accaware.pytorch.export.formats import ExportOptions, Format, Written
 from accaware.pytorch.export.onnx import Onnx
 from accaware.pytorch.export.openvino import OpenVINO
@@ -63,12 +63,11 @@ def export_model(
             left of it, and an earlier file of that name is intact.
         OSError: the file can't be written, likewise.
     """
-    kind = format_named(format)
-    kind.require()
-    own = copy.deepcopy(model).cpu().eval()
-    inputs = ExampleInputs.of(example_inputs).on(torch.device("cpu"))
     options = ExportOptions(opset=opset, dynamic_batch=dynamic_batch, metadata=metadata or {})
     path = Path(path)
+    kind = checked_format(format, path, options)
+    own = copy.deepcopy(model).cpu().eval()
+    inputs = ExampleInputs.of(example_inputs).on(torch.device("cpu"))
     with naming(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, since a rename is atomic only within a file system.
@@ -93,6 +92,21 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
+def checked_format(name: str, path: Path, options: ExportOptions) -> Format:
+    """The format of that name, if these can be used with it.
+
+    Raises:
+        UsageError: there is none, or it doesn't have such an option or such a path.
+        MissingExtraError: a package that it needs isn't installed; names the extra.
+    """
+    kind = format_named(name)
+    kind.require()
+    kind.check(options)
+    if kind.companions and path.suffix != kind.suffix:
+        raise UsageError(f"{path}: the name of {name}'s file must end in {kind.suffix}")
+    return kind
+
+
 def files_of(path: Path, kind: Format) -> list[Path]:
     """All files of an export, the named one first."""
     return [path, *(path.with_suffix(suffix) for suffix in kind.companions)]
@@ -113,6 +127,7 @@ def _check(
         inputs.call(compared)
         compared.difference.check()
         if check is not None:
+            compared.difference = Difference()
             check(compared)
             compared.difference.check()
     except RunError as error:

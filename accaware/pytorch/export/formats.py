@@ -62,6 +62,12 @@ class Format(Protocol):
             MissingExtraError: a package that it needs isn't installed.
         """
 
+    def check(self, options: ExportOptions) -> None:
+        """
+        Raises:
+            UsageError: an option that this format doesn't have, or a value out of its bounds.
+        """
+
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
     ) -> Written:
@@ -71,7 +77,6 @@ class Format(Protocol):
             inputs: a batch of them, on the CPU.
 
         Raises:
-            UsageError: an option that this format doesn't have.
             RunError: the model can't be exported.
             OSError: the file can't be written.
         """

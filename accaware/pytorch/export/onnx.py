@@ -33,6 +33,9 @@ class Onnx:
         for module in ("onnx", "onnxscript", "onnxruntime"):
             import_extra(module, "onnx")
 
+    def check(self, options: ExportOptions) -> None:
+        check_opset(options)
+
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
     ) -> Written:
@@ -47,10 +50,9 @@ def write_onnx(
 ) -> Written:
     """
     Raises:
-        UsageError: an opset that isn't to be had.
         RunError: the model can't be exported.
     """
-    opset = _checked(OPSET if options.opset is None else options.opset)
+    opset = OPSET if options.opset is None else options.opset
     program, dynamic = exported_program(
         deployed(model, inputs, QuantizeDequantize()), inputs, options.dynamic_batch
     )
@@ -65,11 +67,14 @@ def write_onnx(
     return Written(opset=opset, dynamic_batch=dynamic)
 
 
-def _checked(opset: int) -> int:
+def check_opset(options: ExportOptions) -> None:
+    """
+    Raises:
+        UsageError: an opset that isn't to be had.
+    """
     most = import_extra("onnx", "onnx").defs.onnx_opset_version()
-    if not OPSET <= opset <= most:
-        raise UsageError(f"opset {opset} is not between {OPSET} and {most}")
-    return opset
+    if options.opset is not None and not OPSET <= options.opset <= most:
+        raise UsageError(f"opset {options.opset} is not between {OPSET} and {most}")
 
 
 def _tidy(model: Any, metadata: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from accaware.extras import import_extra
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
-from accaware.pytorch.export.onnx import write_onnx
+from accaware.pytorch.export.onnx import check_opset, write_onnx
 from accaware.pytorch.export.runtime_model import runtime_model
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.runtimes import runtime
@@ -23,6 +23,9 @@ class OpenVINO:
     def require(self) -> None:
         for module in ("openvino", "onnx", "onnxscript"):
             import_extra(module, "openvino")
+
+    def check(self, options: ExportOptions) -> None:
+        check_opset(options)
 
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions

@@ -35,12 +35,14 @@ class StateDict:
     def require(self) -> None:
         """Torch is always there."""
 
-    def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
-    ) -> Written:
+    def check(self, options: ExportOptions) -> None:
         check_no_opset(self.name, options)
         if options.dynamic_batch is False:
             raise UsageError("a state dict takes batches of any size; leave out --static-batch")
+
+    def write(
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+    ) -> Written:
         own = deployed(model, inputs, Arithmetic(), fold=False)
         state = {name: tensor.detach().clone() for name, tensor in own.state_dict().items()}
         for quantizer in _activations(own):

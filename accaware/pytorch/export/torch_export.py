@@ -26,10 +26,12 @@ class TorchExport:
     def require(self) -> None:
         """Torch is always there."""
 
+    def check(self, options: ExportOptions) -> None:
+        check_no_opset(self.name, options)
+
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
     ) -> Written:
-        check_no_opset(self.name, options)
         program, dynamic = exported_program(
             deployed(model, inputs, Arithmetic()), inputs, options.dynamic_batch
         )

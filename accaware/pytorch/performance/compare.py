@@ -23,7 +23,7 @@ from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSub
 from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
 from accaware.pytorch.performance.turns import latencies
-from accaware.pytorch.quantization.attach import attached_to
+from accaware.pytorch.quantization.attach import is_rounded
 from accaware.rundir.benchmark import Benchmark, Convolutions, Throughput
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.sizes import Size
@@ -112,8 +112,7 @@ class Comparison:
             device = next((tensor.device for tensor in dense.parameters()), torch.device("cpu"))
             own, other = (TorchSubject(model, inputs) for model in models)
             with _threads_of_torch(threads):
-                quantizers = attached_to(compressed)
-                simulated = quantizers is not None and quantizers.active
+                simulated = is_rounded(compressed)
                 yield _Pair(own, other, torch.__version__, device, threads, simulated)
             return
         runtime = runtimes.runtime(self.chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,8 @@ from accaware.config.model import AccAwareConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.build import named_device
-from accaware.pytorch.checkpoint import load_compressed
-from accaware.pytorch.loaders import seed_everything
+from accaware.pytorch.finished import FinishedRun
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
-from accaware.pytorch.task import PluginTask
 from accaware.rundir.benchmark import Benchmark
 from accaware.rundir.sizes import Size
 
@@ -34,13 +31,9 @@ def benchmark_run(
     """
     in_torch = comparison.chosen == PYTORCH
     device = named_device(config.device) if in_torch else torch.device("cpu")
-    seed_everything(config.seed)
     try:
-        task = PluginTask(config, plugin, device, ())
-        inputs = task.example_inputs()
-        dense = task.model
-        compressed = load_compressed(path, copy.deepcopy(dense))
-        found = comparison.whole(dense, compressed, inputs)
+        run = FinishedRun.load(config, plugin, path, device)
+        found = comparison.whole(run.task.model, run.compressed, run.inputs)
     except torch.OutOfMemoryError as error:
         raise RunError(f"the device is out of memory: {error}") from error
     if in_torch:

@@ -61,6 +61,12 @@ def attached_to(model: nn.Module) -> Quantizers | None:
     return quantizers if isinstance(quantizers, Quantizers) else None
 
 
+def is_rounded(model: nn.Module) -> bool:
+    """Whether a forward of the model rounds anything now."""
+    quantizers = attached_to(model)
+    return quantizers is not None and quantizers.active
+
+
 def detach(model: nn.Module) -> Quantizers | None:
     """Take the model's quantizers off it; None where it has none."""
     quantizers = attached_to(model)

@@ -1,8 +1,9 @@
 """Where quantizers go: at the tensors that integer convolutions and additions would read.
 
 A convolution or linear layer computes with integers where its weight and its input are rounded.
-An addition behind a convolution (a residual branch) does where both of its operands are; runtimes
-then run the convolution and the addition as one, and hand integers on to the next layer.
+An addition behind a convolution (a residual branch) does where both of its operands are, and what
+comes of it is; runtimes then run the convolution and the addition as one, and hand integers on to
+the next layer.
 
 A tensor is rounded where it comes out of a module, for all who read it after that; or, where no
 module gives it or only one layer reads it, where it goes into that layer.
@@ -22,6 +23,7 @@ from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
 _LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 _ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
 _NO_PLACE = "an addition in it has an operand that no module gives, or one that is left out"
+_ACTIVATIONS = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
 _CONVOLVES = tuple(f"conv{dims}d" for dims in (1, 2, 3))
 
 
@@ -97,14 +99,20 @@ class ActivationPlaces:
         """The places in the order of time, and what stays as it is."""
         readers = self._layer_readers()
         adders: dict[Value, list[Operation]] = {}
+        sums: set[Value] = set()
         left_out = []
         for addition in filter(self._is_residual, self._flow.operations):
             if all(self._output_place(value, addition.time) for value in addition.inputs):
                 for value in addition.inputs:
                     adders.setdefault(value, []).append(addition)
+                sums.add(self._sum(addition))
             else:
                 left_out.append(LeftOut(addition.module or "the model", _NO_PLACE))
         places: set[Place] = set()
+        for value in sums - adders.keys() - readers.keys():
+            # Nobody else asks for it, but for the addition to be one of integers.
+            if (place := self._output_place(value, len(self._flow.operations))) is not None:
+                places.add(place)
         for value in adders.keys() | readers.keys():
             reads = [call.begin for call in readers.get(value, ())]
             adds = [addition.time for addition in adders.get(value, ())]
@@ -145,6 +153,14 @@ class ActivationPlaces:
         if not all(value in self._made for value in operation.inputs):
             return False
         return any(self._convolved(value) for value in operation.inputs)
+
+    def _sum(self, addition: Operation) -> Value:
+        """What an addition gives, or the activation behind it, which runtimes take along."""
+        (value,) = addition.outputs
+        following = self._flow.consumers(value)
+        if len(following) == 1 and following[0].name in _ACTIVATIONS:
+            (value,) = following[0].outputs
+        return value
 
     def _convolved(self, value: Value) -> bool:
         """Whether a rounded convolution gives it, with nothing but single-input steps after it."""

@@ -1,0 +1,80 @@
+"""``accaware export``: a run's model to a file that ships."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from accaware.cli.exit_codes import ExitCode
+from accaware.cli.run import RunOptions, load_config, plugin_of
+from accaware.errors import UsageError
+from accaware.report.console import console_on
+from accaware.report.exports import export_table
+from accaware.rundir import strict_json
+from accaware.rundir.directory import RunDirectory
+from accaware.rundir.manifest import Manifest
+from accaware.rundir.outcome import read_outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """The words behind ``accaware export``; None where they weren't said."""
+
+    directory: Path
+    format: str
+    output: Path | None = None
+    opset: int | None = None
+    dynamic_batch: bool | None = None
+    device: str | None = None
+    json: bool = False
+
+
+def export(options: ExportOptions) -> ExitCode:
+    """Make the plugin's model and data again, load the run's model, write it, check it.
+
+    Raises:
+        UsageError: in the options, or the run has no model.
+        PluginFailure: the user's code raised.
+        RunError: the model can't be exported, or the file computes something else.
+        OSError: the file can't be written.
+    """
+    directory = RunDirectory.open(options.directory)
+    outcome = read_outcome(directory.result)
+    best = None if outcome is None else outcome.result.best
+    if best is None or not directory.model.is_file():
+        raise UsageError(f"{directory.path}: the run has no model yet: there is no best/model.pt")
+    config = load_config(directory.config, RunOptions(device=options.device))
+    manifest = Manifest.read(directory.manifest)
+    console = console_on(sys.stderr if options.json else sys.stdout)
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+        plugin = plugin_of(config)
+        # Imports torch, which takes seconds: only now that everything else is in order.
+        from accaware.pytorch.build import named_device
+        from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
+        from accaware.pytorch.export.export import checked_format
+        from accaware.pytorch.export.formats import ExportOptions as FormatOptions
+        from accaware.pytorch.finished import FinishedRun
+
+        path = options.output or default_path(directory.exports, options.format)
+        # Before a model is made, which may take long.
+        checked_format(
+            options.format,
+            path,
+            FormatOptions(opset=options.opset, dynamic_batch=options.dynamic_batch),
+        )
+        run = FinishedRun.load(config, plugin, directory.model, named_device(config.device))
+        metadata = metadata_of(manifest.config, best)
+        exporting = CheckedExport(run.task, run.compressed, run.inputs, metadata)
+        made = exporting.write(
+            path,
+            format=options.format,
+            opset=options.opset,
+            dynamic_batch=options.dynamic_batch,
+        )
+    if options.json:
+        print(strict_json.document(made), end="")
+    else:
+        console.print(export_table([made]), crop=False)
+    return ExitCode.WITHIN_BUDGET

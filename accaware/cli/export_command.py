@@ -1,0 +1,90 @@
+"""The words of ``accaware export``. What it does is imported when it is asked for."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accaware.cli.device import Device
+from accaware.cli.errors import reported
+
+
+class FormatName(str, Enum):
+    ONNX = "onnx"
+    TORCH_EXPORT = "torch-export"
+    OPENVINO = "openvino"
+    STATE_DICT = "state-dict"
+
+
+def export(
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run that has a model.")
+    ],
+    form: Annotated[FormatName, typer.Option("--format", help="What to write.")] = FormatName.ONNX,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to; RUN_DIR/exports/model.SUFFIX if not given."),
+    ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of ONNX, for onnx and openvino; 21 if not given."),
+    ] = None,
+    dynamic_batch: Annotated[
+        bool | None,
+        typer.Option(
+            "--dynamic-batch/--static-batch",
+            help="Batches of any size, or of the example inputs' alone; if not given, of any "
+            "size where the model can.",
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None,
+        typer.Option(
+            help="Where the plugin makes and validates its model; overrides the run's. What is "
+            "exported runs on the CPU."
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print it as JSON to standard output; all else to standard error."
+        ),
+    ] = False,
+) -> None:
+    """Write the model of the run in RUN_DIR to a file for deployment, and check the file.
+
+    Batch norms are folded into the layers before them, channels that were removed aren't there,
+    and quantized weights are stored as 8-bit integers.
+
+    The file is loaded again, by the runtime that it is for, and run on the validation data.
+    Where its outputs or its metric aren't the model's, nothing is left under the file's name.
+
+    \b
+    Formats:
+      onnx          for onnxruntime, TensorRT and others (accaware[onnx])
+      openvino      model.xml and model.bin (accaware[openvino])
+      torch-export  for torch.export.load
+      state-dict    the compressed tensors under the model's own names, for torch.load
+
+    \b
+    Examples:
+      accaware export runs/config-1
+      accaware export runs/config-1 --format openvino --output build/model.xml
+      accaware export runs/config-1 --opset 23 --static-batch
+    """
+    from accaware.cli.export import ExportOptions
+    from accaware.cli.export import export as export_with
+
+    options = ExportOptions(
+        directory=directory,
+        format=form.value,
+        output=output,
+        opset=opset,
+        dynamic_batch=dynamic_batch,
+        device=device.value if device else None,
+        json=json,
+    )
+    raise typer.Exit(reported(lambda: export_with(options)))

@@ -1,0 +1,47 @@
+"""A run that has a model: the user's task, the untouched model and the compressed one."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from accaware.config.model import AccAwareConfig
+from accaware.plugins.plugin import Plugin
+from accaware.pytorch.checkpoint import load_compressed
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.loaders import seed_everything
+from accaware.pytorch.task import PluginTask
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """
+    Attributes:
+        task: holds the untouched model.
+        compressed: the model that the run handed over, on the task's device.
+        inputs: an example, on the same.
+    """
+
+    task: PluginTask
+    compressed: nn.Module
+    inputs: ExampleInputs
+
+    @classmethod
+    def load(
+        cls, config: AccAwareConfig, plugin: Plugin, path: Path, device: torch.device
+    ) -> FinishedRun:
+        """Make the plugin's model and data again, and load what ``path`` keeps of the model.
+
+        Raises:
+            CheckpointError: the file can't be read, or is another model's.
+            PluginContractError: a function returned something else than it should.
+            PluginFailure: a function raised.
+        """
+        seed_everything(config.seed)
+        task = PluginTask(config, plugin, device, ())
+        inputs = task.example_inputs()
+        return cls(task, load_compressed(path, copy.deepcopy(task.model)), inputs)
