@@ -1,4 +1,4 @@
-"""What must work where torch can't be imported: searching, checking configs, loading plugins, inference."""
+"""What must work without torch: searching, checking configs, loading plugins, inference."""
 
 from __future__ import annotations
 
