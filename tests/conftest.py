@@ -6,9 +6,18 @@
 from __future__ import annotations
 
 import os
+import sys
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("gate", deadline=None, derandomize=True, max_examples=150)
 settings.register_profile("explore", deadline=None, database=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+
+@pytest.fixture
+def no_inference_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where only PyTorch is installed: exporting each run's model would take longest."""
+    for name in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)

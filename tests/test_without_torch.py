@@ -1,4 +1,4 @@
-"""What must work where torch can't be imported: searching, checking configs, loading plugins."""
+"""What must work without torch: searching, checking configs, loading plugins, inference."""
 
 from __future__ import annotations
 
@@ -55,8 +55,12 @@ def test_the_block_works(tmp_path: Path) -> None:
         Path("p.py").write_text("def create_model(): pass\\ndef create_datasets(): return 1, 2")
         assert load_plugin("p.py", {}, Path()).call("create_datasets") == (1, 2)
         """,
+        """
+        from accaware.runtimes import installed
+        assert [runtime.name for runtime in installed()] == ["onnxruntime", "openvino"]
+        """,
     ],
-    ids=["search", "config", "plugins"],
+    ids=["search", "config", "plugins", "runtimes"],
 )
 def test_works(code: str, tmp_path: Path) -> None:
     ended = _python(code, tmp_path)

@@ -55,9 +55,10 @@ def short_time(seconds: float | None) -> str:
     """From microseconds on: 214 us, 4.41 ms, 12.3 s. ASCII."""
     if seconds is None:
         return NOTHING
-    if seconds >= 1:
+    # 999.6 would be shown as 1e+03.
+    if seconds >= 0.9995:
         return duration(seconds)
-    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} us"
+    return f"{1e3 * seconds:.3g} ms" if seconds >= 0.9995e-3 else f"{1e6 * seconds:.3g} us"
 
 
 def duration(seconds: float) -> str:

@@ -48,6 +48,12 @@ class Done:
         return result
 
     @property
+    def repeatable(self) -> dict[str, Any]:
+        """The result without what differs from time to time."""
+        times = ("seconds", "latency")
+        return {key: value for key, value in self.result.items() if key not in times}
+
+    @property
     def text(self) -> str:
         """All that was said, with the table's line breaks taken out."""
         return " ".join((self.out + self.err).split())

@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from accaware.report.text import MetricText, counted, duration, percent, quantity, ratio
+from accaware.report.text import (
+    MetricText,
+    counted,
+    duration,
+    percent,
+    quantity,
+    ratio,
+    short_time,
+    speedup,
+)
 from accaware.search.budget import AccuracyBudget
 
 
@@ -45,6 +54,36 @@ def test_quantities(value: int, unit: str, text: str) -> None:
 )
 def test_ratios(dense: int, compressed: int, text: str) -> None:
     assert ratio(dense, compressed) == text
+
+
+@pytest.mark.parametrize(
+    ("dense", "compressed", "text"),
+    [
+        (4.0, 1.0, "4.00x faster"),
+        (1.0, 1.0, "1.00x faster"),
+        (1.0, 1.2, "1.20x slower"),
+        (0, 1, "-"),
+    ],
+)
+def test_speedups(dense: float, compressed: float, text: str) -> None:
+    assert speedup(dense, compressed) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (2.14e-4, "214 us"),
+        (0.99949e-3, "999 us"),
+        (0.9996e-3, "1 ms"),
+        (4.41e-3, "4.41 ms"),
+        (0.99949, "999 ms"),
+        (0.9996, "1.0 s"),
+        (12.34, "12.3 s"),
+    ],
+)
+def test_short_times(seconds: float | None, text: str) -> None:
+    assert short_time(seconds) == text
 
 
 @pytest.mark.parametrize(

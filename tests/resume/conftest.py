@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_inference_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs end as where only PyTorch is installed: exporting each model would take longest."""
-    for name in ("onnxruntime", "openvino"):
-        monkeypatch.setitem(sys.modules, name, None)
+def quickly_timed(no_inference_runtimes: None) -> None:
+    """Runs end without an export."""
