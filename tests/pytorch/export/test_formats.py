@@ -73,9 +73,11 @@ def test_a_file_gives_the_answers_of_the_model(
     if mix in FLOAT:
         assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     same = (found.argmax(1) == expected.argmax(1)).float().mean()
-    assert same >= 0.995
+    # With few bits a step is large, and one that goes the other way counts for more.
+    coarse = mix == "sparse few bits"
+    assert same >= (0.98 if coarse else 0.995)
     metrics = [float((one.argmax(1) == classes).float().mean()) for one in (found, expected)]
-    assert abs(metrics[0] - metrics[1]) <= 0.003
+    assert abs(metrics[0] - metrics[1]) <= (0.01 if coarse else 0.003)
     assert torch.equal(outputs(model, EXAMPLE), before)  # the model is as it was
 
 
@@ -109,8 +111,11 @@ def test_rounded_weights_are_stored_as_integers(mix: str, model: nn.Module, tmp_
     expected = onnx.TensorProto.FLOAT if mix in FLOAT else onnx.TensorProto.INT8
     assert kinds == {expected: 10}
     operators = Counter(node.op_type for node in graph.node)
-    # Asymmetric integers can't change their sign, as these two batch norms ask for.
-    assert operators["BatchNormalization"] == (2 if mix == "asymmetric weights" else 0)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    negative = sum(bool((norm.weight <= 0).any()) for norm in norms)
+    assert negative > 0
+    # Asymmetric integers can't change their sign, as these batch norms ask for.
+    assert operators["BatchNormalization"] == (negative if mix == "asymmetric weights" else 0)
     if mix not in FLOAT:
         assert operators["QuantizeLinear"] > 10  # of activations; no weight has one
         made = {tensor.name for tensor in graph.initializer}
