@@ -36,19 +36,20 @@ class TorchSnapshots:
         self._parts = parts
 
     def save(self, name: str) -> dict[str, str]:
-        """Write a snapshot.
+        """Write a snapshot; the one before it is on disk afterwards.
 
         Returns:
-            The files that it needs, and their SHA-256.
+            The files that it needs and that a power cut could take away, and their SHA-256.
 
         Raises:
             UnkeepableError: a part's state is of a kind that can't be read back safely.
-            OSError: it can't be written.
+            OSError: it can't be written, or the one before it can't be brought to disk.
         """
         content = {part: stateful.state_dict() for part, stateful in self._parts.items()}
         for part, state in content.items():
             _check_keepable(state, f"the state of the {part}")
-        return self._files.write(name, {**content, "files": self._files.state_dict()})
+        needed = self._files.write(name, {**content, "files": self._files.state_dict()})
+        return {**self._files.flush(), **needed}
 
     def load(self, name: str) -> None:
         """Bring every part back to where the snapshot was taken.
