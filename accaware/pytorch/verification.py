@@ -81,10 +81,15 @@ def _sift(
     passed: list[int] = []
     failed: list[LeftOut] = []
     pending = [list(range(len(groups)))]
+    found: dict[frozenset[int], str | None] = {}
     while pending:
         members = pending.pop()
         # Together with those already passed: groups that only fail side by side are caught.
-        reason = fault([*passed, *members])
+        # Where one half has passed, that makes the whole again, which was tried.
+        side_by_side = frozenset([*passed, *members])
+        if side_by_side not in found:
+            found[side_by_side] = fault(sorted(side_by_side))
+        reason = found[side_by_side]
         if reason is None:
             passed.extend(members)
         elif len(members) == 1:
