@@ -29,23 +29,17 @@ def packed(state: Any) -> dict[str, Any]:
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
     pickler.dump(state)
-    owners = Counter(tensor.untyped_storage().data_ptr() for tensor in pickler.tensors)
+    addresses = [_address(tensor) for tensor in pickler.tensors]
+    sharers = Counter(addresses)
     together: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-    places: list[tuple[int, list[int]] | None] = []
+    places: list[tuple[int, tuple[int, ...]] | None] = []
     alone: list[Tensor] = []
-    for tensor in pickler.tensors:
-        storage = tensor.untyped_storage()
-        if (
-            type(tensor) is Tensor
-            and tensor.nbytes == storage.nbytes() <= _SMALL
-            and tensor.is_contiguous()
-            and not tensor.requires_grad
-            # What two tensors share, they are to share afterwards.
-            and owners[storage.data_ptr()] == 1
-        ):
+    for tensor, address in zip(pickler.tensors, addresses, strict=True):
+        # What two tensors share, they are to share afterwards.
+        if sharers[address] == 1 and _is_small(tensor):
             kind = tensor.dtype, tensor.device
             together.setdefault(kind, []).append(tensor)
-            places.append((list(together).index(kind), list(tensor.shape)))
+            places.append((list(together).index(kind), tuple(tensor.shape)))
         else:
             places.append(None)
             alone.append(tensor)
@@ -78,6 +72,24 @@ def unpacked(content: Mapping[str, Any]) -> Any:
         tensors.append(part.clone().view(shape))
         offsets[kind] += size
     return _Unpickler(content["structure"], tensors).load()
+
+
+def _address(tensor: Tensor) -> int | None:
+    """Of its memory; None where it isn't in one piece."""
+    strided = tensor.layout is torch.strided
+    return tensor.untyped_storage().data_ptr() if strided else None
+
+
+def _is_small(tensor: Tensor) -> bool:
+    """Whether it is a plain one of few bytes, with a storage to itself."""
+    return (
+        type(tensor) is Tensor
+        and tensor.layout is torch.strided
+        and tensor.nbytes == tensor.untyped_storage().nbytes() <= _SMALL
+        and tensor.is_contiguous()
+        and not tensor.requires_grad
+        and not tensor.is_quantized
+    )
 
 
 def _tensor(index: int) -> Tensor:
