@@ -119,7 +119,7 @@ class CompressionRun:
             runner,
             baseline,
             tape=tape,
-            snapshots=TorchSnapshots(checkpoints, parts),
+            snapshots=TorchSnapshots(runner.files, parts),
             observers=task.observers,
             warn=warn,
         )

@@ -73,8 +73,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     return model
 
 
-def write_file(content: Any, path: Path) -> str:
-    """Save whole or not at all: to a temporary name, flushed, then renamed.
+def write_file(content: Any, path: Path, *, durable: bool = True) -> str:
+    """Save whole or not at all: to a temporary name, then renamed; flushed where ``durable``.
 
     Returns:
         The file's SHA-256.
@@ -82,42 +82,42 @@ def write_file(content: Any, path: Path) -> str:
     Raises:
         OSError: as the system says; nothing is left under either name that wasn't there.
     """
-    return atomic.write_file(path, lambda file: torch.save(content, file))
+    return atomic.write_file(path, lambda file: torch.save(content, file), durable=durable)
 
 
-def verify_file(path: Path, digest: str) -> None:
-    """
-    Raises:
-        CheckpointError: the file isn't what was written with this SHA-256.
-    """
-    try:
-        intact = atomic.digest_of(path) == digest
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
-    if not intact:
-        raise CheckpointError(f"{path} is damaged: it is not what was written")
-
-
-def read_file(path: Path) -> Any:
+def read_file(path: Path, digest: str | None = None) -> Any:
     """Load tensors and plain values, and nothing that could run code.
+
+    Args:
+        digest: the SHA-256 with which it was written, where that is known.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds more than that.
     """
     try:
-        # Torch doesn't look at the checksums that it writes, and gives whatever memory holds for
-        # an entry that a flipped bit makes a folder.
-        with zipfile.ZipFile(path) as archive:
-            sound = archive.testzip() is None and not any(
-                entry.external_attr for entry in archive.infolist()
-            )
-        if sound:
+        if digest is not None and atomic.digest_of(path) != digest:
+            raise CheckpointError(f"{path} is damaged: it is not what was written")
+        if digest is not None or _is_sound(path):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
+    except CheckpointError:
+        raise
     except Exception as error:  # whatever a damaged file leads to, it is damaged
         raise CheckpointError(f"{path} is damaged or not a saved model") from error
     raise CheckpointError(f"{path} is damaged or not a saved model")
+
+
+def _is_sound(path: Path) -> bool:
+    """By the checksums in the file.
+
+    Torch doesn't look at those that it writes, and gives whatever memory holds for an entry that
+    a flipped bit makes a folder.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() is None and not any(
+            entry.external_attr for entry in archive.infolist()
+        )
 
 
 def file_size(model: nn.Module, kept: KeptMasks) -> int:

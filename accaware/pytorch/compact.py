@@ -22,6 +22,7 @@ from accaware.pytorch.channels import (
     slice_dense,
 )
 from accaware.pytorch.layers import is_depthwise, update_sizes
+from accaware.pytorch.shared import Key, Shared
 
 
 class CompactModel:
@@ -45,6 +46,7 @@ class CompactModel:
         self._layout = Layout.dense(groups)
         self._keep = self._plan.keep(self._layout)
         self._dense = {name: live[name].detach().clone() for name in self._plan.tensors}
+        self._key = Key()
         self._modules = sized_modules(model, self._plan.tensors)
 
     @property
@@ -72,6 +74,15 @@ class CompactModel:
         self._gather(tensors_of(self.model))
         return self._dense
 
+    def dense_form(self) -> Shared | None:
+        """The dense tensors, right where channels are removed; None where none are.
+
+        Removed channels don't change, so for as long as the layout stays it is the same content.
+        """
+        if not any(self._keep.values()):
+            return None
+        return Shared("dense", dict(self._dense), self._key)
+
     def set_layout(self, layout: Layout, optimizers: Iterable[Optimizer] = ()) -> None:
         """Keep exactly the channels of ``layout``.
 
@@ -83,14 +94,23 @@ class CompactModel:
         before, after = self._keep, self._plan.keep(layout)
         changed = [name for name in self._dense if not _same(before[name], after[name])]
         self._gather(live, changed)
+        if changed:
+            self._key = Key()
         self._slice(live, layout, after, changed)
         for optimizer in optimizers:
             self._slice_state(optimizer, live, before, changed)
 
-    def load_dense(self, dense: Mapping[str, Tensor], layout: Layout) -> None:
-        """Replace the dense form, and slice it to ``layout``; the live values are dropped."""
+    def load(self, layout: Layout, dense: Shared | None, tensors: Mapping[str, Tensor]) -> None:
+        """Go to ``layout``; the live values are dropped, and the caller gives the model new ones.
+
+        Args:
+            dense: the dense form under that layout.
+            tensors: stand for it where there is none, as nothing is removed.
+        """
         live = tensors_of(self.model)
-        self._dense = {name: dense[name].detach().to(live[name], copy=True) for name in self._dense}
+        whole = tensors if dense is None else dense.content
+        self._dense = {name: whole[name].detach().to(live[name], copy=True) for name in self._dense}
+        self._key = Key() if dense is None else dense.key
         self._slice(live, layout, self._plan.keep(layout), self._dense)
 
     @contextmanager

@@ -197,10 +197,9 @@ class PTCompressionController:
         self._optimizers = ()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything to bring model and controller back: tensors in dense form, and choices."""
-        tensors = {name: tensor.detach() for name, tensor in tensors_of(self._model).items()}
+        """Everything to bring model and controller back: tensors, and choices."""
         return {
-            "tensors": {**tensors, **self._algorithm.dense_tensors()},
+            "tensors": {name: tensor.detach() for name, tensor in tensors_of(self._model).items()},
             "algorithm": self._algorithm.state_dict(),
             "quantization": self.quantization and self.quantization.state_dict(),
             "target_rate": self._target,
@@ -213,12 +212,10 @@ class PTCompressionController:
             CheckpointError: the state is another model's.
         """
         tensors = state["tensors"]
-        dense = self._algorithm.dense_tensors()
         self._algorithm.load_state_dict(state["algorithm"], tensors)
         with torch.no_grad():
             for name, tensor in tensors_of(self._model).items():
-                if name not in dense:
-                    tensor.data.copy_(tensors[name])
+                tensor.data.copy_(tensors[name])
         if self.quantization is not None:
             self.quantization.load_state_dict(state["quantization"])
         self._target = state["target_rate"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 class RandomState:
@@ -26,7 +27,7 @@ class RandomState:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "python": random.getstate(),
+            "python": _python_state(),
             "numpy": _numpy_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
@@ -35,7 +36,8 @@ class RandomState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        random.setstate(state["python"])
+        version, words, spare = state["python"]
+        random.setstate((version, tuple(words.tolist()), spare))
         _set_numpy_state(state["numpy"])
         torch.set_rng_state(state["torch"])
         if state["cuda"] and self._device.type == "cuda":
@@ -58,6 +60,11 @@ def _generators_of(loaders: Iterable[Any]) -> list[torch.Generator]:
     return list(found.values())
 
 
+def _python_state() -> tuple[int, Tensor, float | None]:
+    version, words, spare = random.getstate()
+    return version, torch.tensor(words), spare
+
+
 def _numpy_state() -> dict[str, Any] | None:
     try:
         import numpy
@@ -65,7 +72,8 @@ def _numpy_state() -> dict[str, Any] | None:
         return None
     state: Any = numpy.random.get_state(legacy=False)
     # An array would be the one thing in the file that isn't torch's or Python's own.
-    return {**state, "state": {**state["state"], "key": state["state"]["key"].tolist()}}
+    words = torch.from_numpy(state["state"]["key"].astype("int64"))
+    return {**state, "state": {**state["state"], "key": words}}
 
 
 def _set_numpy_state(state: dict[str, Any] | None) -> None:
@@ -73,4 +81,5 @@ def _set_numpy_state(state: dict[str, Any] | None) -> None:
         return
     import numpy
 
-    numpy.random.set_state(state)
+    words = state["state"]["key"].tolist()
+    numpy.random.set_state({**state, "state": {**state["state"], "key": words}})

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from accaware.errors import RunError, UnkeepableError
-from accaware.pytorch.checkpoint import read_file, verify_file, write_file
 from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
@@ -45,8 +45,8 @@ class TorchRunner:
             weakref.finalize(self, shutil.rmtree, log_dir, ignore_errors=True)
         self._folder = Path(log_dir)
         self._folder.mkdir(parents=True, exist_ok=True)
+        self.files = StateFiles(self._folder)
         self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
-        self._digests: dict[Checkpoint, str] = {}
         self._dumps: dict[Checkpoint, Any] = {}
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
@@ -98,8 +98,7 @@ class TorchRunner:
 
     def save(self, name: str) -> Checkpoint:
         checkpoint = Checkpoint(name)
-        path = self._path(checkpoint)
-        self._digests[checkpoint] = write_file(self._controller.state_dict(), path)
+        self.files.write(name, self._controller.state_dict())
         dump = self._callbacks.dump_checkpoint_fn
         if dump is not None:
             # A folder of its own, so that a file name that is always the same does no harm.
@@ -114,21 +113,17 @@ class TorchRunner:
 
     def load(self, checkpoint: Checkpoint) -> None:
         # The model's own state comes first: it gives the model the shapes that fit the dump.
-        path = self._path(checkpoint)
-        if checkpoint in self._digests:
-            verify_file(path, self._digests[checkpoint])
-        self._controller.load_state_dict(read_file(path))
+        self._controller.load_state_dict(self.files.read(checkpoint))
         load = self._callbacks.load_checkpoint_fn
         if load is not None and self._dumps.get(checkpoint) is not None:
             load(self._model, self._dumps[checkpoint])
 
     def discard(self, checkpoint: Checkpoint) -> None:
-        self._path(checkpoint).unlink(missing_ok=True)
-        self._digests.pop(checkpoint, None)
+        self.files.discard(checkpoint)
         self._dumps.pop(checkpoint, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Of the training, not the model: optimizer, schedules, modes, digests of checkpoints.
+        """Of the training, not the model: optimizer, schedules, modes.
 
         Raises:
             UnkeepableError: a learning-rate scheduler has no state to ask for.
@@ -137,7 +132,6 @@ class TorchRunner:
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "schedules": [_state_of(schedule) for schedule in _schedulers(self.lr_scheduler)],
             "modes": [module.training for module in self._model.modules()],
-            "digests": dict(self._digests),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -146,7 +140,6 @@ class TorchRunner:
         Raises:
             ValueError: the optimizer or its schedules are others.
         """
-        self._digests = dict(state["digests"])
         for module, training in zip(self._model.modules(), state["modes"], strict=True):
             module.training = training
         if state["optimizer"] is None:
@@ -156,9 +149,6 @@ class TorchRunner:
         for schedule, its in zip(_schedulers(scheduler), state["schedules"], strict=True):
             schedule.load_state_dict(its)
         self._follow(optimizer)
-
-    def _path(self, checkpoint: Checkpoint) -> Path:
-        return self._folder / f"{checkpoint}.pt"
 
 
 def _state_of(schedule: Any) -> Any:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from accaware.errors import CheckpointError, UnkeepableError
-from accaware.pytorch.checkpoint import read_file, write_file
 from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.shared import Key, Shared
+from accaware.pytorch.state_files import StateFiles
 
 
 class Stateful(Protocol):
@@ -27,28 +27,29 @@ class TorchSnapshots:
     """Writes the state of a run's parts, and brings it back.
 
     Args:
-        folder: for the files; it exists.
+        files: where they go; what it knows of them is a part of every snapshot.
         parts: by name, in the order in which they are to be brought back.
     """
 
-    def __init__(self, folder: Path, parts: Mapping[str, Stateful]) -> None:
-        self._folder = folder
+    def __init__(self, files: StateFiles, parts: Mapping[str, Stateful]) -> None:
+        self._files = files
         self._parts = parts
 
-    def save(self, name: str) -> str:
-        """Write a snapshot.
+    def save(self, name: str) -> dict[str, str]:
+        """Write a snapshot; the one before it is on disk afterwards.
 
         Returns:
-            The file's SHA-256.
+            The files that it needs and that a power cut could take away, and their SHA-256.
 
         Raises:
             UnkeepableError: a part's state is of a kind that can't be read back safely.
-            OSError: it can't be written.
+            OSError: it can't be written, or the one before it can't be brought to disk.
         """
         content = {part: stateful.state_dict() for part, stateful in self._parts.items()}
         for part, state in content.items():
             _check_keepable(state, f"the state of the {part}")
-        return write_file(content, self._path(name))
+        needed = self._files.write(name, {**content, "files": self._files.state_dict()})
+        return {**self._files.flush(), **needed}
 
     def load(self, name: str) -> None:
         """Bring every part back to where the snapshot was taken.
@@ -56,8 +57,8 @@ class TorchSnapshots:
         Raises:
             CheckpointError: the file can't be read, or is another model's or training's.
         """
-        path = self._path(name)
-        content = read_file(path)
+        content = self._files.read(name)
+        path = self._files.path(name)
         for part, stateful in self._parts.items():
             try:
                 stateful.load_state_dict(content[part])
@@ -70,12 +71,10 @@ class TorchSnapshots:
                 ValueError,
             ) as error:
                 raise CheckpointError(f"{path} doesn't fit the {part}: {error}") from error
+        self._files.load_state_dict(content["files"])
 
     def discard(self, name: str) -> None:
-        self._path(name).unlink(missing_ok=True)
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.pt"
+        self._files.discard(name)
 
 
 class CompressionState:
@@ -83,20 +82,22 @@ class CompressionState:
 
     def __init__(self, controller: PTCompressionController) -> None:
         self._controller = controller
+        self._teacher = Key()
 
     def state_dict(self) -> dict[str, Any]:
-        teacher = self._controller.distillation
+        distillation = self._controller.distillation
         return {
             "model": self._controller.state_dict(),
             "schedule": self._controller.scheduler.state_dict(),
-            "teacher": None if teacher is None else teacher.state_dict(),
+            "teacher": distillation and Shared("teacher", distillation.state_dict(), self._teacher),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._controller.load_state_dict(state["model"])
         self._controller.scheduler.load_state_dict(state["schedule"])
         if self._controller.distillation is not None:
-            self._controller.distillation.load_state_dict(state["teacher"])
+            self._controller.distillation.load_state_dict(state["teacher"].content)
+            self._teacher = state["teacher"].key
 
 
 _PLAIN = (
@@ -112,6 +113,7 @@ _PLAIN = (
     torch.Size,
     torch.device,
     torch.dtype,
+    Shared,
 )
 _MAPPINGS = (dict, OrderedDict, Counter)
 _SEQUENCES = (list, tuple, set)

@@ -81,16 +81,23 @@ def _sift(
     passed: list[int] = []
     failed: list[LeftOut] = []
     pending = [list(range(len(groups)))]
+    found: dict[frozenset[int], str | None] = {}
     while pending:
         members = pending.pop()
         # Together with those already passed: groups that only fail side by side are caught.
-        reason = fault([*passed, *members])
+        # Where one half has passed, that makes the whole again, which was tried.
+        side_by_side = frozenset([*passed, *members])
+        if side_by_side not in found:
+            found[side_by_side] = fault(sorted(side_by_side))
+        reason = found[side_by_side]
         if reason is None:
             passed.extend(members)
         elif len(members) == 1:
             failed.extend(LeftOut(layer, reason) for layer in groups[members[0]].producers)
         else:
-            middle = len(members) // 2
+            # The channels of the outputs are most often the last layer's.
+            last = reason == _OUTPUT and len(members) == len(groups)
+            middle = len(members) - 1 if last else len(members) // 2
             pending += [members[middle:], members[:middle]]
     return [groups[index] for index in sorted(passed)], failed
 
@@ -103,8 +110,7 @@ def _shape_fault_finder(
     compact = CompactModel(shapes, groups)
     meta_inputs = inputs.on(torch.device("meta"))
     try:
-        run = _forward(shapes, meta_inputs)
-        expected = run()
+        run, expected = _forward(shapes, meta_inputs)
     except Exception:  # noqa: BLE001 - a forward that reads values; the real trial judges it
         return lambda members: None
 
@@ -130,8 +136,8 @@ def _value_fault_finder(
         CompressionError: the model doesn't run at all.
     """
     generator = torch.Generator().manual_seed(0)
-    copied, run, tolerance = _runnable(model, inputs, generator)
-    if _differ(run(), run()):
+    copied, run, outputs, tolerance = _runnable(model, inputs, generator)
+    if _differ(outputs, run()):
         return lambda members: _RANDOM
     compact = CompactModel(copied, groups)
     dense = Layout.dense(groups)
@@ -159,8 +165,8 @@ def _value_fault_finder(
 
 def _runnable(
     model: nn.Module, inputs: ExampleInputs, generator: torch.Generator
-) -> tuple[nn.Module, _Run, float]:
-    """A varied copy of the model, how to run it on noise, and the tolerance of its precision.
+) -> tuple[nn.Module, _Run, list[Tensor], float]:
+    """A varied copy of the model, how to run it on noise, what it gave, and the tolerance.
 
     Raises:
         CompressionError: it runs in no precision.
@@ -177,11 +183,11 @@ def _runnable(
         try:
             copied = copy.deepcopy(model).to(dtype).requires_grad_(False)
             _vary(copied, generator)
-            run = _forward(copied, inputs.mapped(noise))
-            if _differ(run(), run(seed=1)):  # dropout in a container's own forward, say
+            run, outputs = _forward(copied, inputs.mapped(noise))
+            if _differ(outputs, run(seed=1)):  # dropout in a container's own forward, say
                 copied.eval()
-                run()
-            return copied, run, tolerance
+                outputs = run()
+            return copied, run, outputs, tolerance
         except Exception as error:  # noqa: BLE001 - reported below, where no precision runs
             failure = failure or error
     raise CompressionError(
@@ -217,8 +223,10 @@ def _layout(
     )
 
 
-def _forward(model: nn.Module, inputs: ExampleInputs) -> _Run:
+def _forward(model: nn.Module, inputs: ExampleInputs) -> tuple[_Run, list[Tensor]]:
     """A function that gives all output tensors, in training's structure where that runs.
+
+    It has been called once, and what it gave then is returned too.
 
     Random numbers are the same at every call with the same seed.
 
@@ -236,11 +244,10 @@ def _forward(model: nn.Module, inputs: ExampleInputs) -> _Run:
 
     set_structural_mode(model)
     try:
-        run()
+        return run, run()
     except Exception:  # noqa: BLE001 - some models train on other inputs than they evaluate
         model.eval()
-        run()
-    return run
+        return run, run()
 
 
 def _differ(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:

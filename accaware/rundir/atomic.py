@@ -19,14 +19,16 @@ def write_text(path: Path, text: str) -> None:
     write_file(path, lambda file: file.write(text.encode("utf-8")))
 
 
-def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> str:
+def write_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True) -> str:
     """Write ``path`` in one go: a reader sees the old content or the new one, never half of it.
 
-    Even a crash right after this returns leaves the new content on disk. One process at a time
-    may write a path: the draft's name is always the same, so that kills leave no heap of them.
+    One process at a time may write a path: the draft's name is always the same, so that kills
+    leave no heap of them.
 
     Args:
         write: called with the file to write to.
+        durable: even a power cut right after this returns leaves the new content on disk. Where
+            not, ``path`` must be new, and the caller brings it there.
 
     Returns:
         The content's SHA-256.
@@ -38,9 +40,10 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> str:
     draft = path.with_name(f".{path.name}.unfinished")
     try:
         with naming(path):
-            digest = _write_through(draft, write)
+            digest = _write(draft, write, durable=durable)
             os.replace(draft, path)
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -83,7 +86,7 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _write_through(path: Path, write: Callable[[IO[bytes]], object]) -> str:
+def _write(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool) -> str:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
@@ -92,7 +95,8 @@ def _write_through(path: Path, write: Callable[[IO[bytes]], object]) -> str:
             write(file)
         if sink.error is not None:
             raise sink.error
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     return sink.digest.hexdigest()

@@ -146,9 +146,9 @@ class RunDirectory:
             os.truncate(self.events, recording.end)
         return recording
 
-    def _intact(self, snapshot: str, digest: str) -> bool:
+    def _intact(self, file: str, digest: str) -> bool:
         try:
-            return digest_of(self.checkpoints / f"{snapshot}.pt") == digest
+            return digest_of(self.checkpoints / f"{file}.pt") == digest
         except OSError:
             return False
 

@@ -78,7 +78,7 @@ def recording_of(
     """The longest recording that ends with a snapshot whose file is intact.
 
     Args:
-        intact: whether the snapshot of this name has this digest.
+        intact: whether the file of this name has this digest.
         place: the journal's path, for messages.
 
     Returns:
@@ -93,7 +93,7 @@ def recording_of(
     answers = _answers(lines, place)
     for at in reversed(kept):
         mark = lines[at].content
-        if intact(mark["name"], mark["digest"]):
+        if all(intact(file, digest) for file, digest in mark["digests"].items()):
             recorded = tuple(answer for answer in answers[: at + 1] if answer is not None)
             return Recording(recorded, lines[at].end, float(mark["seconds"]), tuple(damaged))
         damaged.append(mark["name"])
@@ -124,11 +124,12 @@ def _answers(lines: list[JournalLine], place: Path) -> list[tuple[str, Any] | No
         try:
             if line.event == SNAPSHOT:
                 float(content["seconds"])
-                mark = {"name": str(content["name"]), "digest": str(content["digest"])}
+                digests = {str(file): str(its) for file, its in content["digests"].items()}
+                mark = {"name": str(content["name"]), "digests": digests}
                 answer = resumable.SNAPSHOT, mark
             elif line.event == ANSWER:
                 answer = str(content["call"]), _decoded(content["value"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise JournalError(f"{place}:{number}: can't be read: {error!r}") from error
         answers.append(answer)
     return answers

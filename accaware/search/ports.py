@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from accaware.search.callbacks import TrainingCallbacks
@@ -94,8 +95,8 @@ class Runner(Protocol):
 class Snapshots(Protocol):
     """Keeps all that a run needs to go on from a moment, but for the checkpoints of its weights."""
 
-    def save(self, name: str) -> str:
-        """Write the state of now under a name; the digest of what was written.
+    def save(self, name: str) -> Mapping[str, str]:
+        """Write the state of now under a name; the files that it needs, and their digests.
 
         Raises:
             UnkeepableError: some of it can't be kept.

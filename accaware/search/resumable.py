@@ -20,7 +20,7 @@ from accaware.search.taped_runner import TapedRunner
 from accaware.search.trial import Checkpoint, Epoch
 
 SNAPSHOT = "snapshot"
-"""The answer on the tape that is a snapshot's mark: {"name", "digest"}."""
+"""The answer on the tape that is a snapshot's mark: {"name", "digests"}."""
 
 KEPT_SNAPSHOTS = 2
 """The last one, and the one before it for when the last one can't be read."""
@@ -110,8 +110,8 @@ class ResumableSearch:
         self._taken = self._taken[-KEPT_SNAPSHOTS:]
         self._runner.sweep(frozenset().union(*(wanted for _, wanted in self._taken)))
 
-    def _take(self, name: str) -> dict[str, str]:
-        return {"name": name, "digest": self._snapshots.save(name)}
+    def _take(self, name: str) -> dict[str, Any]:
+        return {"name": name, "digests": dict(self._snapshots.save(name))}
 
     def _on_tape(self, params: SearchParams) -> SearchParams:
         content: dict[str, Any] = self._tape.answer("params", lambda: asdict(params))

@@ -28,11 +28,12 @@ class ScriptedSnapshots:
         self._runner = runner
         self._folder = folder
 
-    def save(self, name: str) -> str:
+    def save(self, name: str) -> dict[str, str]:
         runner = self._runner
         rate = runner.optimizer and runner.optimizer.learning_rate
         content = runner.state(), runner.saved, rate, runner.controller.scheduler.state_dict()
-        return write_file(self._folder / f"{name}.pt", lambda file: pickle.dump(content, file))
+        path = self._folder / f"{name}.pt"
+        return {name: write_file(path, lambda file: pickle.dump(content, file))}
 
     def load(self, name: str) -> None:
         content = pickle.loads((self._folder / f"{name}.pt").read_bytes())

@@ -92,14 +92,14 @@ class MortalSnapshots:
         self._disk = disk
         self._fate = fate
 
-    def save(self, name: str) -> str:
+    def save(self, name: str) -> dict[str, str]:
         self._fate.moment()
         optimizer = self._runner.optimizer
         schedule = self._runner.controller.scheduler.state_dict()
         state = self._runner.state(), schedule, optimizer and optimizer.learning_rate
         self._disk.snapshots[name] = copy.deepcopy(state)
         self._fate.moment()
-        return "digest"
+        return {name: "digest"}
 
     def load(self, name: str) -> None:
         model, schedule, learning_rate = copy.deepcopy(self._disk.snapshots[name])

@@ -18,6 +18,7 @@ from accaware.errors import CheckpointError, UnkeepableError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.build import build
 from accaware.pytorch.snapshots import TorchSnapshots
+from accaware.pytorch.state_files import StateFiles
 from accaware.search import SearchResult
 from accaware.search.resumable import SNAPSHOT
 from accaware.search.tape import Tape
@@ -202,25 +203,25 @@ class Part:
 
 @pytest.mark.parametrize("state", [None, 1.5, "a", (1, [2.0]), {"a": {3: torch.ones(2)}}])
 def test_plain_states_come_back(state: Any, tmp_path: Path) -> None:
-    TorchSnapshots(tmp_path, {"part": Part(state)}).save("one")
+    TorchSnapshots(StateFiles(tmp_path), {"part": Part(state)}).save("one")
     part = Part("other")
-    TorchSnapshots(tmp_path, {"part": part}).load("one")
+    TorchSnapshots(StateFiles(tmp_path), {"part": part}).load("one")
     assert str(part.state) == str(state)
 
 
 @pytest.mark.parametrize("state", [nn.ReLU(), lambda: None, [{"a": Path()}]])
 def test_other_states_are_refused_at_once(state: Any, tmp_path: Path) -> None:
     with pytest.raises(UnkeepableError, match="the state of the part, 'it'"):
-        TorchSnapshots(tmp_path, {"part": Part(state)}).save("one")
+        TorchSnapshots(StateFiles(tmp_path), {"part": Part(state)}).save("one")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
-    TorchSnapshots(tmp_path, {"part": Part(1)}).save("one")
+    TorchSnapshots(StateFiles(tmp_path), {"part": Part(1)}).save("one")
 
     class Other(Part):
         def load_state_dict(self, state: dict[str, Any]) -> None:
             self.state = state["that"]
 
     with pytest.raises(CheckpointError, match=r"one\.pt doesn't fit the part: 'that'"):
-        TorchSnapshots(tmp_path, {"part": Other(1)}).load("one")
+        TorchSnapshots(StateFiles(tmp_path), {"part": Other(1)}).load("one")

@@ -17,8 +17,8 @@ from accaware.search.resumable import SNAPSHOT
 from accaware.search.tape import Tape
 
 
-def mark(name: str) -> dict[str, str]:
-    return {"name": name, "digest": f"digest of {name}"}
+def mark(name: str) -> dict[str, Any]:
+    return {"name": name, "digests": {name: f"digest of {name}"}}
 
 
 def written(path: Path) -> Path:

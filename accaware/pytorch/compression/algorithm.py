@@ -39,10 +39,17 @@ class CompressionAlgorithm(Protocol):
         """The dense form of every tensor that is compressed, trained values included."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What was chosen to stay; with dense_tensors() it is all there is to know."""
+        """What was chosen to stay, and what the rest was.
 
-    def load_state_dict(self, state: Mapping[str, Any], dense: Mapping[str, Tensor]) -> None:
-        """Put the model where ``state_dict`` and ``dense_tensors`` were taken."""
+        With the model's own tensors it is all there is to know.
+        """
+
+    def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Give the model the shapes that it had when ``state_dict`` was taken.
+
+        Args:
+            tensors: the model's own, of that moment; the caller copies them into it afterwards.
+        """
 
     def kept_masks(self) -> KeptMasks:
         """What is kept of each tensor that has lost some of its shape."""

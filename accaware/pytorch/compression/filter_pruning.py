@@ -130,13 +130,13 @@ class FilterPruning:
         return self.compact.dense_tensors()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"kept": list(self.compact.layout.kept)}
+        return {"kept": list(self.compact.layout.kept), "dense": self.compact.dense_form()}
 
-    def load_state_dict(self, state: Mapping[str, Any], dense: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         kept = tuple(state["kept"])
         if [len(mask) for mask in kept] != [group.size for group in self.groups]:
             raise CheckpointError("the checkpoint's channel groups are not this model's")
-        self.compact.load_dense(dense, Layout(kept))
+        self.compact.load(Layout(kept), state["dense"], tensors)
 
     def kept_masks(self) -> KeptMasks:
         return self.compact.plan.masks(self.compact.layout)

@@ -19,6 +19,7 @@ from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels import KeptMasks, LeftOut
 from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
 from accaware.pytorch.scopes import Scopes
+from accaware.pytorch.shared import Key, Shared
 
 
 class MagnitudeSparsity:
@@ -57,6 +58,7 @@ class MagnitudeSparsity:
         # What a zeroed weight was, for when the rate falls; a kept one is read off the model.
         self._dense = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._masks = {name: torch.ones_like(weight) for name, weight in self._dense.items()}
+        self._key = Key()
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -98,15 +100,20 @@ class MagnitudeSparsity:
         return self._dense
 
     def state_dict(self) -> dict[str, Any]:
-        return {"masks": {name: mask.bool() for name, mask in self._masks.items()}}
+        # What is held at zero has no values that change, so until the masks do, it is the same.
+        masks = {name: mask.bool() for name, mask in self._masks.items()}
+        content = {"masks": masks, "dense": dict(self._dense)}
+        return {"dense": Shared("dense", content, self._key)}
 
-    def load_state_dict(self, state: Mapping[str, Any], dense: Mapping[str, Tensor]) -> None:
-        masks = state["masks"]
+    def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        shared: Shared = state["dense"]
+        masks = shared.content["masks"]
         if masks.keys() != self._weights.keys():
             raise CheckpointError("the checkpoint's sparse layers are not this model's")
         for name, tensor in self._dense.items():
-            tensor.copy_(dense[name])
+            tensor.copy_(shared.content["dense"][name])
         self._apply(masks)
+        self._key = shared.key
 
     def kept_masks(self) -> KeptMasks:
         """Empty: every tensor keeps its shape."""
@@ -126,6 +133,8 @@ class MagnitudeSparsity:
         return magnitudes
 
     def _apply(self, masks: Mapping[str, Tensor]) -> None:
+        if not all(torch.equal(self._masks[name].bool(), masks[name]) for name in masks):
+            self._key = Key()
         with torch.no_grad():
             for name, weight in self._weights.items():
                 self._masks[name].copy_(masks[name])

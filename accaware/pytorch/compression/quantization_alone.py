@@ -42,7 +42,7 @@ class QuantizationAlone:
     def state_dict(self) -> dict[str, Any]:
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any], dense: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Nothing to do: every tensor is the model's own."""
 
     def kept_masks(self) -> KeptMasks:

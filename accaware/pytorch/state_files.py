@@ -1,0 +1,154 @@
+"""A run's states in files; what several of them have in common is in a file of its own."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from accaware.errors import CheckpointError
+from accaware.pytorch.checkpoint import read_file, write_file
+from accaware.pytorch.packing import packed, unpacked
+from accaware.pytorch.shared import Key, Shared
+from accaware.rundir.flush import BackgroundFlush
+
+_REFERENCE = "accaware.shared"
+"""The key of a dict that stands for shared content: its file, beside the digest."""
+
+
+class StateFiles:
+    """Writes states, which are dicts with :class:`Shared` values in them, and reads them.
+
+    A file with shared content lives as long as a state that refers to it. What was written
+    survives the process at once, and a power cut after the ``flush`` behind the next one.
+
+    Args:
+        folder: for the files; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._digests: dict[str, str] = {}
+        self._needs: dict[str, dict[str, str]] = {}
+        self._names: WeakKeyDictionary[Key, str] = WeakKeyDictionary()
+        self._unflushed: dict[str, None] = {}
+        self._flush = BackgroundFlush()
+        self._flushed_before = False
+
+    def path(self, name: str) -> Path:
+        return self._folder / f"{name}.pt"
+
+    def write(self, name: str, state: Mapping[str, Any]) -> dict[str, str]:
+        """Write a state; an earlier one of that name is replaced.
+
+        Returns:
+            The files that it needs, its own included: their names and SHA-256.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        needs: dict[str, str] = {}
+        self._write(name, self._with_references(name, state, needs))
+        before, self._needs[name] = self._needs.get(name, {}), needs
+        self._drop(before)
+        return {name: self._digests[name], **needs}
+
+    def read(self, name: str) -> Any:
+        """A state as it was written.
+
+        Raises:
+            CheckpointError: a file can't be read, or isn't what was written.
+        """
+        needs: dict[str, str] = {}
+        state = self._resolved(self._content(name), needs)
+        self._needs[name] = needs
+        return state
+
+    def discard(self, name: str) -> None:
+        """Remove a state, and what no other one needs; it may be gone already."""
+        self._remove(name)
+        self._drop(self._needs.pop(name, {}))
+
+    def flush(self) -> dict[str, str]:
+        """Begin to bring to disk what was written since the last time, which is there now.
+
+        Returns:
+            The files that may not be there before the next time, and their SHA-256.
+
+        Raises:
+            OSError: a file can't be brought to disk.
+        """
+        names = list(self._unflushed)
+        self._unflushed.clear()
+        self._flush.start([self.path(name) for name in names])
+        if not self._flushed_before:
+            # There is no earlier state to go back to.
+            self._flush.wait()
+        self._flushed_before = True
+        return {name: self._digests[name] for name in names}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is known of the files that are there."""
+        needs = {name: dict(its) for name, its in self._needs.items()}
+        return {"digests": dict(self._digests), "needs": needs}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._digests.update(state["digests"])
+        self._needs.update(state["needs"])
+        # Who wrote them may have been killed before they were on disk.
+        self._unflushed.update(dict.fromkeys(self._digests))
+
+    def _with_references(self, state: str, value: Any, needs: dict[str, str]) -> Any:
+        if isinstance(value, Shared):
+            name = self._names.get(value.key) or self._write_shared(state, value)
+            needs[name] = self._digests[name]
+            return {_REFERENCE: name, "digest": needs[name]}
+        if type(value) is dict:
+            return {key: self._with_references(state, each, needs) for key, each in value.items()}
+        return value
+
+    def _write_shared(self, state: str, shared: Shared) -> str:
+        """Named after the first state that has it: that name is as unique in a resumed run."""
+        names = (f"{shared.kind}-{state}{'-again' * times}" for times in itertools.count())
+        name = next(name for name in names if name not in self._digests)
+        self._write(name, shared.content)
+        self._names[shared.key] = name
+        return name
+
+    def _resolved(self, value: Any, needs: dict[str, str]) -> Any:
+        if type(value) is not dict:
+            return value
+        if _REFERENCE not in value:
+            return {key: self._resolved(each, needs) for key, each in value.items()}
+        name = value[_REFERENCE]
+        self._digests[name] = needs[name] = value["digest"]
+        shared = Shared(name.partition("-")[0], self._content(name))
+        self._names[shared.key] = name
+        return shared
+
+    def _content(self, name: str) -> Any:
+        path = self.path(name)
+        try:
+            return unpacked(read_file(path, self._digests.get(name)))
+        except (KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{path} is not a state that accaware saved") from error
+
+    def _write(self, name: str, content: Any) -> None:
+        self._digests[name] = write_file(packed(content), self.path(name), durable=False)
+        self._unflushed[name] = None
+
+    def _drop(self, shared: Iterable[str]) -> None:
+        """Remove those of these that no state needs."""
+        for name in shared:
+            if not any(name in needs for needs in self._needs.values()):
+                self._remove(name)
+                for key in [key for key, its in self._names.items() if its == name]:
+                    del self._names[key]
+
+    def _remove(self, name: str) -> None:
+        self.path(name).unlink(missing_ok=True)
+        self._digests.pop(name, None)
+        self._unflushed.pop(name, None)

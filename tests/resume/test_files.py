@@ -1,0 +1,177 @@
+"""What is in a run's checkpoints, and what becomes of a run when the disk takes some of it away."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from accaware.errors import CheckpointError
+from accaware.pytorch.checkpoint import write_file
+from accaware.pytorch.snapshots import TorchSnapshots
+from accaware.pytorch.state_files import StateFiles
+from accaware.rundir.recording import SNAPSHOT, read_journal
+from tests.resume.test_command import (
+    accaware,
+    config,
+    expected,
+    left_behind,
+    one_thread,
+    stopped_in,
+)
+from tests.resume.test_torch_runs import ADAPTIVE, INT8, PRUNING, SPARSITY, Part, search
+
+__all__ = ["config", "expected", "one_thread"]
+
+
+@pytest.mark.parametrize("section", [PRUNING, SPARSITY], ids=["pruning", "sparsity"])
+def test_what_is_removed_is_written_once_a_layout(section: Any, tmp_path: Path) -> None:
+    params = {**ADAPTIVE["params"], "initial_compression_rate_step": 0.1}
+    params["maximal_total_epochs"] = 12
+    training = {"compression": section, "accuracy_aware_training": {**ADAPTIVE, "params": params}}
+    ended = search(training, tmp_path / "run", [])
+    dense = {file.name for _, folder in ended.copies for file in folder.glob("dense-*.pt")}
+    rates = {trial.compression_rate for trial in ended.result.trials}
+    assert 1 < len(rates) <= len(dense) < len(ended.copies)
+    # A base is gone with the last state that needs it.
+    assert len(list(ended.copies[-1][1].glob("dense-*.pt"))) < len(dense)
+
+
+def test_a_snapshot_is_as_small_as_the_model_at_hand(tmp_path: Path) -> None:
+    training = {"compression": PRUNING, "accuracy_aware_training": ADAPTIVE}
+    ended = search(training, tmp_path / "run", [])
+    sizes = [
+        (folder / f"snapshot-{epoch}.pt").stat().st_size
+        for epoch, (_, folder) in enumerate(ended.copies, start=1)
+    ]
+    assert ended.result.trials[-1].compression_rate > 0.7
+    # Weights and momentum of 1536 parameters, 4 bytes each, and most of both is gone.
+    assert sizes[0] - sizes[-1] > 1.5 * 1536 * 4
+
+
+def test_the_teacher_is_written_once(tmp_path: Path) -> None:
+    ended = search({"compression": INT8, "accuracy_aware_training": ADAPTIVE}, tmp_path / "run", [])
+    teachers = {file.name for _, folder in ended.copies for file in folder.glob("teacher-*.pt")}
+    assert len(teachers) == 1
+    end, folder = ended.copies[2]
+    assert (
+        search(
+            {"compression": INT8, "accuracy_aware_training": ADAPTIVE}, folder, ended.answers[:end]
+        ).outcome
+        == ended.outcome
+    )
+    assert {file.name for file in folder.glob("teacher-*.pt")} == teachers
+
+
+def test_a_power_cut_costs_at_most_the_last_epoch(
+    config: Path, expected: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of what an epoch wrote, anything may be missing; what the one before wrote is there."""
+    directory = stopped_in(6, config, monkeypatch)
+    marks = [line.content for line in read_journal(directory / "events.jsonl")]
+    *_, before, last = (mark["digests"] for mark in marks if mark["event"] == SNAPSHOT)
+    young = sorted(last.keys() - before.keys())
+    assert "snapshot-5" in young
+    for name in young:
+        spare = config.parent / name
+        shutil.copytree(directory, spare)
+        (spare / "checkpoints" / f"{name}.pt").write_bytes(b"")
+        assert accaware(resume=spare) == 0
+        assert "warning: snapshot-5 is damaged; going on from the one" in capsys.readouterr().err
+        assert left_behind(spare) == expected, name
+
+
+def test_a_damaged_base_is_told(
+    config: Path, expected: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = stopped_in(6, config, monkeypatch)
+    bases = list((directory / "checkpoints").glob("dense-*.pt"))
+    whole = [base.read_bytes() for base in bases]
+    for base, content in zip(bases, whole, strict=True):
+        base.write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
+    assert accaware(resume=directory) == 2
+    assert "snapshot-5 and snapshot-4 in checkpoints can't be read" in capsys.readouterr().err
+    for base, content in zip(bases, whole, strict=True):
+        base.write_bytes(content)
+    assert accaware(resume=directory) == 0
+    assert left_behind(directory) == expected
+
+
+@pytest.mark.parametrize("failing", [1, 2, 6])
+def test_what_does_not_reach_the_disk_ends_the_run(
+    failing: int,
+    config: Path,
+    expected: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls = 0
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        nonlocal calls
+        if threading.current_thread() is not threading.main_thread():
+            calls += 1
+            if calls >= failing:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    directory = config.parent / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        assert accaware(config=config, output_dir=directory) == 1
+    error = capsys.readouterr().err
+    assert f"error: {directory / 'checkpoints'}" in error
+    assert "Input/output error" in error
+    assert "Traceback" not in error
+    assert accaware(resume=directory) == 0
+    assert left_behind(directory) == expected
+
+
+def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
+    whole = torch.arange(6.0)
+    state = {
+        "small": torch.randn(3, 2),
+        "large": torch.randn(300, 300),
+        "flipped": torch.randn(3, 2).t(),
+        "none": torch.empty(0, 2),
+        "number": torch.tensor(3),
+        "half": torch.ones(5, dtype=torch.bfloat16),
+        "generator": torch.get_rng_state(),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "views": [whole, whole[1:]],
+        "kinds": (torch.float16, torch.Size([1, 2]), torch.device("cpu"), 1j, {1}),
+    }
+    TorchSnapshots(StateFiles(tmp_path), {"part": Part(state)}).save("one")
+    part = Part(None)
+    TorchSnapshots(StateFiles(tmp_path), {"part": part}).load("one")
+    back = part.state
+    assert back["kinds"] == state["kinds"]
+    assert type(back["parameter"]) is torch.nn.Parameter
+    torch.set_rng_state(back["generator"])
+    back["views"][0][1] = 9.0
+    assert back["views"][1][0] == 9.0
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor):
+            assert back[name].dtype == value.dtype
+            assert torch.equal(back[name], value)
+
+
+def test_bytes_that_would_run_code_are_refused(tmp_path: Path) -> None:
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    content = {"places": pickle.dumps([]), "together": [], "alone": []}
+    write_file({**content, "structure": pickle.dumps(Evil())}, tmp_path / "one.pt")
+    with pytest.raises(CheckpointError, match=r"one\.pt is not a state that accaware saved"):
+        TorchSnapshots(StateFiles(tmp_path), {"part": Part(None)}).load("one")
+    assert not (tmp_path / "made").exists()
