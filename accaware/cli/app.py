@@ -90,9 +90,19 @@ def run(
         typer.Option(
             metavar="PLUGIN",
             help="Your model, data and training: file.py or package.module, with an optional "
-            ":Class behind it. Overrides the config's.",
+            ":Class behind it. Overrides the config's; without one, the config's model and dataset "
+            "are torchvision's.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the dataset. Overrides the config's dataset_dir."
+        ),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the dataset into that folder.")
+    ] = False,
     device: Annotated[
         Device | None, typer.Option(help="Where to train. Overrides the config's.")
     ] = None,
@@ -134,11 +144,13 @@ def run(
     Examples:
       accaware run config.json
       accaware run config.json --plugin model.py:Cifar --device cuda
+      accaware run resnet18_cifar10.json --data ~/cifar --download
       accaware run config.json --json > result.json
       accaware run --resume runs/config-1
     """
     if config is None and resume is None:
         raise typer.BadParameter("Missing argument 'CONFIG' (or --resume DIR).", ctx=context)
+    from accaware.cli.loading import Overrides
     from accaware.cli.run import RunOptions
     from accaware.cli.run import run as run_with
 
@@ -147,10 +159,14 @@ def run(
         output_dir=output_dir,
         resume=resume,
         force=force,
-        plugin=plugin,
-        device=device.value if device else None,
-        seed=seed,
-        settings=tuple(settings or ()),
+        overrides=Overrides(
+            plugin=plugin,
+            data=data,
+            download=download,
+            device=device.value if device else None,
+            seed=seed,
+            settings=tuple(settings or ()),
+        ),
         json=json,
         quiet=quiet,
     )
@@ -187,6 +203,15 @@ def inspect(
         str | None,
         typer.Option(metavar="PLUGIN", help="As of accaware run. Overrides the config's."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the dataset. Overrides the config's dataset_dir."
+        ),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the dataset into that folder.")
+    ] = False,
     device: Annotated[
         Device | None, typer.Option(help="Where to compute. Overrides the config's.")
     ] = None,
@@ -223,13 +248,18 @@ def inspect(
     """
     from accaware.cli.inspect import InspectOptions
     from accaware.cli.inspect import inspect as inspect_with
+    from accaware.cli.loading import Overrides
 
     options = InspectOptions(
         config=config,
-        plugin=plugin,
-        device=device.value if device else None,
-        seed=seed,
-        settings=tuple(settings or ()),
+        overrides=Overrides(
+            plugin=plugin,
+            data=data,
+            download=download,
+            device=device.value if device else None,
+            seed=seed,
+            settings=tuple(settings or ()),
+        ),
         samples=samples,
         json=json,
     )
@@ -272,6 +302,10 @@ def validate_config(
         bool,
         typer.Option("--check-plugin", help="Import the plugin too, and check its functions."),
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the dataset, as of accaware run."),
+    ] = None,
 ) -> None:
     """Check config files, and list every fault with its place. Nothing is run.
 
@@ -286,11 +320,12 @@ def validate_config(
       accaware validate-config configs/*.json --format github
       accaware validate-config config.json --set compression.params.pruning_target=0.3 --resolved
     """
+    from accaware.cli.loading import Overrides
     from accaware.cli.validate import ValidateOptions, validate
 
     options = ValidateOptions(
         configs=tuple(configs),
-        settings=tuple(settings or ()),
+        settings=Overrides(data=data, settings=tuple(settings or ())).as_settings(),
         format=form.value,
         resolved=resolved,
         check_plugin=check_plugin,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from accaware.cli.exit_codes import ExitCode
-from accaware.cli.run import RunOptions, load_config, plugin_of
+from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
 from accaware.report.console import console_on
 from accaware.report.inspection import InspectionReport
@@ -21,10 +21,7 @@ class InspectOptions:
     """The words behind ``accaware inspect``; None where they weren't said."""
 
     config: Path
-    plugin: str | None = None
-    device: str | None = None
-    seed: int | None = None
-    settings: tuple[str, ...] = ()
+    overrides: Overrides = field(default_factory=Overrides)
     samples: int | None = None
     json: bool = False
 
@@ -38,18 +35,11 @@ def inspect(options: InspectOptions) -> ExitCode:
     """
     if options.samples is not None and options.samples < 1:
         raise UsageError(f"--samples {options.samples} is below the minimum 1")
-    config = load_config(
-        options.config,
-        RunOptions(
-            plugin=options.plugin,
-            device=options.device,
-            seed=options.seed,
-            settings=options.settings,
-        ),
-    )
+    loaded = LoadedConfig(options.config, options.overrides)
+    config = loaded.config
     console = console_on(sys.stderr if options.json else sys.stdout)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
-        plugin = plugin_of(config)
+        plugin = loaded.plugin()
         # Imports torch, which takes seconds: only now that everything else is in order.
         from accaware.pytorch.inspection import inspect as inspect_model
 
