@@ -150,7 +150,6 @@ def run(
     """
     if config is None and resume is None:
         raise typer.BadParameter("Missing argument 'CONFIG' (or --resume DIR).", ctx=context)
-    from accaware.cli.loading import Overrides
     from accaware.cli.run import RunOptions
     from accaware.cli.run import run as run_with
 
@@ -159,14 +158,12 @@ def run(
         output_dir=output_dir,
         resume=resume,
         force=force,
-        overrides=Overrides(
-            plugin=plugin,
-            data=data,
-            download=download,
-            device=device.value if device else None,
-            seed=seed,
-            settings=tuple(settings or ()),
-        ),
+        plugin=plugin,
+        data=data,
+        download=download,
+        device=device.value if device else None,
+        seed=seed,
+        settings=tuple(settings or ()),
         json=json,
         quiet=quiet,
     )
@@ -248,18 +245,15 @@ def inspect(
     """
     from accaware.cli.inspect import InspectOptions
     from accaware.cli.inspect import inspect as inspect_with
-    from accaware.cli.loading import Overrides
 
     options = InspectOptions(
         config=config,
-        overrides=Overrides(
-            plugin=plugin,
-            data=data,
-            download=download,
-            device=device.value if device else None,
-            seed=seed,
-            settings=tuple(settings or ()),
-        ),
+        plugin=plugin,
+        data=data,
+        download=download,
+        device=device.value if device else None,
+        seed=seed,
+        settings=tuple(settings or ()),
         samples=samples,
         json=json,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from accaware.cli.exit_codes import ExitCode
@@ -17,11 +17,10 @@ from accaware.rundir import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectOptions:
+class InspectOptions(Overrides):
     """The words behind ``accaware inspect``; None where they weren't said."""
 
     config: Path
-    overrides: Overrides = field(default_factory=Overrides)
     samples: int | None = None
     json: bool = False
 
@@ -35,7 +34,7 @@ def inspect(options: InspectOptions) -> ExitCode:
     """
     if options.samples is not None and options.samples < 1:
         raise UsageError(f"--samples {options.samples} is below the minimum 1")
-    loaded = LoadedConfig(options.config, options.overrides)
+    loaded = LoadedConfig(options.config, options)
     config = loaded.config
     console = console_on(sys.stderr if options.json else sys.stdout)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():

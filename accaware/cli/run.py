@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from accaware.cli.conduct import CompressionRun, conduct
@@ -23,14 +23,13 @@ from accaware.search.tape import Tape
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(Overrides):
     """The words behind ``accaware run``; None and False where they weren't said."""
 
     config: Path | None = None
     output_dir: Path | None = None
     resume: Path | None = None
     force: bool = False
-    overrides: Overrides = field(default_factory=Overrides)
     json: bool = False
     quiet: bool = False
 
@@ -61,7 +60,7 @@ def run(options: RunOptions) -> ExitCode:
                 f"{directory.path}: the run was killed before it began; begin it with "
                 f"accaware run CONFIG --resume {directory.path}"
             )
-        loaded = LoadedConfig(options.config or directory.config, options.overrides)
+        loaded = LoadedConfig(options.config or directory.config, options)
         config = loaded.config
         ended = finished(directory, config, output)
         if ended is not None:
@@ -74,7 +73,7 @@ def run(options: RunOptions) -> ExitCode:
 
 
 def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
-    loaded = LoadedConfig(path, options.overrides)
+    loaded = LoadedConfig(path, options)
     config = loaded.config
     with output.guarding_stdout():
         plugin = loaded.plugin()
