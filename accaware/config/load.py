@@ -42,7 +42,7 @@ class Outcome:
         if self._examined is None:
             return self
         document, before = self._examined
-        more = (Fault((key,), message) for key, message in faults)
+        more = (Fault((key,), message, at_key=True) for key, message in faults)
         return _outcome(None, document, (*before, *more))
 
     def require(self) -> AccAwareConfig:

@@ -103,13 +103,13 @@ def test_faults_have_their_lines_in_the_config(run: Run, tmp_path: Path) -> None
     file.write_text(json.dumps(json.loads(file.read_text()), indent=1))
     done = run(file, (), "--data", tmp_path / "nothing")
     assert done.code == 2
-    assert f"{file}:2:11: model: resnet19 is none of torchvision's classifiers" in done.err
+    assert f"{file}:2:2: model: resnet19 is none of torchvision's classifiers" in done.err
     assert f"dataset_dir: cifar10 is not in {tmp_path / 'nothing'}" in done.err
     assert "--download" in done.err
     assert not done.directory.exists()
     checked = invoke("validate-config", file, "--check-plugin", "--data", tmp_path / "nothing")
     assert checked.exit_code == 2
-    assert f"{file}:2:11: model: resnet19" in checked.stdout
+    assert f"{file}:2:2: model: resnet19" in checked.stdout
     assert "dataset_dir: cifar10 is not in" in checked.stdout
 
 
