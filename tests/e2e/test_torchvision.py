@@ -58,7 +58,7 @@ def test_a_run_on_named_data_that_is_disturbed_and_resumed_without_naming_them_a
 
     monkeypatch.setattr(TorchvisionTask, "train_epoch", fails_once)
     assert run(file, (), "--data", mnist).code == 1
-    again = invoke("run", "--resume", done.directory)
+    again = invoke("run", "--resume", done.directory, "--download")  # they are there already
     assert again.exit_code == 0, again.output
     assert len(calls) == 3
     assert trials(done.directory) == undisturbed
@@ -111,6 +111,13 @@ def test_faults_have_their_lines_in_the_config(run: Run, tmp_path: Path) -> None
     assert checked.exit_code == 2
     assert f"{file}:2:2: model: resnet19" in checked.stdout
     assert "dataset_dir: cifar10 is not in" in checked.stdout
+
+
+def test_weights_that_cannot_be_fetched_leave_nothing_behind(run: Run, tmp_path: Path) -> None:
+    done = run(written(tmp_path, weights="http://127.0.0.1:9/w.pth"))
+    assert done.code == 2
+    assert "error: weights: http://127.0.0.1:9/w.pth can't be fetched" in done.err
+    assert not done.directory.exists()
 
 
 def test_a_config_without_a_search_says_what_to_add(run: Run, tmp_path: Path) -> None:

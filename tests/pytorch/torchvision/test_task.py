@@ -111,6 +111,16 @@ def test_compiled_anew_for_more_shapes_than_torch_would_follow(
     torch.compiler.reset()
 
 
+def test_compiled_anew_for_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    recompiled, model = Recompiled(), nn.Sequential(nn.Linear(3, 3))
+    inputs = torch.randn(2, 3)
+    plain = recompiled.of(model)(inputs)
+    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    torch.testing.assert_close(recompiled.of(model)(inputs), 2 * plain)
+    torch.compiler.reset()
+
+
 def test_compiling_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     _, _, loss, accuracy = trained()

@@ -90,6 +90,12 @@ KINDS = {
 _OTHER_NAMES = {"fashionmnist": "fashion_mnist", "imagefolder": "image_folder"}
 
 
+def kind_of(dataset: str) -> DatasetKind | None:
+    """The dataset of that name, in any case; None where there is none."""
+    name = dataset.lower().replace("-", "_")
+    return KINDS.get(_OTHER_NAMES.get(name, name))
+
+
 class NamedDataset:
     """A dataset whose files were found, or are to be fetched.
 
@@ -99,12 +105,11 @@ class NamedDataset:
 
     def __init__(self, task: TaskConfig, faults: Faults) -> None:
         self._task = task
-        name = task.dataset.lower().replace("-", "_")
-        kind = KINDS.get(_OTHER_NAMES.get(name, name))
+        kind = kind_of(task.dataset)
         self.kind = kind or KINDS["image_folder"]
         self._root = Path()
         if kind is None:
-            hint = did_you_mean(name, KINDS) or f"; there are {', '.join(KINDS)}"
+            hint = did_you_mean(task.dataset, KINDS) or f"; there are {', '.join(KINDS)}"
             faults.add("dataset", f"{task.dataset} is none that this tool knows by name{hint}")
         elif kind.name == "fake":
             if task.download:

@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 
 from accaware.config.model import AccAwareConfig
 from accaware.config.task import TaskConfig
+from accaware.errors import TaskError
 from accaware.pytorch import classification
-from accaware.pytorch.plugins.torchvision.datasets import NamedDataset
+from accaware.pytorch.plugins.torchvision.datasets import KINDS, NamedDataset, kind_of
 from accaware.pytorch.plugins.torchvision.faults import Faults
 from accaware.pytorch.plugins.torchvision.models import NamedModel
 from accaware.pytorch.plugins.torchvision.transforms import Preprocessing, Transform
@@ -59,7 +60,8 @@ class TorchvisionTask:
             shape = ()
         faults.check()
         self.preprocessing = Preprocessing.of(
-            kind=NamedDataset(self.task, Faults()).kind,
+            # Of data that aren't known by name, the usual: photographs of many sizes.
+            kind=kind_of(self.task.dataset) or KINDS["image_folder"],
             size=shape[2] if shape else None,
             channels=shape[1] if shape else None,
             weights=self._model.weights if self._model else None,
@@ -72,7 +74,10 @@ class TorchvisionTask:
     def create_model(self) -> nn.Module:
         """With its weights, and with a stem for small images where the images are small."""
         assert self._model is not None
-        classes = self.task.num_classes or (self._data.classes if self._data else 1000)
+        known = self._data.classes if self._data else self.preprocessing.kind.classes
+        classes = self.task.num_classes or known
+        if classes is None:
+            raise TaskError([("num_classes", "is missing, and nothing else tells it")])
         return self._model.build(classes, self.preprocessing.size, self.preprocessing.channels)
 
     def create_datasets(self) -> tuple[Any, Any]:
