@@ -3,10 +3,9 @@
     python scripts/run_sample_configs.py FOLDER
 
 Each runs for two epochs as ``accaware run`` does it, with settings alone changed: the dataset is
-fake, with ten classes; images of 224 pixels are made 80 pixels wide; a weights' address is a file
-of random weights, as nothing is fetched; schedules and limits fit into two epochs; batches are of
-32. A config without a search is shown to be refused, and is then given one. Ends with 1 where any
-failed.
+fake, with ten classes; images are 8 pixels wide; a weights' address is a file of random weights,
+as nothing is fetched; schedules and limits fit into two epochs; batches are of 64. A config
+without a search is shown to be refused, and is then given one. Ends with 1 where any failed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from torchvision import models
 from accaware.config.document import Document
 
 ALGORITHMS = {"filter_pruning", "magnitude_sparsity", "quantization"}
-SMALL = 80
+SIZE = 8
 ENDED = (0, 3)
 """Within budget or not: the search came to its end."""
 
@@ -57,14 +56,13 @@ def settings(data: dict[str, Any], weights: Path) -> list[str]:
     adaptive = any(entry["algorithm"] != "quantization" for entry in sections(data))
     params: dict[str, Any] = {"maximal_relative_accuracy_degradation": 90}
     params["maximal_total_epochs"] = 2
-    changed = {"dataset": "fake", "num_classes": 10, "batch_size": 32, "device": "cpu"}
+    changed = {"dataset": "fake", "num_classes": 10, "batch_size": 64, "device": "cpu"}
     changed["pretrained"] = False
     if "weights" in data:
         model = models.get_model(data["model"], num_classes=10)
         torch.save(model.state_dict(), weights)
         changed["weights"] = str(weights)
-    shape = data["input_info"]["sample_size"]
-    changed["input_info.sample_size"] = [1, 3, *(min(size, SMALL) for size in shape[2:])]
+    changed["input_info.sample_size"] = [1, 3, SIZE, SIZE]
     initial = 1
     for index, entry in enumerate(sections(data)):
         path = f"compression[{index}].params"
@@ -114,7 +112,7 @@ def main(folder: Path) -> int:
             )
             seconds = time.perf_counter() - began
         names = " + ".join(entry["algorithm"] for entry in sections(data))
-        print(f"{file.name}: {data['model']}, {names}")
+        print(f"{file.name}: {data['model']}, {names}", flush=True)
         if "accuracy_aware_training" not in data:
             said = refused(file)
             failed += not said

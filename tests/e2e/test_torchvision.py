@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.models import resnet18
 from typer.testing import CliRunner
 
 from accaware import AccAwareConfig
@@ -137,3 +138,31 @@ def test_a_sample_of_nncf_as_it_is_asks_for_its_data_alone(run: Run, tmp_path: P
     assert done.code == 2
     assert done.err.count("\n") == 1
     assert f"cifar10 is not in {tmp_path}" in done.err
+
+
+@pytest.mark.skipif(not NNCF.is_dir(), reason="NNCF's sample configs are not here")
+def test_a_sample_of_nncf_from_beginning_to_end(run: Run, tmp_path: Path) -> None:
+    """On made-up images of 8 pixels, with weights of a file, for two epochs."""
+    weights = tmp_path / "weights.pth"
+    torch.save(resnet18(num_classes=10).state_dict(), weights)
+    training = {
+        "mode": "adaptive_compression_level",
+        "params": {
+            "maximal_relative_accuracy_degradation": 99,
+            "initial_training_phase_epochs": 1,
+            "patience_epochs": 1,
+            "maximal_total_epochs": 2,
+        },
+    }
+    changed = {
+        "weights": str(weights),
+        "dataset": "fake",
+        "input_info.sample_size": [1, 3, 8, 8],
+        "device": "cpu",
+        "accuracy_aware_training": training,
+        "compression.params.pruning_steps": 1,
+    }
+    done = run(NNCF / SAMPLE, [f"{key}={json.dumps(value)}" for key, value in changed.items()])
+    assert done.code in (0, 3), done.text
+    assert [trial["epochs"] for trial in done.result["trials"]] == [1, 1]
+    assert "resnet18 keeps its own stem" in done.text
