@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.error import URLError
 
+import torch
 from torch import nn
 from torchvision import models
 
@@ -61,8 +62,24 @@ class NamedModel:
         Prints what isn't torchvision's own about it.
 
         Raises:
-            TaskError: the builder refuses model_params; weights can't be had or don't fit.
+            TaskError: the builder refuses model_params; weights can't be had or don't fit; the
+                images are of a size that the model doesn't take.
         """
+        model = self._built(classes, size, channels)
+        self._try(model, size, channels)
+        return model
+
+    def _try(self, model: nn.Module, size: int, channels: int) -> None:
+        training = model.training
+        try:
+            with torch.no_grad():
+                model.eval()(torch.zeros(1, channels, size, size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            message = f"{self.name} can't take images of {size} pixels: {error}"
+            raise TaskError([("input_info", message)]) from error
+        model.train(training)
+
+    def _built(self, classes: int, size: int, channels: int) -> nn.Module:
         small = size <= SMALL or self._for_cifar
         if self.weights is not None:
             return self._published(classes, channels)
@@ -130,7 +147,7 @@ class NamedModel:
     def _called(self, **arguments: Any) -> nn.Module:
         try:
             model: nn.Module = models.get_model(self.name, **arguments)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AssertionError) as error:
             params = dict(self._task.model_params)
             message = f"{self.name} can't be built with {params}: {error}"
             raise TaskError([("model_params" if params else "model", message)]) from error
