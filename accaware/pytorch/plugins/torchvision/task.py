@@ -18,7 +18,7 @@ from accaware.pytorch.plugins.torchvision.faults import Faults
 from accaware.pytorch.plugins.torchvision.models import NamedModel
 from accaware.pytorch.plugins.torchvision.transforms import Preprocessing, Transform
 from accaware.pytorch.plugins.torchvision.weights import check_file
-from accaware.pytorch.precision import MixedPrecision
+from accaware.pytorch.precision import MixedPrecision, cpu_gains
 from accaware.pytorch.recompiled import Recompiled
 
 _CROSS_ENTROPY = ("cross_entropy", "crossentropyloss")
@@ -67,6 +67,9 @@ class TorchvisionTask:
             weights=self._model.weights if self._model else None,
         )
         self.precision = MixedPrecision() if self.task.mixed_precision else None
+        on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+        if self.precision and on_cpu and not cpu_gains():
+            print("mixed_precision has no effect: bfloat16 is not faster here", flush=True)
         # Among the plugin's own attributes, where its state is kept from epoch to epoch.
         self.scaler = self.precision.scaler if self.precision else None
         self._compiled = Recompiled() if self.task.compile else None

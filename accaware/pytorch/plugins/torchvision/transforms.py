@@ -23,8 +23,7 @@ Transform = Callable[[Any], Any]
 class Preprocessing:
     """How a dataset's images become (channels, size, size) tensors.
 
-    Args:
-        size: None for the published weights' own, else the dataset's, else 224.
+    Attributes:
         weights: torchvision's, whose own way of validation is kept; None for other ones.
     """
 
@@ -39,7 +38,8 @@ class Preprocessing:
     ) -> Preprocessing:
         """What isn't given is the published weights', or else the dataset's."""
         if size is None:
-            size = kind.size or _USUAL_SIZE if weights is None else _size(weights.transforms())
+            own = kind.size or _USUAL_SIZE
+            size = own if weights is None else _size(weights.transforms())
         return cls(kind, size, channels or 3, weights)
 
     def training(self) -> Transform:
