@@ -10,7 +10,7 @@ from pathlib import Path
 from accaware.config.load import Outcome, examine_file
 from accaware.config.model import AccAwareConfig
 from accaware.config.plugin_path import located
-from accaware.errors import TaskError, UsageError
+from accaware.errors import ConfigError, TaskError, UsageError
 from accaware.plugins.load import load_plugin
 from accaware.plugins.plugin import Plugin
 from accaware.report.diagnostics import diagnostic_line
@@ -98,5 +98,5 @@ def plugin_of(config: AccAwareConfig, outcome: Outcome) -> Plugin:
     try:
         return load_plugin(spec, config.plugin_args, config.directory, config)
     except TaskError as error:
-        outcome.refused(*error.faults).require()
-        raise
+        told = outcome.refused(*error.faults).diagnostics
+        raise ConfigError([one for one in told if one.severity == "error"]) from error

@@ -100,13 +100,14 @@ def test_inspect_without_a_plugin(run: Run, tmp_path: Path) -> None:
 
 
 def test_faults_have_their_lines_in_the_config(run: Run, tmp_path: Path) -> None:
-    file = written(tmp_path, model="resnet19", dataset="cifar10")
+    file = written(tmp_path, model="resnet19", dataset="cifar10", epochs=3)
     file.write_text(json.dumps(json.loads(file.read_text()), indent=1))
     done = run(file, (), "--data", tmp_path / "nothing")
     assert done.code == 2
     assert f"{file}:2:2: model: resnet19 is none of torchvision's classifiers" in done.err
     assert f"dataset_dir: cifar10 is not in {tmp_path / 'nothing'}" in done.err
     assert "--download" in done.err
+    assert done.err.count("epochs is ignored") == 1
     assert not done.directory.exists()
     checked = invoke("validate-config", file, "--check-plugin", "--data", tmp_path / "nothing")
     assert checked.exit_code == 2
