@@ -19,6 +19,9 @@ from accaware.pytorch.plugins.torchvision import TorchvisionTask
 from tests.e2e.conftest import Run
 from tests.pytorch.torchvision.conftest import digits, mnist, written  # noqa: F401
 
+# Timing each run's model in a runtime would take longest.
+pytestmark = pytest.mark.usefixtures("no_inference_runtimes")
+
 NNCF = Path(__file__).parents[2].parent / "shared" / "nncf-configs"
 SAMPLE = "examples__torch__classification__pruning__resnet18_cifar10_accuracy_aware.json"
 
