@@ -4,6 +4,7 @@ AccAwareError
 ├── UsageError                 the caller's mistake, found before any training
 │   ├── ConfigError            the config's text or rules; carries every diagnostic at once
 │   ├── PluginContractError    the plugin lacks functions or has ill-formed ones; lists them
+│   ├── TaskError              a named model, dataset or file isn't there; lists them by key
 │   ├── CompressionError       the model offers nothing that the algorithm could compress
 │   ├── CheckpointError        a saved model that doesn't fit, or isn't one
 │   ├── JournalError           a run's journal can't be read, or doesn't fit the search
@@ -15,6 +16,7 @@ AccAwareError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -59,6 +61,18 @@ class ConfigError(UsageError):
 
 class PluginContractError(UsageError):
     """The plugin can't be loaded or doesn't offer what accaware needs."""
+
+
+class TaskError(UsageError):
+    """What a config names for a built-in plugin isn't there, or isn't what it should be.
+
+    Args:
+        faults: pairs of a key of the config and what is wrong with its value.
+    """
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"{key}: {message}" for key, message in self.faults))
 
 
 class CompressionError(UsageError):

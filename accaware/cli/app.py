@@ -90,9 +90,19 @@ def run(
         typer.Option(
             metavar="PLUGIN",
             help="Your model, data and training: file.py or package.module, with an optional "
-            ":Class behind it. Overrides the config's.",
+            ":Class behind it. Overrides the config's; without one, the config's model and dataset "
+            "are torchvision's.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the dataset. Overrides the config's dataset_dir."
+        ),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the dataset into that folder.")
+    ] = False,
     device: Annotated[
         Device | None, typer.Option(help="Where to train. Overrides the config's.")
     ] = None,
@@ -134,6 +144,7 @@ def run(
     Examples:
       accaware run config.json
       accaware run config.json --plugin model.py:Cifar --device cuda
+      accaware run resnet18_cifar10.json --data ~/cifar --download
       accaware run config.json --json > result.json
       accaware run --resume runs/config-1
     """
@@ -148,6 +159,8 @@ def run(
         resume=resume,
         force=force,
         plugin=plugin,
+        data=data,
+        download=download,
         device=device.value if device else None,
         seed=seed,
         settings=tuple(settings or ()),
@@ -187,6 +200,15 @@ def inspect(
         str | None,
         typer.Option(metavar="PLUGIN", help="As of accaware run. Overrides the config's."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the dataset. Overrides the config's dataset_dir."
+        ),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the dataset into that folder.")
+    ] = False,
     device: Annotated[
         Device | None, typer.Option(help="Where to compute. Overrides the config's.")
     ] = None,
@@ -227,6 +249,8 @@ def inspect(
     options = InspectOptions(
         config=config,
         plugin=plugin,
+        data=data,
+        download=download,
         device=device.value if device else None,
         seed=seed,
         settings=tuple(settings or ()),
@@ -272,6 +296,10 @@ def validate_config(
         bool,
         typer.Option("--check-plugin", help="Import the plugin too, and check its functions."),
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the dataset, as of accaware run."),
+    ] = None,
 ) -> None:
     """Check config files, and list every fault with its place. Nothing is run.
 
@@ -286,11 +314,12 @@ def validate_config(
       accaware validate-config configs/*.json --format github
       accaware validate-config config.json --set compression.params.pruning_target=0.3 --resolved
     """
+    from accaware.cli.loading import Overrides
     from accaware.cli.validate import ValidateOptions, validate
 
     options = ValidateOptions(
         configs=tuple(configs),
-        settings=tuple(settings or ()),
+        settings=Overrides(data=data, settings=tuple(settings or ())).as_settings(),
         format=form.value,
         resolved=resolved,
         check_plugin=check_plugin,

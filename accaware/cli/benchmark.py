@@ -9,7 +9,7 @@ from pathlib import Path
 
 from accaware import runtimes
 from accaware.cli.exit_codes import ExitCode
-from accaware.cli.run import RunOptions, load_config, plugin_of
+from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
 from accaware.report.benchmark import BenchmarkReport
 from accaware.report.console import console_on
@@ -57,10 +57,11 @@ def benchmark(options: BenchmarkOptions) -> ExitCode:
     directory = RunDirectory.open(options.directory)
     if not directory.model.is_file():
         raise UsageError(f"{directory.path}: the run has no model yet: there is no best/model.pt")
-    config = load_config(directory.config, RunOptions(device=options.device))
+    loaded = LoadedConfig(directory.config, Overrides(device=options.device))
+    config = loaded.config
     console = console_on(sys.stderr if options.json else sys.stdout)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
-        plugin = plugin_of(config)
+        plugin = loaded.plugin()
         # Imports torch, which takes seconds: only now that everything else is in order.
         from accaware.pytorch.performance.compare import Comparison
         from accaware.pytorch.performance.run import benchmark_run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accaware.cli.exit_codes import ExitCode
-from accaware.cli.run import RunOptions, load_config, plugin_of
+from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
 from accaware.report.console import console_on
 from accaware.report.exports import export_table
@@ -45,11 +45,12 @@ def export(options: ExportOptions) -> ExitCode:
     best = None if outcome is None else outcome.result.best
     if best is None or not directory.model.is_file():
         raise UsageError(f"{directory.path}: the run has no model yet: there is no best/model.pt")
-    config = load_config(directory.config, RunOptions(device=options.device))
+    loaded = LoadedConfig(directory.config, Overrides(device=options.device))
+    config = loaded.config
     manifest = Manifest.read(directory.manifest)
     console = console_on(sys.stderr if options.json else sys.stdout)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
-        plugin = plugin_of(config)
+        plugin = loaded.plugin()
         # Imports torch, which takes seconds: only now that everything else is in order.
         from accaware.pytorch.build import named_device
         from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accaware.cli.exit_codes import ExitCode
-from accaware.cli.run import RunOptions, load_config, plugin_of
+from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
 from accaware.report.console import console_on
 from accaware.report.inspection import InspectionReport
@@ -17,14 +17,10 @@ from accaware.rundir import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectOptions:
+class InspectOptions(Overrides):
     """The words behind ``accaware inspect``; None where they weren't said."""
 
     config: Path
-    plugin: str | None = None
-    device: str | None = None
-    seed: int | None = None
-    settings: tuple[str, ...] = ()
     samples: int | None = None
     json: bool = False
 
@@ -38,18 +34,11 @@ def inspect(options: InspectOptions) -> ExitCode:
     """
     if options.samples is not None and options.samples < 1:
         raise UsageError(f"--samples {options.samples} is below the minimum 1")
-    config = load_config(
-        options.config,
-        RunOptions(
-            plugin=options.plugin,
-            device=options.device,
-            seed=options.seed,
-            settings=options.settings,
-        ),
-    )
+    loaded = LoadedConfig(options.config, options)
+    config = loaded.config
     console = console_on(sys.stderr if options.json else sys.stdout)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
-        plugin = plugin_of(config)
+        plugin = loaded.plugin()
         # Imports torch, which takes seconds: only now that everything else is in order.
         from accaware.pytorch.inspection import inspect as inspect_model
 

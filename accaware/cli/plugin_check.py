@@ -5,23 +5,42 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 
+from accaware.cli.loading import BUILT_IN, has_plugin
 from accaware.cli.traces import trace_of
+from accaware.config.load import Outcome
 from accaware.config.model import AccAwareConfig
-from accaware.errors import PluginContractError, PluginFailure
+from accaware.errors import PluginContractError, PluginFailure, TaskError
 from accaware.plugins.load import load_plugin
 
+_NONE = (
+    'is missing, and --check-plugin asks for it; add "plugin": "your_file.py", or a "model" and '
+    'a "dataset" of torchvision'
+)
 
-def plugin_fault(config: AccAwareConfig) -> str | None:
-    """What is wrong with the plugin, as one line; None if it can be used.
+
+def checked_plugin(outcome: Outcome) -> Outcome:
+    """The same, with what is wrong with the config's plugin, a line each.
 
     Where the plugin's own code raised, its traceback goes to standard error, from its first
     frame on.
     """
-    if config.plugin is None:
-        return 'is missing, and --check-plugin asks for it; add "plugin": "your_file.py"'
+    config = outcome.config
+    if config is None:
+        return outcome
+    if not has_plugin(config):
+        return outcome.refused(("plugin", _NONE))
+    fault = _fault(config)
+    if isinstance(fault, TaskError):
+        return outcome.refused(*fault.faults)
+    return outcome if fault is None else outcome.refused(("plugin", fault))
+
+
+def _fault(config: AccAwareConfig) -> str | TaskError | None:
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no part of our report
-            load_plugin(config.plugin, config.plugin_args, config.directory)
+            load_plugin(config.plugin or BUILT_IN, config.plugin_args, config.directory, config)
+    except TaskError as error:
+        return error
     except PluginContractError as error:
         head, *lines = str(error).splitlines()
         return f"{head} {'; '.join(line.strip() for line in lines)}".rstrip()

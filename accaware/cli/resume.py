@@ -39,7 +39,7 @@ class Made:
             },
             device=device,
             seed=self._seed,
-            config=self.config,
+            config=_what_counts(self.config),
             plugin=self._plugin,
             plugin_digest=self._digest,
             plugin_commit=self._commit,
@@ -56,7 +56,7 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
     if outcome is None or not outcome.finished:
         return None
     manifest = Manifest.read(directory.manifest)
-    changed = Manifest.differences(manifest, _with_config(manifest, config.to_dict()))
+    changed = Manifest.differences(manifest, _with_config(manifest, _what_counts(config.to_dict())))
     if changed:
         raise UsageError(
             f"{directory.path}: the run has finished, and what has changed since would need a "
@@ -105,6 +105,11 @@ def check_resumable(
         )
     if device is not None:
         output.differs([str(difference) for difference in differences])
+
+
+def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
+    """Data are the same, whether they were fetched or found."""
+    return {key: value for key, value in config.items() if key != "download"}
 
 
 def _with_config(manifest: Manifest, config: dict[str, Any]) -> Manifest:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accaware.cli.conduct import CompressionRun, conduct
 from accaware.cli.exit_codes import ExitCode
+from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.cli.output import Output
 from accaware.cli.resume import Made, check_resumable, finished
-from accaware.config.load import examine_file
 from accaware.config.model import AccAwareConfig
-from accaware.config.plugin_path import located
 from accaware.errors import UsageError
-from accaware.plugins.load import load_plugin
 from accaware.plugins.plugin import Plugin
-from accaware.report.diagnostics import diagnostic_line
 from accaware.rundir import strict_json
 from accaware.rundir.atomic import write_text
 from accaware.rundir.directory import RunDirectory
@@ -28,31 +23,15 @@ from accaware.search.tape import Tape
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(Overrides):
     """The words behind ``accaware run``; None and False where they weren't said."""
 
     config: Path | None = None
     output_dir: Path | None = None
     resume: Path | None = None
     force: bool = False
-    plugin: str | None = None
-    device: str | None = None
-    seed: int | None = None
-    settings: tuple[str, ...] = ()
     json: bool = False
     quiet: bool = False
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """All that differs from the config file, as ``key=value``."""
-        own = {
-            # In a config, a plugin's path would start at the config's folder.
-            "plugin": located(self.plugin, Path.cwd()) if self.plugin else None,
-            "device": self.device,
-            "seed": self.seed,
-        }
-        said = (f"{key}={json.dumps(value)}" for key, value in own.items() if value is not None)
-        return (*self.settings, *said)
 
     def check(self) -> None:
         """Raises: UsageError, where options contradict each other."""
@@ -81,21 +60,23 @@ def run(options: RunOptions) -> ExitCode:
                 f"{directory.path}: the run was killed before it began; begin it with "
                 f"accaware run CONFIG --resume {directory.path}"
             )
-        config = load_config(options.config or directory.config, options)
+        loaded = LoadedConfig(options.config or directory.config, options)
+        config = loaded.config
         ended = finished(directory, config, output)
         if ended is not None:
             return ended
         with output.guarding_stdout():
-            plugin = plugin_of(config)
+            plugin = loaded.plugin()
             made = Made(config, plugin.name)
             check_resumable(directory, made, output, force=options.force)
             return _conduct(config, plugin, made, directory, output, force=options.force)
 
 
 def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
-    config = load_config(path, options)
+    loaded = LoadedConfig(path, options)
+    config = loaded.config
     with output.guarding_stdout():
-        plugin = plugin_of(config)
+        plugin = loaded.plugin()
         if options.output_dir is not None:
             directory = RunDirectory.create(options.output_dir)
         else:
@@ -103,30 +84,6 @@ def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
         with locked(directory.path, directory.lock):
             made = Made(config, plugin.name)
             return _conduct(config, plugin, made, directory, output, force=False)
-
-
-def load_config(path: Path, options: RunOptions) -> AccAwareConfig:
-    """The config of a file, changed by the options; its warnings are told.
-
-    Raises:
-        UsageError: it can't be used.
-    """
-    examined = examine_file(path, options.overrides)
-    config = examined.require()
-    for diagnostic in examined.warnings:
-        print(diagnostic_line(diagnostic), file=sys.stderr)
-    if config.plugin is None:
-        raise UsageError(
-            f'{path}: there is no plugin: add "plugin": "your_file.py" to it, '
-            "or name one with --plugin"
-        )
-    return config
-
-
-def plugin_of(config: AccAwareConfig) -> Plugin:
-    """The plugin that a loaded config names, imported and checked."""
-    assert config.plugin is not None
-    return load_plugin(config.plugin, config.plugin_args, config.directory)
 
 
 def _conduct(

@@ -63,13 +63,11 @@ def _examined(path: Path, options: ValidateOptions) -> Outcome:
         outcome = examine_bytes(raw, _ITS_NAME, Path.cwd(), options.settings)
     else:
         outcome = examine_file(path, options.settings)
-    if options.check_plugin and outcome.config is not None:
+    if options.check_plugin:
         # Imported late: it is seldom asked for.
-        from accaware.cli.plugin_check import plugin_fault
+        from accaware.cli.plugin_check import checked_plugin
 
-        message = plugin_fault(outcome.config)
-        if message is not None:
-            return outcome.refused("plugin", message)
+        return checked_plugin(outcome)
     return outcome
 
 

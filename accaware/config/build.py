@@ -21,6 +21,7 @@ from accaware.config.model import (
 from accaware.config.plugin_path import located
 from accaware.config.quantization import QuantizationConfig
 from accaware.config.ranking_paths import with_located_coefficients
+from accaware.config.task import task_of
 from accaware.config.typed import typed
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 
@@ -88,6 +89,8 @@ def config(
         )
         if key in data
     }
+    if "workers" in data:
+        settings["num_workers"] = data["workers"]
     settings["input_info"] = data.get("input_info", data.get("input_infos"))
     plugin = data.get("plugin")
     return typed(
@@ -97,5 +100,6 @@ def config(
         compression=tuple(with_located_coefficients(one, directory) for one in algorithms),
         plugin=None if plugin is None else located(plugin, directory),
         optimizer=optimizer(data.get("optimizer", {})),
+        task=task_of(data, directory),
         directory=directory,
     )

@@ -17,6 +17,7 @@ def dump(config: AccAwareConfig) -> dict[str, Any]:
     """Loading the result again gives an equal config, but for ``directory``."""
     data: dict[str, Any] = _data(config)
     del data["directory"]
+    data |= data.pop("task", {})
     if config.plugin is not None:
         data["plugin"] = located(config.plugin, config.directory)
     data["optimizer"] = counting(schema("optimizer"), data["optimizer"])

@@ -246,5 +246,5 @@ def _sample_keys(data: dict[str, Any], examiner: _Examiner) -> None:
     keys = [key for key in data if known.get(key, {}).get("x-sample-key")]
     if keys:
         verb = "are ignored: keys" if len(keys) > 1 else "is ignored: a key"
-        message = f"{listed(keys, 'and')} {verb} of NNCF's example scripts; here a plugin has them"
+        message = f"{listed(keys, 'and')} {verb} that only NNCF's example scripts read"
         examiner.add(warning((keys[0],), message))

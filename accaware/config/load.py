@@ -37,12 +37,13 @@ class Outcome:
     def warnings(self) -> tuple[Diagnostic, ...]:
         return tuple(one for one in self.diagnostics if one.severity == "warning")
 
-    def refused(self, key: str, message: str) -> Outcome:
-        """The same with an error at a key of the whole, found out elsewhere."""
+    def refused(self, *faults: tuple[str, str]) -> Outcome:
+        """The same with errors at keys of the whole, found out elsewhere: (key, message) each."""
         if self._examined is None:
             return self
-        document, faults = self._examined
-        return _outcome(None, document, (*faults, Fault((key,), message, at_key=True)))
+        document, before = self._examined
+        more = (Fault((key,), message, at_key=True) for key, message in faults)
+        return _outcome(None, document, (*before, *more))
 
     def require(self) -> AccAwareConfig:
         """Raises: ConfigError, with every error and warning, where there is no config."""

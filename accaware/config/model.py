@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from accaware.config.initializers import Initializer
 from accaware.config.quantization import QuantizationConfig
+from accaware.config.task import TaskConfig
 from accaware.search.params import AdaptiveParams, SearchParams
 
 
@@ -150,7 +151,8 @@ class AccAwareConfig:
     """A whole config, checked and with its defaults filled in.
 
     ``directory`` is where relative paths in the config start: the file's folder. A ``plugin``
-    that is a file has its absolute path here.
+    that is a file has its absolute path here. ``task`` is None where none of its keys is given;
+    in the JSON they stand at the top.
     """
 
     accuracy_aware_training: SearchParams
@@ -162,6 +164,7 @@ class AccAwareConfig:
     batch_size: int = 64
     num_workers: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    task: TaskConfig | None = None
     device: str = "auto"
     seed: int = 0
     export: tuple[str, ...] = ()

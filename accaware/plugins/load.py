@@ -17,13 +17,16 @@ from accaware.plugins.contract import contract_faults
 from accaware.plugins.plugin import Plugin, guarded
 
 
-def load_plugin(spec: str, arguments: Mapping[str, Any], directory: Path) -> Plugin:
+def load_plugin(
+    spec: str, arguments: Mapping[str, Any], directory: Path, config: Any = None
+) -> Plugin:
     """Import a plugin and check that it offers what accaware needs.
 
     Args:
         spec: a Python file or a module's dotted name, each with an optional ``:Class`` (or any
             other callable) that makes the object with the functions.
         arguments: keyword arguments for that class.
+        config: handed to a class that has a parameter of this name, unless ``arguments`` has it.
         directory: where a relative file starts; dotted names are also looked for there and in
             the working directory.
 
@@ -34,7 +37,8 @@ def load_plugin(spec: str, arguments: Mapping[str, Any], directory: Path) -> Plu
     source, _, factory = spec.rpartition(":") if _names_factory(spec) else (spec, "", "")
     importer = _import_file if source.endswith(".py") else _import_module
     module = importer(source, directory)
-    target = _made(spec, module, factory, arguments) if factory else module
+    made = _made(spec, module, factory, arguments, config) if factory else (module, False)
+    target, takes_config = made
     if arguments and not factory:
         raise PluginContractError(
             f"plugin {spec}: plugin_args are given, but a module takes none; "
@@ -47,7 +51,7 @@ def load_plugin(spec: str, arguments: Mapping[str, Any], directory: Path) -> Plu
         raise PluginContractError(
             f"plugin {spec} doesn't offer what accaware needs:\n{listed}{hint}"
         )
-    return Plugin(spec, target)
+    return Plugin(spec, target, takes_config=takes_config)
 
 
 def _names_factory(spec: str) -> bool:
@@ -117,7 +121,10 @@ def _on_path(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
-def _made(spec: str, module: ModuleType, factory: str, arguments: Mapping[str, Any]) -> Any:
+def _made(
+    spec: str, module: ModuleType, factory: str, arguments: Mapping[str, Any], config: Any
+) -> tuple[Any, bool]:
+    """What the factory makes, and whether it was handed the config."""
     make = getattr(module, factory, None)
     if not callable(make):
         names = [name for name, value in vars(module).items() if callable(value)]
@@ -126,14 +133,17 @@ def _made(spec: str, module: ModuleType, factory: str, arguments: Mapping[str, A
     try:
         signature = inspect.signature(make)
     except ValueError:
-        return guarded(factory, make, **arguments)  # a built-in: calling it will tell
+        return guarded(factory, make, **arguments), False  # a built-in: calling it will tell
+    named = "config" in signature.parameters and "config" not in arguments
+    takes_config = named and config is not None
+    own = {"config": config} if takes_config else {}
     try:
-        signature.bind(**arguments)
+        signature.bind(**arguments, **own)
     except TypeError as error:
         raise PluginContractError(
             f"plugin {spec}: plugin_args {dict(arguments)} don't fit {factory}{signature}: {error}"
         ) from error
-    return guarded(factory, make, **arguments)
+    return guarded(factory, make, **arguments, **own), takes_config
 
 
 def _did_you_mean(wanted: str, offered: Iterable[str]) -> str:

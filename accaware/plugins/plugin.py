@@ -14,10 +14,12 @@ class Plugin:
     Args:
         name: as the config has it, for messages.
         target: the module or object with the functions.
+        takes_config: whether it was made with the config, and so may read any key of it.
     """
 
-    def __init__(self, name: str, target: Any) -> None:
+    def __init__(self, name: str, target: Any, *, takes_config: bool = False) -> None:
         self.name = name
+        self.takes_config = takes_config
         self._target = target
 
     def offers(self, function: str) -> bool:

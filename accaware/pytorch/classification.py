@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from accaware.errors import PluginContractError
 from accaware.pytorch.batches import batch_size_of, inputs_of, targets_of
+from accaware.pytorch.precision import MixedPrecision
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -71,10 +73,14 @@ def train_epoch(
     optimizer: Optimizer,
     compression: Compression,
     loss_of: Loss = cross_entropy,
+    precision: MixedPrecision | None = None,
 ) -> float:
     """One pass over the training data; the mean loss, weighted by batch size.
 
     A loss that isn't finite ends the epoch at once: the model is beyond repair.
+
+    Args:
+        precision: None for the full one.
 
     Raises:
         PluginContractError: there is no data, or it isn't for classification.
@@ -83,10 +89,15 @@ def train_epoch(
     total, samples = 0.0, 0
     for batch in loader:
         targets = targets_of(batch)
-        loss = loss_of(inputs_of(batch).call(model), targets) + compression.loss()
+        with _forward(precision, targets):
+            loss = loss_of(inputs_of(batch).call(model), targets)
+        loss = loss + compression.loss()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        if precision is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        else:
+            precision.step(loss, optimizer)
         compression.step()
         value, size = loss.item(), batch_size_of(batch)
         if not math.isfinite(value):
@@ -98,8 +109,13 @@ def train_epoch(
     return total / samples
 
 
-def validate(model: nn.Module, loader: Iterable[Any]) -> float:
+def validate(
+    model: nn.Module, loader: Iterable[Any], precision: MixedPrecision | None = None
+) -> float:
     """Top-1 accuracy in percent.
+
+    Args:
+        precision: None for the full one.
 
     Raises:
         PluginContractError: there is no data, or it isn't for classification.
@@ -109,9 +125,17 @@ def validate(model: nn.Module, loader: Iterable[Any]) -> float:
     with torch.no_grad():
         for batch in loader:
             targets = checked_classes(targets_of(batch))
-            predicted = logits_of(inputs_of(batch).call(model)).argmax(dim=1)
+            with _forward(precision, targets):
+                outputs = inputs_of(batch).call(model)
+            predicted = logits_of(outputs).argmax(dim=1)
             correct += int((predicted == targets).sum())
             samples += len(targets)
     if not samples:
         raise PluginContractError("the validation data is empty")
     return 100 * correct / samples
+
+
+def _forward(precision: MixedPrecision | None, targets: Any) -> AbstractContextManager[object]:
+    if precision is None or not isinstance(targets, Tensor):
+        return nullcontext()
+    return precision.forward(targets.device)

@@ -169,7 +169,8 @@ def test_run_without_a_plugin_says_what_to_add(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f'error: {file}: there is no plugin: add "plugin": "your_file.py" to it, '
-        "or name one with --plugin\n"
+        "or name one with --plugin; or name one of torchvision's models, as in "
+        '"model": "resnet18", and a "dataset"\n'
     )
     assert list(tmp_path.iterdir()) == [file]
 
