@@ -32,8 +32,8 @@ Single precision is for models that don't run in double.
 
 _OUTPUT = "its channels are the model's output"
 _MIXED = (
-    "removing its channels isn't zeroing them: they are mixed with others behind the dependency "
-    "graph's back, or a layer after them makes something of zeros"
+    "removing its channels isn't zeroing them: they are mixed with others in a way that wasn't "
+    "followed, or a layer after them makes something of zeros"
 )
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 
