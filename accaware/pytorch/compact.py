@@ -34,9 +34,13 @@ class CompactModel:
     Args:
         model: dense, as it came.
         groups: its coupled channels; a channel belongs to one group at most.
+        own_copy: False lets the dense form share the model's memory until a layout changes it,
+            for a model that nobody trains.
     """
 
-    def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup]) -> None:
+    def __init__(
+        self, model: nn.Module, groups: Sequence[ChannelGroup], *, own_copy: bool = True
+    ) -> None:
         self.model = model
         self.groups = tuple(groups)
         live = tensors_of(model)
@@ -44,7 +48,10 @@ class CompactModel:
         self._plan = SlicePlan(groups, self._dense_shapes)
         self._layout = Layout.dense(groups)
         self._keep = self._plan.keep(self._layout)
-        self._dense = {name: live[name].detach().clone() for name in self._plan.tensors}
+        self._dense = {
+            name: live[name].detach().clone() if own_copy else live[name].detach()
+            for name in self._plan.tensors
+        }
         self._modules = sized_modules(model, self._plan.tensors)
 
     @property

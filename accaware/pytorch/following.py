@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
+from accaware.pytorch.copies import copy_without_values
 from accaware.pytorch.coupling import Coupling, Labels, thin, varies
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
@@ -92,22 +93,11 @@ def follow(model: nn.Module, inputs: ExampleInputs) -> Followed:
         Exception: whatever the model's forward raises.
     """
     with suppress(Exception):  # a forward that reads values; then it gets some
-        return _run(_without_values(model), inputs.on(torch.device("meta")))
+        return _run(copy_without_values(model), inputs.on(torch.device("meta")))
     copied = copy.deepcopy(model)
     with suppress(Exception):  # some models train on other inputs than they evaluate
         return _run(copied, inputs)
     return _run(copied.eval(), inputs, structural=False)
-
-
-def _without_values(model: nn.Module) -> nn.Module:
-    """A copy on the meta device that never takes the memory of one with values."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        shape = torch.empty_like(parameter, device="meta")
-        memo[id(parameter)] = nn.Parameter(shape, requires_grad=False)
-    for buffer in model.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(model, memo)
 
 
 def _run(model: nn.Module, inputs: ExampleInputs, structural: bool = True) -> Followed:

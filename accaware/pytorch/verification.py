@@ -10,7 +10,6 @@ at once; where a set fails it is halved until the culprits stand alone.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from torch.utils import _pytree as pytree
 from accaware.errors import CompressionError
 from accaware.pytorch.channels import ChannelGroup, Layout, LeftOut
 from accaware.pytorch.compact import CompactModel
+from accaware.pytorch.copies import copy_in, copy_without_values
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.modes import set_structural_mode
 
@@ -99,7 +99,7 @@ def _shape_fault_finder(
     model: nn.Module, groups: Sequence[ChannelGroup], inputs: ExampleInputs
 ) -> _FaultFinder:
     """Tries sets of groups on the meta device; one channel of each is removed."""
-    shapes = copy.deepcopy(model).to("meta")
+    shapes = copy_without_values(model)
     compact = CompactModel(shapes, groups)
     meta_inputs = inputs.on(torch.device("meta"))
     try:
@@ -133,13 +133,14 @@ def _value_fault_finder(
     copied, run, tolerance = _runnable(model, inputs, generator)
     if _differ(run(), run()):
         return lambda members: _RANDOM
-    compact = CompactModel(copied, groups)
+    compact = CompactModel(copied, groups, own_copy=False)
     dense = Layout.dense(groups)
     halves = [torch.randperm(group.size, generator=generator) for group in groups]
 
     def fault(members: Sequence[int]) -> str | None:
         by_size = iter([halves[index] for index in sorted(members)])
         layout = _layout(groups, members, lambda size: next(by_size) >= size // 2)
+        compact.set_layout(dense)  # after an earlier trial; most often there is none
         with compact.masked(layout):
             wanted = run()
         compact.set_layout(layout)
@@ -147,8 +148,6 @@ def _value_fault_finder(
             got = run()
         except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
             return _failure(error)
-        finally:
-            compact.set_layout(dense)
         if [output.shape for output in wanted] != [output.shape for output in got]:
             return _OUTPUT
         agree = all(_equal(*pair, tolerance) for pair in zip(wanted, got, strict=True))
@@ -175,7 +174,7 @@ def _runnable(
             return values.to(tensor.device, dtype)
 
         try:
-            copied = copy.deepcopy(model).to(dtype).requires_grad_(False)
+            copied = copy_in(model, dtype)
             _vary(copied, generator)
             run = _forward(copied, inputs.mapped(noise))
             if _differ(run(), run(seed=1)):  # dropout in a container's own forward, say
