@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from accaware.errors import CompressionError
 from accaware.pytorch.channels import ChannelGroup, LeftOut, Slot
-from accaware.pytorch.following import PRODUCERS, Followed, follow
+from accaware.pytorch.following import Numbering, follow
+from accaware.pytorch.following.numbering import PRODUCERS
 from accaware.pytorch.inputs import ExampleInputs
 
 _NOTHING = torch.empty(0, dtype=torch.long)
@@ -87,7 +88,7 @@ class _Families:
         reasons: family -> why it has to stay whole; no entry where it may lose channels.
     """
 
-    def __init__(self, found: Followed, layers: list[str]) -> None:
+    def __init__(self, found: Numbering, layers: list[str]) -> None:
         weights = {
             layer: found.weights[f"{layer}.weight"]
             for layer in layers
