@@ -8,7 +8,7 @@ Exits with 1 if any is wrong.
 
     python scripts/coverage_torchvision.py                # all, in about a quarter of an hour
     python scripts/coverage_torchvision.py resnet18 swin_t
-    python scripts/coverage_torchvision.py --smallest 10
+    python scripts/coverage_torchvision.py --smallest    # ten of them
 """
 
 from __future__ import annotations

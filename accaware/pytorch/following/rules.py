@@ -25,6 +25,11 @@ _MOVE = _SPLIT | {
     "transpose", "unbind", "unfold", "unsqueeze", "vstack",
 }  # fmt: skip
 _REDUCE = ("mean", "sum", "amax", "amin", "logsumexp", "norm", "std", "var", "nanmean", "prod")
+_CREATE = (
+    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros",
+    "new_ones", "new_empty", "new_full", "new_tensor",
+)  # fmt: skip
+_CONVERT = ("to", "type_as")
 _MIX = (
     "matmul", "__matmul__", "__rmatmul__", "bmm", "mm", "baddbmm", "addmm", "addbmm", "einsum",
     "tensordot", "bilinear", "multi_head_attention_forward", "scaled_dot_product_attention",
@@ -120,21 +125,31 @@ def _mix(numbering: Numbering, call: Call) -> Given:
     return None
 
 
+def _create(numbering: Numbering, call: Call) -> Given:
+    return [None]
+
+
+def _convert(numbering: Numbering, call: Call) -> Given:
+    return [numbering[call.taken[0]]]
+
+
 def _move(numbering: Numbering, call: Call) -> Given:
     """The same is done to the numbers."""
     before = [numbering[tensor] for tensor in call.taken]
     if all(labels is None for labels in before):
         return [None] * len(call.given)
+    if any(tensor.is_meta and not tensor.is_floating_point() for tensor in call.taken):
+        return None  # indices without values
 
     def numbers(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():  # an index
-            return tensor if tensor.is_meta else tensor.cpu()
+        if not tensor.is_floating_point():
+            return tensor.cpu()
         labels = numbering[tensor]
         return torch.zeros(tensor.shape, dtype=torch.float64) if labels is None else labels
 
     try:
         after = call.on(numbers)
-    except Exception:  # noqa: BLE001 - an index that has no values, say
+    except Exception:  # noqa: BLE001 - what can't be done to numbers isn't followed
         return None
     if call.name in _SPLIT and before[0] is not None:
         varying = [dim for dim in range(after[0].dim()) if varies(after[0], dim)]
@@ -225,6 +240,8 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("batch_norm", "instance_norm", "prelu"), _channelwise),
     **dict.fromkeys(("layer_norm", "group_norm", "rms_norm"), _normalisation),
     **dict.fromkeys(_MIX, _mix),
+    **dict.fromkeys(_CREATE, _create),
+    **dict.fromkeys(_CONVERT, _convert),
     **dict.fromkeys(_MOVE, _move),
     **dict.fromkeys(_REDUCE, _reduction),
     "linear": _linear,

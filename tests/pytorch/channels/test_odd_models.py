@@ -113,6 +113,9 @@ def test_layers_that_do_not_are_left_out_with_their_reason(between: nn.Module, r
         (odd.channel_shuffle, {"first", "second"}),
         (odd.chunked, {"first"}),
         (odd.twice_in_a_concat, {"first", "second"}),
+        (odd.squeezed_and_excited, {"first", "squeeze", "excite", "second"}),
+        (odd.tokens_with_positions, {"patches", "hidden"}),
+        (odd.windows, {"first", "mix"}),
     ],
 )
 def test_models_that_are_pruned(make: object, layers: set[str]) -> None:
@@ -126,6 +129,12 @@ def test_dimensions_other_than_two() -> None:
 
 def test_embeddings() -> None:
     assert pruned(check(odd.embedding(), torch.randint(20, (4, 7)))) == {"1"}
+
+
+def test_an_embedding_that_is_an_output_layer_too() -> None:
+    pruning = check(odd.tied_to_its_embedding(), torch.randint(20, (4, 7)))
+    assert pruned(pruning) == {"1"}
+    assert reasons(pruning)["4"] == "several layers share 0.weight"
 
 
 def test_dropout_in_a_container_hides_nothing() -> None:
@@ -143,6 +152,8 @@ def test_a_model_that_runs_in_single_precision_only() -> None:
     ("make", "layer", "reason"),
     [
         (odd.returns_features, "first", "model's output"),
+        (odd.gated_by_one_channel, "gate", "spreads it over other channels"),
+        (odd.weight_made_by_hand, "first", "not as a layer"),
         (odd.zero_scaled_branch_with_sigmoid, "first", "something of zeros"),
     ],
 )
