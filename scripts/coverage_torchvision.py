@@ -4,12 +4,11 @@ Each is built without weights, loses 30 % of its filters, and is compared in dou
 with a masked reference that knows nothing of how channels were followed: the dense network with
 the removed filters at zero. It is then saved and loaded into a fresh model. Images are as small
 as the architecture allows; FLOPs are those at its own resolution. Seconds are the processor's.
-Exits with 1 if any is wrong, or if fewer
-are pruned than promised.
+Exits with 1 if any is wrong, or if fewer are pruned than promised.
 
     python scripts/coverage_torchvision.py                # all, in about a quarter of an hour
     python scripts/coverage_torchvision.py resnet18 swin_t
-    python scripts/coverage_torchvision.py --smallest    # ten of them
+    python scripts/coverage_torchvision.py --smallest     # ten of them
 """
 
 from __future__ import annotations
