@@ -10,6 +10,7 @@ at once; where a set fails it is halved until the culprits stand alone.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -35,6 +36,7 @@ _MIXED = (
     "removing its channels isn't zeroing them: they are mixed with others in a way that wasn't "
     "followed, or a layer after them makes something of zeros"
 )
+_ALL_NEEDED = "each of its channels is the only one that some layer has"
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 
 
@@ -52,11 +54,11 @@ def verify_groups(
     Raises:
         CompressionError: the model itself doesn't run on ``inputs``.
     """
-    candidates = [group for group in groups if group.size > 1]
+    candidates = [group for group in groups if len(_removal(group))]
     left_out = [
-        LeftOut(layer, "it has a single filter")
+        LeftOut(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
         for group in groups
-        if group.size <= 1
+        if not len(_removal(group))
         for layer in group.producers
     ]
     for fault_finder in (_shape_fault_finder, _value_fault_finder):
@@ -109,7 +111,7 @@ def _shape_fault_finder(
         return lambda members: None
 
     def fault(members: Sequence[int]) -> str | None:
-        compact.set_layout(_layout(groups, members, lambda size: torch.arange(size) > 0))
+        compact.set_layout(_layout(groups, members, lambda group: _removal(group)[:1]))
         try:
             outputs = run()
         except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
@@ -135,11 +137,9 @@ def _value_fault_finder(
         return lambda members: _RANDOM
     compact = CompactModel(copied, groups, own_copy=False)
     dense = Layout.dense(groups)
-    halves = [torch.randperm(group.size, generator=generator) for group in groups]
 
     def fault(members: Sequence[int]) -> str | None:
-        by_size = iter([halves[index] for index in sorted(members)])
-        layout = _layout(groups, members, lambda size: next(by_size) >= size // 2)
+        layout = _layout(groups, members, _removal)
         compact.set_layout(dense)  # after an earlier trial; most often there is none
         with compact.masked(layout):
             wanted = run()
@@ -204,16 +204,27 @@ def _vary(model: nn.Module, generator: torch.Generator) -> None:
                     tensor.copy_(values / max(1, tensor[0].numel()) ** 0.5)
 
 
+def _removal(group: ChannelGroup) -> Tensor:
+    """A random half of a group's channels, the same at each call; no layer loses its last.
+
+    Each group has a half of its own: groups of one size that are tied without being known to be
+    would hide that by losing the same channels.
+    """
+    generator = torch.Generator().manual_seed(zlib.crc32(group.name.encode()))
+    order = torch.randperm(group.size, generator=generator)
+    half = order[: group.size // 2]
+    return half[~torch.isin(half, group.indispensable(order))]
+
+
 def _layout(
-    groups: Sequence[ChannelGroup], members: Sequence[int], keep: Callable[[int], Tensor]
+    groups: Sequence[ChannelGroup],
+    members: Sequence[int],
+    removed: Callable[[ChannelGroup], Tensor],
 ) -> Layout:
-    chosen = set(members)
-    return Layout(
-        tuple(
-            keep(group.size) if index in chosen else torch.ones(group.size, dtype=torch.bool)
-            for index, group in enumerate(groups)
-        )
-    )
+    kept = Layout.dense(groups).kept
+    for index in members:
+        kept[index][removed(groups[index])] = False
+    return Layout(kept)
 
 
 def _forward(model: nn.Module, inputs: ExampleInputs) -> _Run:
