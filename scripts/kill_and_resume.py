@@ -35,7 +35,6 @@ NEEDED = (
     "sklearn.datasets",
     "sklearn.model_selection",
     "torch._dynamo",  # torch.optim imports it when the first optimizer is made
-    "torch_pruning",
 )
 
 RUNTIMES = ("onnxruntime", "openvino")

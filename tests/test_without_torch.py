@@ -11,7 +11,7 @@ import pytest
 
 _BLOCKED = """
 import sys
-for name in ("torch", "torchvision", "torch_pruning"):
+for name in ("torch", "torchvision"):
     sys.modules[name] = None  # makes importing it fail
 """
 

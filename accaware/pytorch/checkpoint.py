@@ -62,8 +62,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     modules = sized_modules(model, kept)
     for name in kept:
         replace_data(live[name], state[name].to(live[name], copy=True))
-    for module, depthwise in modules:
-        update_sizes(module, depthwise)
+    for module, per_group in modules:
+        update_sizes(module, per_group)
     try:
         model.load_state_dict(state)
     except Exception as error:  # a model's own hooks may refuse in any way

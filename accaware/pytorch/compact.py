@@ -21,7 +21,7 @@ from accaware.pytorch.channels import (
     scatter_into,
     slice_dense,
 )
-from accaware.pytorch.layers import is_depthwise, update_sizes
+from accaware.pytorch.layers import rows_per_group, update_sizes
 from accaware.pytorch.shared import Key, Shared
 
 
@@ -35,9 +35,13 @@ class CompactModel:
     Args:
         model: dense, as it came.
         groups: its coupled channels; a channel belongs to one group at most.
+        own_copy: False lets the dense form share the model's memory until a layout changes it,
+            for a model that nobody trains.
     """
 
-    def __init__(self, model: nn.Module, groups: Sequence[ChannelGroup]) -> None:
+    def __init__(
+        self, model: nn.Module, groups: Sequence[ChannelGroup], *, own_copy: bool = True
+    ) -> None:
         self.model = model
         self.groups = tuple(groups)
         live = tensors_of(model)
@@ -45,7 +49,10 @@ class CompactModel:
         self._plan = SlicePlan(groups, self._dense_shapes)
         self._layout = Layout.dense(groups)
         self._keep = self._plan.keep(self._layout)
-        self._dense = {name: live[name].detach().clone() for name in self._plan.tensors}
+        self._dense = {
+            name: live[name].detach().clone() if own_copy else live[name].detach()
+            for name in self._plan.tensors
+        }
         self._key = Key()
         self._modules = sized_modules(model, self._plan.tensors)
 
@@ -153,8 +160,8 @@ class CompactModel:
         self._layout, self._keep = layout, keep
         for name in names:
             replace_data(live[name], slice_dense(self._dense[name], keep[name]))
-        for module, depthwise in self._modules:
-            update_sizes(module, depthwise)
+        for module, per_group in self._modules:
+            update_sizes(module, per_group)
 
     def _slice_state(
         self, optimizer: Optimizer, live: Mapping[str, Tensor], before: Keep, names: Iterable[str]
@@ -207,16 +214,15 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def sized_modules(model: nn.Module, tensors: Iterable[str]) -> list[tuple[nn.Module, bool]]:
-    """The modules that own one of the tensors, and whether each is a depthwise convolution.
+def sized_modules(model: nn.Module, tensors: Iterable[str]) -> list[tuple[nn.Module, int | None]]:
+    """The modules that own one of the tensors, each with its ``rows_per_group``.
 
-    To be asked while the model is dense: a depthwise convolution with one channel left looks
-    like any other.
+    To be asked while the model is dense.
     """
     by_name = tensors_of(model)
     sliced = {id(by_name[name]) for name in tensors}
     return [
-        (module, is_depthwise(module))
+        (module, rows_per_group(module))
         for module in model.modules()
         if any(id(parameter) in sliced for parameter in module.parameters(recurse=False))
         or any(id(buffer) in sliced for buffer in module.buffers(recurse=False))

@@ -21,17 +21,28 @@ def is_depthwise(module: nn.Module) -> bool:
     )
 
 
-def update_sizes(module: nn.Module, depthwise: bool) -> None:
+def rows_per_group(module: nn.Module) -> int | None:
+    """How long each group of a grouped convolution is along its weight's first dimension.
+
+    To be asked while the layer is dense: with one group left it looks like any other. None for
+    every other layer.
+    """
+    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and module.groups > 1:
+        return int(module.weight.shape[0]) // module.groups
+    return None
+
+
+def update_sizes(module: nn.Module, per_group: int | None) -> None:
     """Make a layer's own numbers (``out_channels`` and the like) agree with its tensors.
 
     Args:
-        depthwise: what is_depthwise said while the layer was dense.
+        per_group: what rows_per_group said.
     """
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         first, second = module.weight.shape[:2]
-        if depthwise:
-            module.in_channels = module.out_channels = module.groups = first
-        elif isinstance(module, TRANSPOSED):
+        if per_group is not None:
+            module.groups = first // per_group
+        if isinstance(module, TRANSPOSED):
             module.in_channels, module.out_channels = first, second * module.groups
         else:
             module.in_channels, module.out_channels = second * module.groups, first

@@ -10,7 +10,7 @@ at once; where a set fails it is halved until the culprits stand alone.
 
 from __future__ import annotations
 
-import copy
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from accaware.errors import CompressionError
 from accaware.pytorch.channels import ChannelGroup, Layout, LeftOut
 from accaware.pytorch.compact import CompactModel
+from accaware.pytorch.copies import copy_in, copy_without_values
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.modes import set_structural_mode
 
@@ -32,9 +33,10 @@ Single precision is for models that don't run in double.
 
 _OUTPUT = "its channels are the model's output"
 _MIXED = (
-    "removing its channels isn't zeroing them: they are mixed with others behind the dependency "
-    "graph's back, or a layer after them makes something of zeros"
+    "removing its channels isn't zeroing them: they are mixed with others in a way that wasn't "
+    "followed, or a layer after them makes something of zeros"
 )
+_ALL_NEEDED = "each of its channels is the only one that some layer has"
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 
 
@@ -52,11 +54,11 @@ def verify_groups(
     Raises:
         CompressionError: the model itself doesn't run on ``inputs``.
     """
-    candidates = [group for group in groups if group.size > 1]
+    candidates = [group for group in groups if len(_removal(group))]
     left_out = [
-        LeftOut(layer, "it has a single filter")
+        LeftOut(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
         for group in groups
-        if group.size <= 1
+        if not len(_removal(group))
         for layer in group.producers
     ]
     for fault_finder in (_shape_fault_finder, _value_fault_finder):
@@ -106,7 +108,7 @@ def _shape_fault_finder(
     model: nn.Module, groups: Sequence[ChannelGroup], inputs: ExampleInputs
 ) -> _FaultFinder:
     """Tries sets of groups on the meta device; one channel of each is removed."""
-    shapes = copy.deepcopy(model).to("meta")
+    shapes = copy_without_values(model)
     compact = CompactModel(shapes, groups)
     meta_inputs = inputs.on(torch.device("meta"))
     try:
@@ -115,7 +117,7 @@ def _shape_fault_finder(
         return lambda members: None
 
     def fault(members: Sequence[int]) -> str | None:
-        compact.set_layout(_layout(groups, members, lambda size: torch.arange(size) > 0))
+        compact.set_layout(_layout(groups, members, lambda group: _removal(group)[:1]))
         try:
             outputs = run()
         except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
@@ -139,13 +141,12 @@ def _value_fault_finder(
     copied, run, outputs, tolerance = _runnable(model, inputs, generator)
     if _differ(outputs, run()):
         return lambda members: _RANDOM
-    compact = CompactModel(copied, groups)
+    compact = CompactModel(copied, groups, own_copy=False)
     dense = Layout.dense(groups)
-    halves = [torch.randperm(group.size, generator=generator) for group in groups]
 
     def fault(members: Sequence[int]) -> str | None:
-        by_size = iter([halves[index] for index in sorted(members)])
-        layout = _layout(groups, members, lambda size: next(by_size) >= size // 2)
+        layout = _layout(groups, members, _removal)
+        compact.set_layout(dense)  # after an earlier trial; most often there is none
         with compact.masked(layout):
             wanted = run()
         compact.set_layout(layout)
@@ -153,8 +154,6 @@ def _value_fault_finder(
             got = run()
         except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
             return _failure(error)
-        finally:
-            compact.set_layout(dense)
         if [output.shape for output in wanted] != [output.shape for output in got]:
             return _OUTPUT
         agree = all(_equal(*pair, tolerance) for pair in zip(wanted, got, strict=True))
@@ -181,7 +180,7 @@ def _runnable(
             return values.to(tensor.device, dtype)
 
         try:
-            copied = copy.deepcopy(model).to(dtype).requires_grad_(False)
+            copied = copy_in(model, dtype)
             _vary(copied, generator)
             run, outputs = _forward(copied, inputs.mapped(noise))
             if _differ(outputs, run(seed=1)):  # dropout in a container's own forward, say
@@ -211,16 +210,27 @@ def _vary(model: nn.Module, generator: torch.Generator) -> None:
                     tensor.copy_(values / max(1, tensor[0].numel()) ** 0.5)
 
 
+def _removal(group: ChannelGroup) -> Tensor:
+    """A random half of a group's channels, the same at each call; no layer loses its last.
+
+    Each group has a half of its own: groups of one size that are tied without being known to be
+    would hide that by losing the same channels.
+    """
+    generator = torch.Generator().manual_seed(zlib.crc32(group.name.encode()))
+    order = torch.randperm(group.size, generator=generator)
+    half = order[: group.size // 2]
+    return half[~torch.isin(half, group.indispensable(order))]
+
+
 def _layout(
-    groups: Sequence[ChannelGroup], members: Sequence[int], keep: Callable[[int], Tensor]
+    groups: Sequence[ChannelGroup],
+    members: Sequence[int],
+    removed: Callable[[ChannelGroup], Tensor],
 ) -> Layout:
-    chosen = set(members)
-    return Layout(
-        tuple(
-            keep(group.size) if index in chosen else torch.ones(group.size, dtype=torch.bool)
-            for index, group in enumerate(groups)
-        )
-    )
+    kept = Layout.dense(groups).kept
+    for index in members:
+        kept[index][removed(groups[index])] = False
+    return Layout(kept)
 
 
 def _forward(model: nn.Module, inputs: ExampleInputs) -> tuple[_Run, list[Tensor]]:

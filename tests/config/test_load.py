@@ -431,7 +431,7 @@ def test_configs_are_read_where_torch_cannot_be_imported(tmp_path: Path):
     file.write_text(DOCUMENTATION)
     script = f"""
 import sys
-for name in ("torch", "torchvision", "torch_pruning", "rich", "typer", "numpy"):
+for name in ("torch", "torchvision", "rich", "typer", "numpy"):
     sys.modules[name] = None
 from accaware import AccAwareConfig
 print(AccAwareConfig.from_json({str(file)!r}).compression[0].params.filter_importance)

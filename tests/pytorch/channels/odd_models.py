@@ -131,7 +131,7 @@ def reads_values() -> nn.Module:
 
     def forward(m: Graph, x: Tensor) -> Tensor:
         y = m.first(x).relu()
-        if float(y.sum()) < 0:
+        if float(y.detach().sum()) < 0:
             y = -y
         return m.head(m.second(y).relu())
 
@@ -213,3 +213,73 @@ def flattened() -> nn.Module:
         conv(3, 6), nn.ReLU(), conv(6, 4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
         nn.Linear(4 * 64, 10), nn.ReLU(), nn.Linear(10, 3),
     )  # fmt: skip
+
+
+def gated_by_one_channel() -> nn.Module:
+    def forward(m: Graph, x: Tensor) -> Tensor:
+        y = m.first(x).relu()
+        return m.head(m.second(y * m.gate(y).sigmoid()).relu())
+
+    return Graph(forward, first=conv(3, 12), gate=conv(12, 1), second=conv(12, 8), head=head(8))
+
+
+def squeezed_and_excited() -> nn.Module:
+    def forward(m: Graph, x: Tensor) -> Tensor:
+        y = m.first(x).relu()
+        scale = m.excite(m.squeeze(y.mean((2, 3))).relu()).sigmoid()
+        return m.head(m.second(y * scale[:, :, None, None]).relu())
+
+    return Graph(
+        forward, first=conv(3, 12), squeeze=nn.Linear(12, 4), excite=nn.Linear(4, 12),
+        second=conv(12, 8), head=head(8),
+    )  # fmt: skip
+
+
+def tokens_with_positions() -> nn.Module:
+    """Patches in a row behind a class token, each with a position of its own."""
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 12, 4, stride=4)
+            self.token = nn.Parameter(torch.randn(1, 1, 12))
+            self.positions = nn.Parameter(torch.randn(1, 5, 12))
+            self.hidden, self.last = nn.Linear(12, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.patches(x).flatten(2).transpose(1, 2)
+            tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], 1)
+            result: Tensor = self.last(self.hidden(tokens + self.positions).relu().mean(1))
+            return result
+
+    return Tokens()
+
+
+def windows() -> nn.Module:
+    """Cut into windows, mixed within each, rolled and put together again."""
+
+    def forward(m: Graph, x: Tensor) -> Tensor:
+        y = m.first(x).relu().permute(0, 2, 3, 1)
+        n, h, w, c = y.shape
+        y = y.roll((1, 1), (1, 2)).view(n, h // 4, 4, w // 4, 4, c).permute(0, 1, 3, 2, 4, 5)
+        y = m.mix(y.reshape(-1, 16, c)).relu()
+        return m.head(y.reshape(n, -1, y.shape[-1]).transpose(1, 2)[..., None])
+
+    return Graph(forward, first=conv(3, 12), mix=nn.Linear(12, 8), head=head(8))
+
+
+def tied_to_its_embedding() -> nn.Module:
+    model = nn.Sequential(
+        nn.Embedding(20, 12), nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 12),
+        nn.Linear(12, 20, bias=False),
+    )  # fmt: skip
+    model[4].weight = model[0].weight
+    return model
+
+
+def weight_made_by_hand() -> nn.Module:
+    def forward(m: Graph, x: Tensor) -> Tensor:
+        y = functional.conv2d(x, m.first.weight * 2, m.first.bias, padding=1).relu()
+        return m.head(m.third(m.second(y).relu()).relu())
+
+    return Graph(forward, first=conv(3, 12), second=conv(12, 8), third=conv(8, 8), head=head(8))

@@ -89,7 +89,6 @@ def test_statistics_of_a_norm_without_scale_do_not_decide() -> None:
         (nn.GroupNorm(3, 12), "GroupNorm"),
         (nn.LayerNorm([12, 8, 8]), "LayerNorm"),
         (nn.InstanceNorm2d(12), "no tensor"),
-        (nn.Conv2d(12, 12, 1, groups=3), "grouped convolution (3 groups)"),
         (nn.ChannelShuffle(3), "channels"),
         (nn.Sequential(nn.PixelShuffle(2), nn.PixelUnshuffle(2)), "forward fails"),
     ],
@@ -111,6 +110,12 @@ def test_layers_that_do_not_are_left_out_with_their_reason(between: nn.Module, r
         (odd.frozen, {"0", "3"}),
         (odd.flattened, {"0", "2", "6"}),
         (odd.transposed, {"0", "3"}),
+        (odd.channel_shuffle, {"first", "second"}),
+        (odd.chunked, {"first"}),
+        (odd.twice_in_a_concat, {"first", "second"}),
+        (odd.squeezed_and_excited, {"first", "squeeze", "excite", "second"}),
+        (odd.tokens_with_positions, {"patches", "hidden"}),
+        (odd.windows, {"first", "mix"}),
     ],
 )
 def test_models_that_are_pruned(make: object, layers: set[str]) -> None:
@@ -124,6 +129,12 @@ def test_dimensions_other_than_two() -> None:
 
 def test_embeddings() -> None:
     assert pruned(check(odd.embedding(), torch.randint(20, (4, 7)))) == {"1"}
+
+
+def test_an_embedding_that_is_an_output_layer_too() -> None:
+    pruning = check(odd.tied_to_its_embedding(), torch.randint(20, (4, 7)))
+    assert pruned(pruning) == {"1"}
+    assert reasons(pruning)["4"] == "several layers share 0.weight"
 
 
 def test_dropout_in_a_container_hides_nothing() -> None:
@@ -140,8 +151,9 @@ def test_a_model_that_runs_in_single_precision_only() -> None:
 @pytest.mark.parametrize(
     ("make", "layer", "reason"),
     [
-        (odd.channel_shuffle, "first", "forward fails"),
         (odd.returns_features, "first", "model's output"),
+        (odd.gated_by_one_channel, "gate", "spreads it over other channels"),
+        (odd.weight_made_by_hand, "first", "not as a layer"),
         (odd.zero_scaled_branch_with_sigmoid, "first", "something of zeros"),
     ],
 )
@@ -151,10 +163,7 @@ def test_models_that_are_pruned_in_part(make: object, layer: str, reason: str) -
     assert reason in reasons(pruning)[layer]
 
 
-@pytest.mark.parametrize(
-    "make",
-    [odd.hard_coded_reshape, odd.shared_weight, odd.twice_in_a_concat, odd.chunked],
-)
+@pytest.mark.parametrize("make", [odd.hard_coded_reshape, odd.shared_weight, odd.split_unevenly])
 def test_models_of_which_nothing_can_be_pruned_are_refused(make: object) -> None:
     model = make()  # type: ignore[operator]
     with pytest.raises(CompressionError, match=r"no filter of .* can be pruned") as caught:
@@ -185,11 +194,32 @@ def test_a_model_that_does_not_run_says_so() -> None:
         find_dependencies(model, ExampleInputs.of(image().float()))
 
 
-def test_shufflenet_is_refused_in_one_sentence() -> None:
-    model = torchvision.models.shufflenet_v2_x1_0(weights=None)
-    with pytest.raises(CompressionError, match="ShuffleNetV2 can't be pruned") as caught:
-        prune(model, torch.randn(1, 3, 64, 64))
-    assert "\n" not in str(caught.value)
+def test_a_grouped_convolution_loses_whole_groups() -> None:
+    model = odd.plain(nn.Conv2d(12, 24, 1, groups=3), nn.ReLU(), nn.Conv2d(24, 12, 1))
+    pruning = check(model, image())
+    assert {len(group.producers) for group in pruning.groups if "1" in group.producers} == {2}
+    pruning.set_rate(1.0, [])
+    grouped = model[1]
+    assert (model[0].out_channels, model[3].in_channels) == (4, 8)
+    assert (grouped.in_channels, grouped.out_channels, grouped.groups) == (4, 8, 1)
+    pruning.set_rate(0.0, [])
+    assert (grouped.in_channels, grouped.out_channels, grouped.groups) == (12, 24, 3)
+
+
+def test_a_grouped_convolution_of_the_inputs_stays() -> None:
+    first = odd.conv(3, 6, groups=3)
+    model = nn.Sequential(first, nn.ReLU(), odd.conv(6, 8), nn.ReLU(), odd.head(8))
+    pruning = check(model, image())
+    assert pruned(pruning) == {"2"}
+    assert "reads something that has to stay" in reasons(pruning)["0"]
+
+
+def test_shuffled_channels_go_with_all_that_they_meet() -> None:
+    model = torchvision.models.shufflenet_v2_x0_5(weights=None, num_classes=5)
+    pruning = check(model, image(2, 64, 64))
+    assert {"stage2.1.branch2.0", "stage2.1.branch2.5"} <= pruned(pruning)
+    # Eight blocks of halving and shuffling leave no two of these 96 channels apart.
+    assert reasons(pruning)["stage3.7.branch2.5"] == "its channels are tied to one another"
 
 
 def test_swin_is_followed_in_bounded_time() -> None:

@@ -1,0 +1,13 @@
+"""Channels followed through one forward pass, from the layers that make them to their readers.
+
+Every position along a layer's filters gets a number, and the numbers travel with the tensors:
+whatever moves elements about (a reshape, a concatenation, a window partition) is done to the
+numbers as well, by the very same function. What combines elements ties the numbers that meet;
+what mixes channels binds them to stay. So nothing has to be known of how a model is written, and
+what is missing here costs channels, never rightness: accaware.pytorch.verification tries all.
+"""
+
+from accaware.pytorch.following.forward import follow
+from accaware.pytorch.following.numbering import Numbering
+
+__all__ = ["Numbering", "follow"]

@@ -1,0 +1,136 @@
+"""The numbers of a model's tensors, during one forward pass and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from accaware.pytorch.following.coupling import Coupling, Labels, thin
+from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+
+PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A layer's weight: the numbers of its positions.
+
+    Attributes:
+        dims: dimension -> (size,) numbers along it.
+        makes: the dimension that numbers the filters.
+        grouped: whether the filters go in the groups of a grouped convolution.
+    """
+
+    dims: dict[int, Labels]
+    makes: int
+    grouped: bool = False
+
+
+class Numbering:
+    """Which tensor's elements have which numbers.
+
+    Args:
+        model: the one that runs.
+
+    Attributes:
+        weights: of convolutions, linear layers and embeddings, by name.
+        vectors: all other parameters and buffers that meet channels: a number each element.
+        opaque: parameters that go into what can't be followed -> why.
+        first_convolutions: names of convolutions that read what no other one made.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.coupling = Coupling()
+        self.weights: dict[str, Weight] = {}
+        self.vectors: dict[str, Labels] = {}
+        self.opaque: dict[str, str] = {}
+        self.first_convolutions: set[str] = set()
+        self._labels: Any = WeakIdKeyDictionary()
+        self._names: dict[int, list[str]] = {}
+        self._layers: set[str] = set()
+        for prefix, module in model.named_modules():
+            own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+            for key, tensor in own:
+                name = f"{prefix}.{key}" if prefix else key
+                self._names.setdefault(id(tensor), []).append(name)
+            if isinstance(module, (*PRODUCERS, nn.Embedding)):
+                self._layers.add(f"{prefix}.weight" if prefix else "weight")
+
+    def __setitem__(self, tensor: Tensor, labels: Labels | None) -> None:
+        if labels is None:
+            self._labels.pop(tensor, None)
+        else:
+            self._labels[tensor] = labels
+
+    def __getitem__(self, tensor: Tensor) -> Labels | None:
+        """The numbers of a tensor's elements, where it has any.
+
+        Parameters and buffers get theirs when they are first asked for.
+        """
+        names = self._names.get(id(tensor))
+        if names is None or not tensor.is_floating_point():
+            labels: Labels | None = self._labels.get(tensor)
+            return labels
+        if tensor.numel() <= 1:
+            return None
+        if names[0] not in self.vectors:
+            self.vectors[names[0]] = self.coupling.number(*tensor.shape)
+        return self.vectors[names[0]]
+
+    def layer_weight(self, weight: Tensor, dims: Sequence[int], makes: int) -> Weight | None:
+        """The numbers of a weight along some dimensions; None if it isn't one layer's own."""
+        names = self._names.get(id(weight), [])
+        if len(names) > 1:
+            self.opaque.update((name, f"several layers share {names[0]}") for name in names)
+        if len(names) != 1 or names[0] not in self._layers:
+            return None
+        known = self.weights.get(names[0])
+        if known is None:
+            numbers = {dim: self.coupling.number(weight.shape[dim]) for dim in dims}
+            known = self.weights[names[0]] = Weight(numbers, makes, grouped=len(dims) == 1)
+        return known if list(known.dims) == list(dims) else None
+
+    def layer_of(self, weight: Tensor) -> str | None:
+        """The name of the layer whose weight it is, the first one's if several share it."""
+        names = self._names.get(id(weight))
+        return None if names is None else names[0].removesuffix("weight").removesuffix(".")
+
+    def along(self, tensor: Tensor, dim: int) -> Labels | None:
+        """(size,) numbers along a dimension; all that lies across it is tied to them."""
+        labels = self[tensor]
+        return None if labels is None else self.tie_across(labels, dim)
+
+    def tie_across(self, labels: Labels, dim: int) -> Labels:
+        """(size,) numbers that stand for all that lies across a dimension."""
+        size = labels.shape[dim]
+        rows = thin(labels).movedim(dim, 0)
+        rows = rows.expand(size, *rows.shape[1:]).flatten(1)
+        first: Labels = rows.amax(1)
+        self.coupling.tie(first[:, None], rows)
+        return first
+
+    def bind(self, tensors: Iterable[Tensor], reason: str) -> None:
+        """All channels of these have to stay."""
+        for tensor in tensors:
+            names = self._names.get(id(tensor))
+            if names is not None:
+                self.opaque.setdefault(names[0], reason)
+            elif (labels := self[tensor]) is not None:
+                self.coupling.bind(labels, reason)
+
+    def finish(self) -> None:
+        """Nothing more is coming: bind what is used in several ways."""
+        for name in self.weights.keys() & self.vectors.keys():
+            self.opaque.setdefault(name, f"{name} is used in other ways as well")
+        for name, reason in self.opaque.items():
+            if name in self.vectors:
+                self.coupling.bind(self.vectors[name], reason)
+            if name in self.weights:
+                for labels in self.weights[name].dims.values():
+                    self.coupling.bind(labels, reason)
+        for name in self.weights.keys() & self.vectors.keys():
+            del self.vectors[name]
