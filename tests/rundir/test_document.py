@@ -9,6 +9,7 @@ import pytest
 
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
+from accaware.rundir.exports import ExportInfo
 from accaware.rundir.latency import Latency, LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
@@ -38,6 +39,21 @@ LATENCY = LatencyComparison(
     dense=Latency(median=4e-3, lower_quartile=3.5e-3, upper_quartile=4.5e-3, forwards=50),
     compressed=Latency(median=1e-3, lower_quartile=9e-4, upper_quartile=1.2e-3, forwards=200),
 )
+EXPORTS = (
+    ExportInfo(
+        format="onnx",
+        file="run/exports/model.onnx",
+        file_size=1234,
+        opset=21,
+        dynamic_batch=True,
+        samples=360,
+        largest_difference=1e-6,
+        largest_output=9.5,
+        same_top1=None,
+        metric=0.95,
+        model_metric=0.96,
+    ),
+)
 
 
 def test_a_search_within_budget() -> None:
@@ -50,6 +66,7 @@ def test_a_search_within_budget() -> None:
         seconds=1.23456,
         quantizers=QUANTIZERS,
         latency=LATENCY,
+        exports=EXPORTS,
     )
     assert document == {
         "status": "within_budget",
@@ -128,6 +145,21 @@ def test_a_search_within_budget() -> None:
                 "forwards": 200,
             },
         },
+        "exports": [
+            {
+                "format": "onnx",
+                "file": "run/exports/model.onnx",
+                "file_size": 1234,
+                "opset": 21,
+                "dynamic_batch": True,
+                "samples": 360,
+                "largest_difference": 1e-6,
+                "largest_output": 9.5,
+                "same_top1": None,
+                "metric": 0.95,
+                "model_metric": 0.96,
+            }
+        ],
     }
     assert json.loads(strict_json.document(document)) == document
 

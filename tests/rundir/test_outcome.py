@@ -11,7 +11,7 @@ from accaware.errors import UsageError
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
 from accaware.rundir.outcome import read_outcome
-from tests.rundir.test_document import LATENCY, QUANTIZERS, SIZES
+from tests.rundir.test_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 
 
@@ -33,6 +33,7 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
         seconds=2.5,
         quantizers=QUANTIZERS,
         latency=LATENCY,
+        exports=EXPORTS,
     )
     file = tmp_path / "result.json"
     file.write_text(strict_json.document(document))
