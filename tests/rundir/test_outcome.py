@@ -47,6 +47,7 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
         seconds=outcome.seconds,
         quantizers=outcome.quantizers,
         latency=outcome.latency,
+        exports=outcome.exports,
     )
     assert again == document
     assert outcome.result.budget == result.budget
