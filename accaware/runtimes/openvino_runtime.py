@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,20 @@ _PRECISIONS = {
 }
 
 
+@cache
+def core() -> Any:
+    """OpenVINO's Core, the same one always.
+
+    On processors with AMX its CPU plugin gives the thread a stack for signal handlers and, where
+    several plugins are freed in another order, leaves it with one that is gone: the next signal
+    (Ctrl-C, a data loader's worker that ends) would kill the process.
+
+    Raises:
+        MissingExtraError: it isn't installed.
+    """
+    return import_extra("openvino", "openvino").Core()
+
+
 class OpenVINORuntime:
     """
     Raises:
@@ -41,12 +56,11 @@ class OpenVINORuntime:
     def load(self, path: Path, threads: int) -> OpenVINOSession:
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file")
-        return OpenVINOSession(self._package, path, threads)
+        return OpenVINOSession(path, threads)
 
 
 class OpenVINOSession:
-    def __init__(self, package: Any, path: Path, threads: int) -> None:
-        self._package = package
+    def __init__(self, path: Path, threads: int) -> None:
         self._path = path
         self._threads = threads
         compiled = self._compiled()
@@ -65,11 +79,10 @@ class OpenVINOSession:
         return [_kernel(each) for each in request.profiling_info if each.status.name == "EXECUTED"]
 
     def _compiled(self, **properties: Any) -> Any:
-        core = self._package.Core()
         try:
             # Not convert_model, which reports to its makers.
-            model = core.read_model(self._path)
-            return core.compile_model(
+            model = core().read_model(self._path)
+            return core().compile_model(
                 model,
                 "CPU",
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +143,38 @@ def test_what_is_not_installed_names_its_extra(
 def test_a_runtime_that_nobody_knows() -> None:
     with pytest.raises(UsageError, match="no runtime 'tflite'; there is onnxruntime, openvino"):
         runtime("tflite")
+
+
+SIGNALS = """
+import gc, signal, subprocess, sys
+from pathlib import Path
+import numpy as np
+from accaware.runtimes import runtime
+name, path, images = sys.argv[1], Path(sys.argv[2]), np.load(sys.argv[3])
+seen = []
+signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+def use(session):
+    session.run({0: images, 1: np.zeros((2, 10), np.float32)})
+    signal.raise_signal(signal.SIGTERM)
+first, second = runtime(name).load(path, 1), runtime(name).load(path, 2)
+use(second), use(first)
+del first
+gc.collect()
+signal.raise_signal(signal.SIGTERM)
+del second
+gc.collect()
+signal.raise_signal(signal.SIGTERM)
+print(len(seen))
+"""
+
+
+def test_signals_are_handled_while_sessions_live_and_after_them(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", IMAGES)
+    for which, path in files.items():
+        arguments = [which.split()[0], str(path), str(tmp_path / "images.npy")]
+        done = subprocess.run(
+            [sys.executable, "-c", SIGNALS, *arguments], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, "4\n"), (which, done.stderr)

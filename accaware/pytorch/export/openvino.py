@@ -13,6 +13,7 @@ from accaware.pytorch.export.onnx import check_opset, write_onnx
 from accaware.pytorch.export.runtime_model import runtime_model
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.runtimes import runtime
+from accaware.runtimes.openvino_runtime import core
 
 
 class OpenVINO:
@@ -35,7 +36,7 @@ class OpenVINO:
         written = write_onnx(model, inputs, between, options)
         try:
             # Not convert_model, which reports to its makers.
-            read = package.Core().read_model(between)
+            read = core().read_model(between)
             for key, value in options.metadata.items():
                 read.set_rt_info(value, ["accaware", key.removeprefix("accaware.")])
             package.save_model(read, path, compress_to_fp16=False)
