@@ -137,6 +137,7 @@ class StateFiles:
             raise CheckpointError(f"{path} is not a state that accaware saved") from error
 
     def _write(self, name: str, content: Any) -> None:
+        self._flush.wait_removed(self.path(name))
         self._digests[name] = write_file(packed(content), self.path(name), durable=False)
         self._unflushed[name] = None
 
@@ -149,6 +150,6 @@ class StateFiles:
                     del self._names[key]
 
     def _remove(self, name: str) -> None:
-        self.path(name).unlink(missing_ok=True)
+        self._flush.remove(self.path(name))
         self._digests.pop(name, None)
         self._unflushed.pop(name, None)

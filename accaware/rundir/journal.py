@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from accaware.rundir import strict_json
 from accaware.rundir.atomic import naming, write_all
+from accaware.rundir.flush import BackgroundFlush
 from accaware.rundir.recording import ANSWER, SNAPSHOT, encoded
 from accaware.search import resumable
 from accaware.search.events import BatchFinished, Event, SearchFinished
@@ -25,9 +26,9 @@ class Journal:
     """Appends the events it is told of to a file, as ``{"time", "event", ...}``.
 
     Every line is handed to the system at once, so that a process that was killed has its journal
-    up to there. A snapshot's mark is brought to disk, and all before it: not even a power cut
-    loses them. Batches are left out: they matter to a progress bar, not to whoever reads this
-    later.
+    up to there. A snapshot's mark, and all before it, is on disk before the next one's is written:
+    a power cut loses one snapshot at most. Batches are left out: they matter to a progress bar,
+    not to whoever reads this later.
 
     Args:
         seconds: that the run took before this process.
@@ -41,6 +42,7 @@ class Journal:
         self._began = time.perf_counter() - seconds
         with naming(path):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._flush = BackgroundFlush()
         self._end = os.fstat(self._descriptor).st_size
 
     def __enter__(self) -> Self:
@@ -53,6 +55,9 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._descriptor)
+        # Where the run has failed, that is the error to tell.
+        with suppress(OSError) if error is not None else nullcontext():
+            self._flush.wait()
 
     @property
     def seconds(self) -> float:
@@ -76,8 +81,7 @@ class Journal:
         """What the search was answered; enough of this to lead it there again."""
         if call == resumable.SNAPSHOT:
             self._append(SNAPSHOT, {**answer, "seconds": round(self.seconds, 3)})
-            with naming(self._path):
-                os.fsync(self._descriptor)
+            self._flush.start([self._path])
         else:
             self._append(ANSWER, {"call": call, "value": encoded(answer)})
 
