@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 import accaware
-from accaware.cli import benchmark_command, export_command
+from accaware.cli import benchmark_command, export_command, inspect_command
 from accaware.cli.device import Device
 from accaware.cli.errors import reported
+from accaware.cli.options import Data, Download, Seed, Settings
 
 app = typer.Typer(
     name="accaware",
@@ -94,27 +95,13 @@ def run(
             "are torchvision's.",
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of the dataset. Overrides the config's dataset_dir."
-        ),
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch the dataset into that folder.")
-    ] = False,
+    data: Data = None,
+    download: Download = False,
     device: Annotated[
         Device | None, typer.Option(help="Where to train. Overrides the config's.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of all randomness. Overrides the config's.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."
-        ),
-    ] = None,
+    seed: Seed = None,
+    settings: Settings = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -184,82 +171,9 @@ def status(
     raise typer.Exit(reported(lambda: tell_status(directory, json=json)))
 
 
-@app.command(short_help="Tell what a run would compress, and what it would cost.")
-def inspect(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
-    ],
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Also measure how much the metric depends on each part, on N validation samples.",
-        ),
-    ] = None,
-    plugin: Annotated[
-        str | None,
-        typer.Option(metavar="PLUGIN", help="As of accaware run. Overrides the config's."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of the dataset. Overrides the config's dataset_dir."
-        ),
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch the dataset into that folder.")
-    ] = False,
-    device: Annotated[
-        Device | None, typer.Option(help="Where to compute. Overrides the config's.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of all randomness. Overrides the config's.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."
-        ),
-    ] = None,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print all of it as JSON to standard output; all else to standard error."
-        ),
-    ] = False,
-) -> None:
-    """Tell what a run with CONFIG would compress, and what it would cost. Nothing is written.
-
-    Parameters, FLOPs and latency of each layer; the groups of channels that can be pruned, or the
-    layers that can be made sparse; what can't be, and why; the maximal rate; the time of an epoch
-    at a few rates, from a few training steps.
-
-    With --samples, each part alone loses 10, 30 and 50 % of its channels or weights, the least
-    important ones, and the metric is measured without any training.
-
-    \b
-    Examples:
-      accaware inspect config.json
-      accaware inspect config.json --samples 500
-      accaware inspect config.json --set compression.params.all_weights=true --json
-    """
-    from accaware.cli.inspect import InspectOptions
-    from accaware.cli.inspect import inspect as inspect_with
-
-    options = InspectOptions(
-        config=config,
-        plugin=plugin,
-        data=data,
-        download=download,
-        device=device.value if device else None,
-        seed=seed,
-        settings=tuple(settings or ()),
-        samples=samples,
-        json=json,
-    )
-    raise typer.Exit(reported(lambda: inspect_with(options)))
-
-
+app.command(short_help="Tell what a run would compress, and what it would cost.")(
+    inspect_command.inspect
+)
 app.command(short_help="Write a run's model for deployment.")(export_command.export)
 app.command(short_help="Time a run's model against the dense one.")(benchmark_command.benchmark)
 
@@ -278,12 +192,7 @@ def validate_config(
             "github: annotations for a workflow.",
         ),
     ] = Format.TEXT,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."
-        ),
-    ] = None,
+    settings: Settings = None,
     resolved: Annotated[
         bool,
         typer.Option(

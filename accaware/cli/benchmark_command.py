@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from accaware.cli.device import Device
 from accaware.cli.errors import reported
+from accaware.cli.options import Json, RunDir
 
 
 class RuntimeName(str, Enum):
@@ -19,9 +19,7 @@ class RuntimeName(str, Enum):
 
 
 def benchmark(
-    directory: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run that has a model.")
-    ],
+    directory: RunDir,
     runtime: Annotated[
         RuntimeName | None,
         typer.Option(
@@ -42,12 +40,7 @@ def benchmark(
             help="Where pytorch computes; overrides the run's. The other runtimes use the CPU."
         ),
     ] = None,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print all of it as JSON to standard output; all else to standard error."
-        ),
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Time the model of the run in RUN_DIR against the dense one. Nothing in it is changed.
 

@@ -10,6 +10,7 @@ import typer
 
 from accaware.cli.device import Device
 from accaware.cli.errors import reported
+from accaware.cli.options import Json, RunDir
 
 
 class FormatName(str, Enum):
@@ -20,9 +21,7 @@ class FormatName(str, Enum):
 
 
 def export(
-    directory: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run that has a model.")
-    ],
+    directory: RunDir,
     form: Annotated[FormatName, typer.Option("--format", help="What to write.")] = FormatName.ONNX,
     output: Annotated[
         Path | None,
@@ -47,12 +46,7 @@ def export(
             "exported runs on the CPU."
         ),
     ] = None,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print it as JSON to standard output; all else to standard error."
-        ),
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Write the model of the run in RUN_DIR to a file for deployment, and check the file.
 

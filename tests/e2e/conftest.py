@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import Result
 from typer.testing import CliRunner
 
 from accaware.cli.app import app
@@ -108,6 +109,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     for name in set(sys.modules) - modules:
         if name == "mine" or name.startswith("accaware_plugin_"):
             del sys.modules[name]
+
+
+Accaware = Callable[..., Result]
+
+
+@pytest.fixture
+def accaware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Accaware]:
+    """Any command in this process: ``accaware("export", directory, "--json")``."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def call(*words: str | Path) -> Result:
+        return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+
+    yield call
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import Result
-from typer.testing import CliRunner
 
-from accaware.cli.app import app
-from tests.e2e.conftest import Done, Run, own_config
+from tests.e2e.conftest import Accaware, Done, Run, own_config
 
 Benchmark = Callable[..., Result]
 
@@ -24,18 +22,8 @@ SPARSITY = {
 
 
 @pytest.fixture
-def benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Benchmark]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-
-    def call(directory: Path, *options: str) -> Result:
-        arguments = ["benchmark", str(directory), *options]
-        return CliRunner().invoke(app, arguments, catch_exceptions=False)
-
-    yield call
-    torch.set_num_threads(threads)
+def benchmark(accaware: Accaware) -> Benchmark:
+    return partial(accaware, "benchmark")
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -5,38 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 from click.testing import Result
-from typer.testing import CliRunner
 
-from accaware.cli.app import app
 from accaware.pytorch.plugins.digits import Digits
 from accaware.runtimes import runtime
-from tests.e2e.conftest import OWN_PLUGIN, Done, Run, own_config
+from tests.e2e.conftest import OWN_PLUGIN, Accaware, Done, Run, own_config
 
 Export = Callable[..., Result]
 
 
 @pytest.fixture
-def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Export]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-
-    def call(directory: Path, *options: str) -> Result:
-        arguments = ["export", str(directory), *options]
-        return CliRunner().invoke(app, arguments, catch_exceptions=False)
-
-    yield call
-    torch.set_num_threads(threads)
+def export(accaware: Accaware) -> Export:
+    return partial(accaware, "export")
 
 
 @pytest.fixture

@@ -1,0 +1,30 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of the dataset. Overrides the config's dataset_dir."),
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the dataset into that folder.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Of all randomness. Overrides the config's.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."),
+]
+RunDir = Annotated[
+    Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run that has a model.")
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print all of it as JSON to standard output; all else to standard error."
+    ),
+]
