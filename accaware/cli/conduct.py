@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.document import result_document
 from accaware.rundir.exports import ExportInfo
+from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.outcome import UNFINISHED
@@ -149,16 +150,6 @@ def _with_notes(new: RunError, old: BaseException) -> RunError:
     return new
 
 
-@dataclass(frozen=True)
-class _Saved:
-    """What the model in the run directory is like."""
-
-    sizes: ModelSizes
-    quantizers: Sequence[QuantizerInfo]
-    latency: LatencyComparison | None = None
-    exports: Sequence[ExportInfo] = ()
-
-
 class _Ending:
     """Saves what there is and says so."""
 
@@ -229,38 +220,27 @@ class _Ending:
             self._output.warn(f"the best model could not be timed: {reason}")
             return None
 
-    def _save_model(self, run: CompressionRun) -> _Saved:
+    def _save_model(self, run: CompressionRun) -> HandedOver:
         with naming(self._directory.model):
             self._directory.model.parent.mkdir(exist_ok=True)
         run.save_model(self._directory.model)
-        return _Saved(run.sizes(), run.quantizers())
+        return HandedOver(sizes=run.sizes(), quantizers=run.quantizers())
 
-    def _tell(self, result: SearchResult, saved: _Saved | None) -> None:
+    def _tell(self, result: SearchResult, saved: HandedOver | None) -> None:
         text, seconds = self._write(result, saved)
         summary = Summary(
             result=result,
-            sizes=saved.sizes if saved else None,
+            model=saved,
             metric_name=self._metric_name,
-            model=self._directory.model if saved else None,
+            path=self._directory.model if saved else None,
             seconds=seconds,
-            quantizers=saved.quantizers if saved else (),
-            latency=saved.latency if saved else None,
-            exports=saved.exports if saved else (),
         )
         self._output.finished(summary, text)
 
-    def _write(self, result: SearchResult, saved: _Saved | None) -> tuple[str, float]:
+    def _write(self, result: SearchResult, saved: HandedOver | None) -> tuple[str, float]:
         """result.json, and the seconds that it tells."""
         seconds = self._journal.seconds
-        content = result_document(
-            result,
-            saved.sizes if saved else None,
-            metric_name=self._metric_name,
-            seconds=seconds,
-            quantizers=saved.quantizers if saved else (),
-            latency=saved.latency if saved else None,
-            exports=saved.exports if saved else (),
-        )
+        content = result_document(result, saved, metric_name=self._metric_name, seconds=seconds)
         text = strict_json.document(content)
         write_text(self._directory.result, text)
         return text, seconds

@@ -65,13 +65,10 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
     directory.drop_checkpoints()  # a kill may have come in between
     summary = Summary(
         result=outcome.result,
-        sizes=outcome.sizes,
         metric_name=outcome.metric_name,
-        model=directory.model if outcome.sizes else None,
+        model=outcome.model,
+        path=directory.model if outcome.model else None,
         seconds=outcome.seconds,
-        quantizers=outcome.quantizers,
-        latency=outcome.latency,
-        exports=outcome.exports,
     )
     output.finished(summary, outcome.text)
     return exit_code(outcome.result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +22,7 @@ from accaware.report.text import (
     short_time,
     speedup,
 )
-from accaware.rundir.exports import ExportInfo
-from accaware.rundir.latency import LatencyComparison
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes
+from accaware.rundir.handed_over import HandedOver
 from accaware.search.result import Best, SearchResult
 
 
@@ -35,31 +31,28 @@ class Summary:
     """A finished run, to be printed by rich.
 
     Attributes:
-        sizes: None where no model is handed over, as is ``model``, the path of its file.
+        model: None where none is handed over, as is ``path``, of its file.
         seconds: wall time of the whole run.
     """
 
     result: SearchResult
-    sizes: ModelSizes | None
+    model: HandedOver | None
     metric_name: str
-    model: Path | None
+    path: Path | None
     seconds: float
-    quantizers: Sequence[QuantizerInfo] = ()
-    latency: LatencyComparison | None = None
-    exports: Sequence[ExportInfo] = ()
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [Text(), self._verdict()]
         if self.result.best is not None:
             parts += [Text(), self._table(self.result.best), Text()]
-        if self.quantizers:
-            parts.append(quantizer_table(self.quantizers))
-        if self.exports:
-            parts.append(export_table(self.exports))
+        if self.model is not None and self.model.quantizers:
+            parts.append(quantizer_table(self.model.quantizers))
+        if self.model is not None and self.model.exports:
+            parts.append(export_table(self.model.exports))
         parts.append(Text(self._ending()))
-        if self.model is not None:
+        if self.path is not None:
             # Whole, however narrow the screen: it is there to be copied.
-            parts.append(Text(f"Model: {self.model}", no_wrap=True, overflow="ignore"))
+            parts.append(Text(f"Model: {self.path}", no_wrap=True, overflow="ignore"))
         return Group(*parts)
 
     def _verdict(self) -> Text:
@@ -98,10 +91,11 @@ class Summary:
             table.add_row(
                 name, quantity(dense, unit), quantity(compressed, unit), ratio(dense, compressed)
             )
-        if self.latency is not None:
-            before, after = self.latency.dense.median, self.latency.compressed.median
+        latency = self.model.latency if self.model else None
+        if latency is not None:
+            before, after = latency.dense.median, latency.compressed.median
             table.add_row(
-                f"latency in {self.latency.runtime}",
+                f"latency in {latency.runtime}",
                 short_time(before),
                 short_time(after),
                 speedup(before, after),
@@ -109,9 +103,9 @@ class Summary:
         return table
 
     def _size_rows(self) -> list[tuple[str, int, int, str]]:
-        sizes = self.sizes
-        if sizes is None:
+        if self.model is None:
             return []
+        sizes = self.model.sizes
         rows = [
             ("parameters", sizes.parameters, ""),
             ("nonzero parameters", sizes.nonzero_parameters, ""),

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from accaware.rundir.exports import ExportInfo
-from accaware.rundir.latency import LatencyComparison
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes
+from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.strict_json import plain
 from accaware.search.result import Best, SearchResult
 from accaware.search.trial import Trial
@@ -16,22 +12,16 @@ from accaware.search.trial import Trial
 
 def result_document(
     result: SearchResult,
-    sizes: ModelSizes | None,
+    model: HandedOver | None,
     *,
     metric_name: str,
     seconds: float,
-    quantizers: Sequence[QuantizerInfo] = (),
-    latency: LatencyComparison | None = None,
-    exports: Sequence[ExportInfo] = (),
 ) -> dict[str, Any]:
     """A search's outcome as JSON-ready data.
 
     Args:
-        sizes: of the model that is handed over; None where there is none.
+        model: None where none is handed over.
         seconds: wall time of the whole run, setting up and measuring the baseline included.
-        quantizers: of the model that is handed over.
-        latency: its and the dense model's; None where it wasn't measured.
-        exports: files that were made of it.
     """
     budget = result.budget
     content = {
@@ -44,10 +34,10 @@ def result_document(
         "epochs": result.epochs,
         "seconds": round(seconds, 3),
         "trials": [_trial(trial) for trial in result.trials],
-        "model": sizes,
-        "quantizers": quantizers,
-        "latency": latency,
-        "exports": exports,
+        "model": model.sizes if model else None,
+        "quantizers": model.quantizers if model else (),
+        "latency": model.latency if model else None,
+        "exports": model.exports if model else (),
     }
     document: dict[str, Any] = plain(content)
     return document

@@ -10,6 +10,7 @@ from typing import Any
 
 from accaware.errors import UsageError
 from accaware.rundir.exports import ExportInfo
+from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.latency import Latency, LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
@@ -29,10 +30,7 @@ class Outcome:
     """
 
     result: SearchResult
-    sizes: ModelSizes | None
-    quantizers: tuple[QuantizerInfo, ...]
-    latency: LatencyComparison | None
-    exports: tuple[ExportInfo, ...]
+    model: HandedOver | None
     metric_name: str
     seconds: float
     text: str
@@ -54,13 +52,9 @@ def read_outcome(path: Path) -> Outcome | None:
         return None
     try:
         content = json.loads(text)
-        sizes, latency = content["model"], content["latency"]
         return Outcome(
             _result(content),
-            None if sizes is None else _sizes(sizes),
-            tuple(_quantizer(entry) for entry in content["quantizers"]),
-            None if latency is None else _latency(latency),
-            tuple(ExportInfo(**entry) for entry in content["exports"]),
+            None if content["model"] is None else _handed_over(content),
             content["metric"]["name"],
             content["seconds"],
             text,
@@ -104,6 +98,16 @@ def _trial(content: dict[str, Any]) -> Trial:
         metric=content["metric"],
         state=state,
         reason=content["reason"],
+    )
+
+
+def _handed_over(content: dict[str, Any]) -> HandedOver:
+    latency = content["latency"]
+    return HandedOver(
+        sizes=_sizes(content["model"]),
+        quantizers=tuple(_quantizer(entry) for entry in content["quantizers"]),
+        latency=None if latency is None else _latency(latency),
+        exports=tuple(ExportInfo(**entry) for entry in content["exports"]),
     )
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from accaware.report.console import console_on
 from accaware.report.summary import Summary
+from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search import SearchResult
@@ -44,11 +45,10 @@ def _shown(
     stream = io.StringIO()
     summary = Summary(
         result=result,
-        sizes=sizes,
+        model=None if sizes is None else HandedOver(sizes=sizes, latency=latency),
         metric_name=name,
-        model=model,
+        path=model,
         seconds=125,
-        latency=latency,
     )
     console_on(stream).print(summary, crop=False)
     return stream.getvalue()
@@ -135,7 +135,13 @@ def test_colour_is_for_terminals() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, color_system="standard", _environ={})
     console.print(
-        Summary(result=_within_budget(), sizes=PRUNED, metric_name="top1", model=MODEL, seconds=1)
+        Summary(
+            result=_within_budget(),
+            model=HandedOver(sizes=PRUNED),
+            metric_name="top1",
+            path=MODEL,
+            seconds=1,
+        )
     )
     assert "\x1b[1;32mWITHIN BUDGET\x1b[0m" in stream.getvalue()
 

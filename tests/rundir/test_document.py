@@ -10,6 +10,7 @@ import pytest
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
 from accaware.rundir.exports import ExportInfo
+from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.latency import Latency, LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes, Size
@@ -61,12 +62,9 @@ def test_a_search_within_budget() -> None:
     result = search(holds_up_to(0.65), params, loss=lambda rate, age: 0.5).run().result
     document = result_document(
         result,
-        SIZES,
+        HandedOver(sizes=SIZES, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS),
         metric_name="top1",
         seconds=1.23456,
-        quantizers=QUANTIZERS,
-        latency=LATENCY,
-        exports=EXPORTS,
     )
     assert document == {
         "status": "within_budget",
@@ -177,7 +175,7 @@ def test_nothing_judged_has_no_best_and_no_model() -> None:
 def test_a_best_effort_is_told_as_such() -> None:
     params = adaptive(minimal_compression_rate=0.3)
     result = search(lambda rate, age: 1 - rate, params).run().result
-    document = result_document(result, SIZES, metric_name="top1", seconds=0)
+    document = result_document(result, HandedOver(sizes=SIZES), metric_name="top1", seconds=0)
     assert document["status"] == "not_within_budget"
     assert document["stop_reason"] == "minimal_rate"
     assert document["best"]["compression_rate"] == 0.3
@@ -188,7 +186,7 @@ def test_a_best_effort_is_told_as_such() -> None:
 def test_lower_is_better_and_a_baseline_of_zero() -> None:
     params = adaptive(maximal_absolute_accuracy_degradation=0.5)
     done = search(lambda rate, age: rate / 2, params, baseline=0.0, higher_is_better=False).run()
-    document = result_document(done.result, SIZES, metric_name="loss", seconds=0)
+    document = result_document(done.result, HandedOver(sizes=SIZES), metric_name="loss", seconds=0)
     assert document["metric"] == {"name": "loss", "higher_is_better": False}
     assert document["minimal_tolerable"] == 0.5
     assert document["best"]["relative_degradation"] is None
@@ -196,7 +194,7 @@ def test_lower_is_better_and_a_baseline_of_zero() -> None:
 
 def test_a_validation_before_training_is_no_epoch() -> None:
     result = search(holds_up_to(1), early_exit()).run().result
-    document = result_document(result, SIZES, metric_name="top1", seconds=0)
+    document = result_document(result, HandedOver(sizes=SIZES), metric_name="top1", seconds=0)
     assert document["trials"][0]["epochs"] == 0
     assert document["best"]["epoch"] == 0
     assert document["stop_reason"] == "within_budget"

@@ -10,6 +10,7 @@ import pytest
 from accaware.errors import UsageError
 from accaware.rundir import strict_json
 from accaware.rundir.document import result_document
+from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.outcome import read_outcome
 from tests.rundir.test_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
@@ -28,12 +29,9 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
     result = search(metric, adaptive(minimal_compression_rate_step=0.1)).run().result
     document = result_document(
         result,
-        SIZES,
+        HandedOver(sizes=SIZES, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS),
         metric_name="top1",
         seconds=2.5,
-        quantizers=QUANTIZERS,
-        latency=LATENCY,
-        exports=EXPORTS,
     )
     file = tmp_path / "result.json"
     file.write_text(strict_json.document(document))
@@ -42,12 +40,9 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
     assert outcome.finished is finished
     again = result_document(
         outcome.result,
-        outcome.sizes,
+        outcome.model,
         metric_name=outcome.metric_name,
         seconds=outcome.seconds,
-        quantizers=outcome.quantizers,
-        latency=outcome.latency,
-        exports=outcome.exports,
     )
     assert again == document
     assert outcome.result.budget == result.budget
@@ -61,8 +56,7 @@ def test_a_failed_one_is_not_finished(tmp_path: Path) -> None:
     outcome = read_outcome(file)
     assert outcome is not None
     assert not outcome.finished
-    assert outcome.sizes is None
-    assert outcome.latency is None
+    assert outcome.model is None
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""What is told of the model that a run hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accaware.rundir.exports import ExportInfo
+from accaware.rundir.latency import LatencyComparison
+from accaware.rundir.quantizers import QuantizerInfo
+from accaware.rundir.sizes import ModelSizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """The model against the dense one.
+
+    Attributes:
+        latency: None where it wasn't measured.
+        exports: files that were made of it when the run ended.
+    """
+
+    sizes: ModelSizes
+    quantizers: Sequence[QuantizerInfo] = ()
+    latency: LatencyComparison | None = None
+    exports: Sequence[ExportInfo] = ()
