@@ -73,11 +73,12 @@ def test_a_file_gives_the_answers_of_the_model(
     if mix in FLOAT:
         assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     same = (found.argmax(1) == expected.argmax(1)).float().mean()
-    # With few bits a step is large, and one that goes the other way counts for more.
+    # On this machine 359 or 360 of 360; another processor trains another network, and in one so
+    # small a few samples are close to a tie. With few bits a step is larger.
     coarse = mix == "sparse few bits"
-    assert same >= (0.98 if coarse else 0.995)
+    assert same >= (0.98 if coarse else 0.99)
     metrics = [float((one.argmax(1) == classes).float().mean()) for one in (found, expected)]
-    assert abs(metrics[0] - metrics[1]) <= (0.01 if coarse else 0.003)
+    assert abs(metrics[0] - metrics[1]) <= (0.01 if coarse else 0.006)
     assert torch.equal(outputs(model, EXAMPLE), before)  # the model is as it was
 
 
