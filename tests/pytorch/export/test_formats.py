@@ -73,12 +73,12 @@ def test_a_file_gives_the_answers_of_the_model(
     if mix in FLOAT:
         assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     same = (found.argmax(1) == expected.argmax(1)).float().mean()
-    # On this machine 359 or 360 of 360; another processor trains another network, and in one so
-    # small a few samples are close to a tie. With few bits a step is larger.
-    coarse = mix == "sparse few bits"
-    assert same >= (0.98 if coarse else 0.99)
+    # Where half of so small a network is gone, some samples are close to a tie, and which ones
+    # is up to the processor that trained it; with few bits a step is larger, too.
+    least = {"sparse few bits": 0.98, "pruned int8": 0.99}.get(mix, 0.995)
+    assert same >= least
     metrics = [float((one.argmax(1) == classes).float().mean()) for one in (found, expected)]
-    assert abs(metrics[0] - metrics[1]) <= (0.01 if coarse else 0.006)
+    assert abs(metrics[0] - metrics[1]) <= 1 - least
     assert torch.equal(outputs(model, EXAMPLE), before)  # the model is as it was
 
 
