@@ -85,32 +85,6 @@ def in_a_process(
     return Done(done.returncode, done.stdout, done.stderr, directory)
 
 
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """``accaware run`` in this process: ``run(config, settings, *options)``."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.chdir(tmp_path)
-    modules = set(sys.modules)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-
-    def run(config: Path, settings: Sequence[str] = (), *options: str) -> Done:
-        directory = tmp_path / "run"
-        arguments = command(config, directory, settings, *options)
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-        return Done(done.exit_code, done.stdout, done.stderr, directory)
-
-    yield run
-    torch.set_num_threads(threads)
-    for name in set(sys.modules) - modules:
-        if name == "mine" or name.startswith("accaware_plugin_"):
-            del sys.modules[name]
-
-
 Accaware = Callable[..., Result]
 
 
@@ -120,6 +94,7 @@ def accaware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Accawa
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.chdir(tmp_path)
+    modules = set(sys.modules)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -128,6 +103,24 @@ def accaware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Accawa
 
     yield call
     torch.set_num_threads(threads)
+    for name in set(sys.modules) - modules:
+        if name == "mine" or name.startswith("accaware_plugin_"):
+            del sys.modules[name]
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(tmp_path: Path, accaware: Accaware) -> Run:
+    """``accaware run`` in this process: ``run(config, settings, *options)``."""
+
+    def run(config: Path, settings: Sequence[str] = (), *options: str) -> Done:
+        directory = tmp_path / "run"
+        done = accaware(*command(config, directory, settings, *options))
+        return Done(done.exit_code, done.stdout, done.stderr, directory)
+
+    return run
 
 
 @pytest.fixture(scope="session")

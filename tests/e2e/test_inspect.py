@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import Result
-from typer.testing import CliRunner
 
-from accaware.cli.app import app
-from tests.e2e.conftest import own_config
+from tests.e2e.conftest import Accaware, own_config
 
 Inspect = Callable[..., Result]
 
 
 @pytest.fixture
-def inspect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inspect]:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.chdir(tmp_path)
-    modules, threads = set(sys.modules), torch.get_num_threads()
-    torch.set_num_threads(1)
-
-    def call(config: Path, *options: str) -> Result:
-        return CliRunner().invoke(app, ["inspect", str(config), *options], catch_exceptions=False)
-
-    yield call
-    torch.set_num_threads(threads)
-    for name in set(sys.modules) - modules:
-        if name == "mine" or name.startswith("accaware_plugin_"):
-            del sys.modules[name]
+def inspect(accaware: Accaware) -> Inspect:
+    return partial(accaware, "inspect")
 
 
 def files(folder: Path) -> dict[str, bytes]:
