@@ -13,9 +13,9 @@ from accaware.errors import RunError, UsageError
 from accaware.extras import import_extra
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.loaded import runtime_model
 from accaware.pytorch.export.program import exported_program, quietly
 from accaware.pytorch.export.rounding import QuantizeDequantize
-from accaware.pytorch.export.runtime_model import runtime_model
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.runtimes import runtime
 

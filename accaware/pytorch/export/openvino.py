@@ -9,8 +9,8 @@ from torch import nn
 
 from accaware.extras import import_extra
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.loaded import runtime_model
 from accaware.pytorch.export.onnx import check_opset, write_onnx
-from accaware.pytorch.export.runtime_model import runtime_model
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.runtimes import runtime
 from accaware.runtimes.openvino_runtime import core

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from accaware.errors import UsageError
 from accaware.pytorch.checkpoint import read_file
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.rounding import Arithmetic
 from accaware.pytorch.export.torch_export import check_no_opset
 from accaware.pytorch.inputs import ExampleInputs
@@ -59,15 +59,7 @@ class StateDict:
             quantizer.scale, quantizer.zero_point = scale, int(zero_point)
             quantizer.low, quantizer.high = int(low), int(high)
         own.load_state_dict(state)
-        _, structure = pytree.tree_flatten((inputs.args, dict(inputs.kwargs)))
-
-        def run(tensors: Sequence[Tensor]) -> list[Tensor]:
-            args, kwargs = pytree.tree_unflatten(list(tensors), structure)
-            with torch.no_grad():
-                leaves = pytree.tree_leaves(own(*args, **kwargs))
-            return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
-        return run
+        return module_model(own, inputs)
 
 
 def _activations(model: nn.Module) -> Sequence[ActivationQuantizer]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from accaware.errors import UsageError
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.program import exported_program, quietly
 from accaware.pytorch.export.rounding import Arithmetic
 from accaware.pytorch.inputs import ExampleInputs
@@ -43,14 +42,7 @@ class TorchExport:
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
         with quietly():
             module: Any = torch.export.load(path).module()
-        _, structure = pytree.tree_flatten((inputs.args, dict(inputs.kwargs)))
-
-        def run(tensors: Sequence[Tensor]) -> list[Tensor]:
-            args, kwargs = pytree.tree_unflatten(list(tensors), structure)
-            leaves = pytree.tree_leaves(module(*args, **kwargs))
-            return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
-        return run
+        return module_model(module, inputs)
 
 
 def check_no_opset(name: str, options: ExportOptions) -> None:

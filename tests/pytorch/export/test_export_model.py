@@ -95,6 +95,32 @@ def test_keywords_and_several_outputs(form: str, suffix: str, tmp_path: Path) ->
     torch.testing.assert_close(answers[0], expected, check_device=False)
 
 
+class Scaled(nn.Module):
+    """Takes things that are no tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor, factor: float, bias: None = None) -> Tensor:
+        out: Tensor = self.layer(images) * factor
+        return out
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("onnx", "m.onnx"), ("openvino", "m.xml"), ("torch-export", "m.pt2"), ("state-dict", "m.pt")],
+)
+def test_other_arguments_are_those_of_the_example(form: str, name: str, tmp_path: Path) -> None:
+    model, answers = Scaled(), []
+
+    def check(compared: Any) -> None:
+        answers.append(compared(torch.ones(5, 4), 2.5, None))
+
+    export_model(model, (torch.ones(1, 4), 2.5, None), tmp_path / name, format=form, check=check)
+    torch.testing.assert_close(answers[0], model(torch.ones(5, 4), 2.5))
+
+
 class Restless(nn.Module):
     """Never gives the same answer twice."""
 
