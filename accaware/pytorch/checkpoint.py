@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,39 +75,38 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     return model
 
 
-def write_file(content: Any, path: Path, *, durable: bool = True) -> str:
-    """Save whole or not at all: to a temporary name, then renamed; flushed where ``durable``.
-
-    Returns:
-        The file's SHA-256.
+def write_file(content: Any, path: Path) -> None:
+    """Save whole or not at all, and on disk afterwards.
 
     Raises:
-        OSError: as the system says; nothing is left under either name that wasn't there.
+        OSError: as the system says; what was there before is intact.
     """
-    return atomic.write_file(path, lambda file: torch.save(content, file), durable=durable)
+    atomic.write_file(path, lambda file: torch.save(content, file))
 
 
-def read_file(path: Path, digest: str | None = None) -> Any:
+def read_file(path: Path) -> Any:
     """Load tensors and plain values, and nothing that could run code.
-
-    Args:
-        digest: the SHA-256 with which it was written, where that is known.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds more than that.
     """
-    try:
-        if digest is not None and atomic.digest_of(path) != digest:
-            raise CheckpointError(f"{path} is damaged: it is not what was written")
-        if digest is not None or _is_sound(path):
+    with reading(path):
+        if _is_sound(path):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
+    raise CheckpointError(f"{path} is damaged or not a saved model")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a file leads to that isn't what it should be, it is a CheckpointError."""
+    try:
+        yield
     except CheckpointError:
         raise
-    except Exception as error:  # whatever a damaged file leads to, it is damaged
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
+    except Exception as error:
         raise CheckpointError(f"{path} is damaged or not a saved model") from error
-    raise CheckpointError(f"{path} is damaged or not a saved model")
 
 
 def _is_sound(path: Path) -> bool:

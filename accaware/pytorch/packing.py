@@ -11,12 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from accaware.errors import UnkeepableError
+
 _SMALL = 1 << 16
 """Bytes. A tensor of its own costs torch.save about as much as copying so many."""
 
+_KINDS = (complex, Counter, OrderedDict, torch.Size, torch.device, torch.dtype)
+"""Of values, besides what is built into Python's pickles."""
+
 _CLASSES: dict[tuple[str, str], Any] = {
-    (kind.__module__, kind.__qualname__): kind
-    for kind in (bytearray, complex, set, Counter, OrderedDict, torch.Size, torch.device)
+    (kind.__module__, kind.__qualname__): kind for kind in (bytearray, set, *_KINDS)
 }
 
 
@@ -25,28 +29,32 @@ def packed(state: Any) -> dict[str, Any]:
 
     Args:
         state: tensors, plain values, and dicts, lists, tuples and sets of them.
+
+    Raises:
+        UnkeepableError: something of it is of another kind.
     """
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
     pickler.dump(state)
-    addresses = [_address(tensor) for tensor in pickler.tensors]
-    sharers = Counter(addresses)
+    storages = [_storage(tensor) for tensor in pickler.tensors]
+    sharers = Counter(None if storage is None else storage.data_ptr() for storage in storages)
     together: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    kinds: dict[tuple[torch.dtype, torch.device], int] = {}
     places: list[tuple[int, tuple[int, ...]] | None] = []
     alone: list[Tensor] = []
-    for tensor, address in zip(pickler.tensors, addresses, strict=True):
+    for tensor, storage in zip(pickler.tensors, storages, strict=True):
         # What two tensors share, they are to share afterwards.
-        if sharers[address] == 1 and _is_small(tensor):
+        if storage is not None and sharers[storage.data_ptr()] == 1 and _fills(tensor, storage):
             kind = tensor.dtype, tensor.device
-            together.setdefault(kind, []).append(tensor)
-            places.append((list(together).index(kind), tuple(tensor.shape)))
+            together.setdefault(kind, []).append(tensor.view(-1))
+            places.append((kinds.setdefault(kind, len(kinds)), tuple(tensor.shape)))
         else:
             places.append(None)
             alone.append(tensor)
     return {
         "structure": buffer.getvalue(),
         "places": pickle.dumps(places),
-        "together": [torch.cat([part.flatten() for part in parts]) for parts in together.values()],
+        "together": [torch.cat(parts) for parts in together.values()],
         "alone": alone,
     }
 
@@ -74,18 +82,16 @@ def unpacked(content: Mapping[str, Any]) -> Any:
     return _Unpickler(content["structure"], tensors).load()
 
 
-def _address(tensor: Tensor) -> int | None:
-    """Of its memory; None where it isn't in one piece."""
-    strided = tensor.layout is torch.strided
-    return tensor.untyped_storage().data_ptr() if strided else None
+def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
+    """Its memory; None where that isn't in one piece."""
+    return tensor.untyped_storage() if tensor.layout is torch.strided else None
 
 
-def _is_small(tensor: Tensor) -> bool:
-    """Whether it is a plain one of few bytes, with a storage to itself."""
+def _fills(tensor: Tensor, storage: torch.UntypedStorage) -> bool:
+    """Whether it is a plain one of few bytes, and in its order all that its memory holds."""
     return (
-        type(tensor) is Tensor
-        and tensor.layout is torch.strided
-        and tensor.nbytes == tensor.untyped_storage().nbytes() <= _SMALL
+        tensor.nbytes == storage.nbytes() <= _SMALL
+        and type(tensor) is Tensor
         and tensor.is_contiguous()
         and not tensor.requires_grad
         and not tensor.is_quantized
@@ -105,10 +111,17 @@ class _Pickler(pickle.Pickler):
         self.tensors: list[Tensor] = []
 
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
+        """Asked about whatever isn't built into Python: what would not come back is refused."""
+        kind = type(value)
+        if kind in (Tensor, torch.nn.Parameter):
             self.tensors.append(value)
             return _tensor, (len(self.tensors) - 1,)
-        return NotImplemented
+        if kind in _KINDS or value is _tensor or (kind is type and value in _CLASSES.values()):
+            return NotImplemented
+        raise UnkeepableError(
+            f"{kind.__module__}.{kind.__qualname__} can't be kept; numbers, strings, tensors, and "
+            "lists and dicts of them can"
+        )
 
 
 class _Unpickler(pickle.Unpickler):

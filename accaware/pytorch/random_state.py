@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 
 class RandomState:
@@ -27,7 +26,7 @@ class RandomState:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "python": _python_state(),
+            "python": random.getstate(),
             "numpy": _numpy_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
@@ -36,8 +35,7 @@ class RandomState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        version, words, spare = state["python"]
-        random.setstate((version, tuple(words.tolist()), spare))
+        random.setstate(state["python"])
         _set_numpy_state(state["numpy"])
         torch.set_rng_state(state["torch"])
         if state["cuda"] and self._device.type == "cuda":
@@ -58,11 +56,6 @@ def _generators_of(loaders: Iterable[Any]) -> list[torch.Generator]:
             if isinstance(generator, torch.Generator):
                 found.setdefault(id(generator), generator)
     return list(found.values())
-
-
-def _python_state() -> tuple[int, Tensor, float | None]:
-    version, words, spare = random.getstate()
-    return version, torch.tensor(words), spare
 
 
 def _numpy_state() -> dict[str, Any] | None:

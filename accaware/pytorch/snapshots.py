@@ -6,11 +6,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
 from accaware.errors import CheckpointError, UnkeepableError
 from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.packing import packed
 from accaware.pytorch.shared import Key, Shared
 from accaware.pytorch.state_files import StateFiles
 
@@ -39,25 +37,31 @@ class TorchSnapshots:
         """Write a snapshot; the one before it is on disk afterwards.
 
         Returns:
-            The files that it needs and that a power cut could take away, and their SHA-256.
+            The files that it needs and that a power cut could take away, and their digests.
 
         Raises:
             UnkeepableError: a part's state is of a kind that can't be read back safely.
             OSError: it can't be written, or the one before it can't be brought to disk.
         """
         content = {part: stateful.state_dict() for part, stateful in self._parts.items()}
-        for part, state in content.items():
-            _check_keepable(state, f"the state of the {part}")
-        needed = self._files.write(name, {**content, "files": self._files.state_dict()})
+        try:
+            needed = self._files.write(name, {**content, "files": self._files.state_dict()})
+        except UnkeepableError as error:
+            found = (_culprit(state, f"the state of the {part}") for part, state in content.items())
+            place = next(its for its in found if its is not None)
+            raise UnkeepableError(f"{place}: {error}") from error
         return {**self._files.flush(), **needed}
 
-    def load(self, name: str) -> None:
+    def load(self, name: str, digests: Mapping[str, str]) -> None:
         """Bring every part back to where the snapshot was taken.
+
+        Args:
+            digests: what ``save`` returned.
 
         Raises:
             CheckpointError: the file can't be read, or is another model's or training's.
         """
-        content = self._files.read(name)
+        content = self._files.read(name, digests[name])
         path = self._files.path(name)
         for part, stateful in self._parts.items():
             try:
@@ -100,39 +104,21 @@ class CompressionState:
             self._teacher = state["teacher"].key
 
 
-_PLAIN = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    Tensor,
-    torch.nn.Parameter,
-    torch.Size,
-    torch.device,
-    torch.dtype,
-    Shared,
-)
-_MAPPINGS = (dict, OrderedDict, Counter)
-_SEQUENCES = (list, tuple, set)
-
-
-def _check_keepable(value: Any, place: str) -> None:
-    """Refuse what ``read_file`` would refuse: found out now, not when everything hangs on it."""
-    if type(value) in _PLAIN:
-        return
-    if type(value) in _MAPPINGS:
-        for key, entry in value.items():
-            _check_keepable(key, f"{place}, a key")
-            _check_keepable(entry, f"{place}, {key!r}")
-    elif type(value) in _SEQUENCES:
-        for at, entry in enumerate(value):
-            _check_keepable(entry, f"{place}, item {at}")
-    else:
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise UnkeepableError(
-            f"{place}: {kind} can't be kept; numbers, strings, tensors, and lists and dicts of "
-            "them can"
-        )
+def _culprit(value: Any, place: str) -> str | None:
+    """Where in a state the part of it is that can't be kept; None where all of it can."""
+    if isinstance(value, Shared):
+        return _culprit(value.content, place)
+    parts: list[tuple[Any, str]] = []
+    if type(value) in (dict, OrderedDict, Counter):
+        parts = [(key, f"{place}, a key") for key in value]
+        parts += [(entry, f"{place}, {key!r}") for key, entry in value.items()]
+    elif type(value) in (list, tuple, set):
+        parts = [(entry, f"{place}, item {at}") for at, entry in enumerate(value)]
+    if parts:
+        found = (_culprit(part, its) for part, its in parts)
+        return next((its for its in found if its is not None), None)
+    try:
+        packed(value)
+    except UnkeepableError:
+        return place
+    return None

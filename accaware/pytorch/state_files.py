@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
+from torch.serialization import get_crc32_options, set_crc32_options
+
 from accaware.errors import CheckpointError
-from accaware.pytorch.checkpoint import read_file, write_file
+from accaware.pytorch.checkpoint import reading
 from accaware.pytorch.packing import packed, unpacked
 from accaware.pytorch.shared import Key, Shared
+from accaware.rundir import atomic
 from accaware.rundir.flush import BackgroundFlush
 
 _REFERENCE = "accaware.shared"
@@ -45,7 +49,7 @@ class StateFiles:
         """Write a state; an earlier one of that name is replaced.
 
         Returns:
-            The files that it needs, its own included: their names and SHA-256.
+            The files that it needs, its own included: their names and digests.
 
         Raises:
             OSError: it can't be written.
@@ -56,14 +60,17 @@ class StateFiles:
         self._drop(before)
         return {name: self._digests[name], **needs}
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, digest: str | None = None) -> Any:
         """A state as it was written.
+
+        Args:
+            digest: what ``write`` told of it; not needed for one that these files know.
 
         Raises:
             CheckpointError: a file can't be read, or isn't what was written.
         """
         needs: dict[str, str] = {}
-        state = self._resolved(self._content(name), needs)
+        state = self._resolved(self._content(name, digest or self._digests[name]), needs)
         self._needs[name] = needs
         return state
 
@@ -76,7 +83,7 @@ class StateFiles:
         """Begin to bring to disk what was written since the last time, which is there now.
 
         Returns:
-            The files that may not be there before the next time, and their SHA-256.
+            The files that may not be there before the next time, and their digests.
 
         Raises:
             OSError: a file can't be brought to disk.
@@ -125,20 +132,24 @@ class StateFiles:
             return {key: self._resolved(each, needs) for key, each in value.items()}
         name = value[_REFERENCE]
         self._digests[name] = needs[name] = value["digest"]
-        shared = Shared(name.partition("-")[0], self._content(name))
+        shared = Shared(name.partition("-")[0], self._content(name, needs[name]))
         self._names[shared.key] = name
         return shared
 
-    def _content(self, name: str) -> Any:
+    def _content(self, name: str, digest: str) -> Any:
         path = self.path(name)
-        try:
-            return unpacked(read_file(path, self._digests.get(name)))
-        except (KeyError, TypeError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{path} is not a state that accaware saved") from error
+        with reading(path):
+            if atomic.digest_of(path) != digest:
+                raise CheckpointError(f"{path} is damaged: it is not what was written")
+            return unpacked(torch.load(path, map_location="cpu", weights_only=True))
 
     def _write(self, name: str, content: Any) -> None:
-        self._flush.wait_removed(self.path(name))
-        self._digests[name] = write_file(packed(content), self.path(name), durable=False)
+        path, parts = self.path(name), packed(content)
+        self._flush.wait_removed(path)
+        with _without_checksums():
+            self._digests[name] = atomic.write_file(
+                path, lambda file: torch.save(parts, file), durable=False
+            )
         self._unflushed[name] = None
 
     def _drop(self, shared: Iterable[str]) -> None:
@@ -153,3 +164,14 @@ class StateFiles:
         self._flush.remove(self.path(name))
         self._digests.pop(name, None)
         self._unflushed.pop(name, None)
+
+
+@contextmanager
+def _without_checksums() -> Iterator[None]:
+    """Torch's own, which take longer than the writing: the digest of the whole file is enough."""
+    before = get_crc32_options()
+    set_crc32_options(False)
+    try:
+        yield
+    finally:
+        set_crc32_options(before)

@@ -102,8 +102,8 @@ class Snapshots(Protocol):
             UnkeepableError: some of it can't be kept.
         """
 
-    def load(self, name: str) -> None:
-        """Go back to the moment that was saved."""
+    def load(self, name: str, digests: Mapping[str, str]) -> None:
+        """Go back to the moment that was saved, given what ``save`` told of it."""
 
     def discard(self, name: str) -> None:
         """It won't be asked for again; it may be gone already."""

@@ -102,7 +102,7 @@ class ResumableSearch:
                 self._adopt(self._on_tape(self._params))
             return
         if replayed:
-            self._snapshots.load(mark["name"])
+            self._snapshots.load(mark["name"], mark["digests"])
             if self._params != self._wanted_params:
                 self._adopt(self._on_tape(self._wanted_params))
         for old, _ in self._taken[:-KEPT_SNAPSHOTS]:

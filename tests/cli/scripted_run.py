@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class ScriptedSnapshots:
         path = self._folder / f"{name}.pt"
         return {name: write_file(path, lambda file: pickle.dump(content, file))}
 
-    def load(self, name: str) -> None:
+    def load(self, name: str, digests: Mapping[str, str]) -> None:
         content = pickle.loads((self._folder / f"{name}.pt").read_bytes())
         state, self._runner.saved, rate, schedule = content
         self._runner.restore(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +101,7 @@ class MortalSnapshots:
         self._fate.moment()
         return {name: "digest"}
 
-    def load(self, name: str) -> None:
+    def load(self, name: str, digests: Mapping[str, str]) -> None:
         model, schedule, learning_rate = copy.deepcopy(self._disk.snapshots[name])
         self._runner.restore(model)
         self._runner.controller.scheduler.load_state_dict(schedule)

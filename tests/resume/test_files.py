@@ -17,6 +17,7 @@ from accaware.errors import CheckpointError
 from accaware.pytorch.checkpoint import write_file
 from accaware.pytorch.snapshots import TorchSnapshots
 from accaware.pytorch.state_files import StateFiles
+from accaware.rundir.atomic import digest_of
 from accaware.rundir.recording import SNAPSHOT, read_journal
 from tests.resume.test_command import (
     accaware,
@@ -149,9 +150,9 @@ def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
         "views": [whole, whole[1:]],
         "kinds": (torch.float16, torch.Size([1, 2]), torch.device("cpu"), 1j, {1}),
     }
-    TorchSnapshots(StateFiles(tmp_path), {"part": Part(state)}).save("one")
+    digests = TorchSnapshots(StateFiles(tmp_path), {"part": Part(state)}).save("one")
     part = Part(None)
-    TorchSnapshots(StateFiles(tmp_path), {"part": part}).load("one")
+    TorchSnapshots(StateFiles(tmp_path), {"part": part}).load("one", digests)
     back = part.state
     assert back["kinds"] == state["kinds"]
     assert type(back["parameter"]) is torch.nn.Parameter
@@ -171,7 +172,10 @@ def test_bytes_that_would_run_code_are_refused(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "made"),)
 
     content = {"places": pickle.dumps([]), "together": [], "alone": []}
-    write_file({**content, "structure": pickle.dumps(Evil())}, tmp_path / "one.pt")
-    with pytest.raises(CheckpointError, match=r"one\.pt is not a state that accaware saved"):
-        TorchSnapshots(StateFiles(tmp_path), {"part": Part(None)}).load("one")
+    file = tmp_path / "one.pt"
+    write_file({**content, "structure": pickle.dumps(Evil())}, file)
+    with pytest.raises(CheckpointError, match=r"one\.pt is damaged or not a saved model"):
+        TorchSnapshots(StateFiles(tmp_path), {"part": Part(None)}).load(
+            "one", {"one": digest_of(file)}
+        )
     assert not (tmp_path / "made").exists()

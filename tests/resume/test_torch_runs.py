@@ -203,9 +203,9 @@ class Part:
 
 @pytest.mark.parametrize("state", [None, 1.5, "a", (1, [2.0]), {"a": {3: torch.ones(2)}}])
 def test_plain_states_come_back(state: Any, tmp_path: Path) -> None:
-    TorchSnapshots(StateFiles(tmp_path), {"part": Part(state)}).save("one")
+    digests = TorchSnapshots(StateFiles(tmp_path), {"part": Part(state)}).save("one")
     part = Part("other")
-    TorchSnapshots(StateFiles(tmp_path), {"part": part}).load("one")
+    TorchSnapshots(StateFiles(tmp_path), {"part": part}).load("one", digests)
     assert str(part.state) == str(state)
 
 
@@ -217,11 +217,11 @@ def test_other_states_are_refused_at_once(state: Any, tmp_path: Path) -> None:
 
 
 def test_a_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
-    TorchSnapshots(StateFiles(tmp_path), {"part": Part(1)}).save("one")
+    digests = TorchSnapshots(StateFiles(tmp_path), {"part": Part(1)}).save("one")
 
     class Other(Part):
         def load_state_dict(self, state: dict[str, Any]) -> None:
             self.state = state["that"]
 
     with pytest.raises(CheckpointError, match=r"one\.pt doesn't fit the part: 'that'"):
-        TorchSnapshots(StateFiles(tmp_path), {"part": Other(1)}).load("one")
+        TorchSnapshots(StateFiles(tmp_path), {"part": Other(1)}).load("one", digests)
