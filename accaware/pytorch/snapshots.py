@@ -118,7 +118,7 @@ def _culprit(value: Any, place: str) -> str | None:
         found = (_culprit(part, its) for part, its in parts)
         return next((its for its in found if its is not None), None)
     try:
-        packed(value)
+        packed(value, lambda shared: ("", ""))
     except UnkeepableError:
         return place
     return None

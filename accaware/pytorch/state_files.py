@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,10 @@ from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.checkpoint import reading
-from accaware.pytorch.packing import packed, unpacked
+from accaware.pytorch.packing import Reference, packed, unpacked
 from accaware.pytorch.shared import Key, Shared
 from accaware.rundir import atomic
 from accaware.rundir.flush import BackgroundFlush
-
-_REFERENCE = "accaware.shared"
-"""The key of a dict that stands for shared content: its file, beside the digest."""
 
 
 class StateFiles:
@@ -54,8 +51,7 @@ class StateFiles:
         Raises:
             OSError: it can't be written.
         """
-        needs: dict[str, str] = {}
-        self._write(name, self._with_references(name, state, needs))
+        needs = self._write(name, state)
         before, self._needs[name] = self._needs.get(name, {}), needs
         self._drop(before)
         return {name: self._digests[name], **needs}
@@ -70,7 +66,14 @@ class StateFiles:
             CheckpointError: a file can't be read, or isn't what was written.
         """
         needs: dict[str, str] = {}
-        state = self._resolved(self._content(name, digest or self._digests[name]), needs)
+
+        def resolve(shared: str, its: str) -> Shared:
+            self._digests[shared] = needs[shared] = its
+            content = Shared(shared.partition("-")[0], self._content(shared, its, resolve))
+            self._names[content.key] = shared
+            return content
+
+        state = self._content(name, digest or self._digests[name], resolve)
         self._needs[name] = needs
         return state
 
@@ -108,15 +111,6 @@ class StateFiles:
         # Who wrote them may have been killed before they were on disk.
         self._unflushed.update(dict.fromkeys(self._digests))
 
-    def _with_references(self, state: str, value: Any, needs: dict[str, str]) -> Any:
-        if isinstance(value, Shared):
-            name = self._names.get(value.key) or self._write_shared(state, value)
-            needs[name] = self._digests[name]
-            return {_REFERENCE: name, "digest": needs[name]}
-        if type(value) is dict:
-            return {key: self._with_references(state, each, needs) for key, each in value.items()}
-        return value
-
     def _write_shared(self, state: str, shared: Shared) -> str:
         """Named after the first state that has it: that name is as unique in a resumed run."""
         names = (f"{shared.kind}-{state}{'-again' * times}" for times in itertools.count())
@@ -125,32 +119,30 @@ class StateFiles:
         self._names[shared.key] = name
         return name
 
-    def _resolved(self, value: Any, needs: dict[str, str]) -> Any:
-        if type(value) is not dict:
-            return value
-        if _REFERENCE not in value:
-            return {key: self._resolved(each, needs) for key, each in value.items()}
-        name = value[_REFERENCE]
-        self._digests[name] = needs[name] = value["digest"]
-        shared = Shared(name.partition("-")[0], self._content(name, needs[name]))
-        self._names[shared.key] = name
-        return shared
-
-    def _content(self, name: str, digest: str) -> Any:
+    def _content(self, name: str, digest: str, resolve: Callable[[str, str], Shared]) -> Any:
         path = self.path(name)
         with reading(path):
             if atomic.digest_of(path) != digest:
                 raise CheckpointError(f"{path} is damaged: it is not what was written")
-            return unpacked(torch.load(path, map_location="cpu", weights_only=True))
+            return unpacked(torch.load(path, map_location="cpu", weights_only=True), resolve)
 
-    def _write(self, name: str, content: Any) -> None:
-        path, parts = self.path(name), packed(content)
+    def _write(self, name: str, content: Any) -> dict[str, str]:
+        """Returns: the other files that it refers to, and their digests."""
+        needs: dict[str, str] = {}
+
+        def refer(shared: Shared) -> Reference:
+            other = self._names.get(shared.key) or self._write_shared(name, shared)
+            needs[other] = self._digests[other]
+            return other, needs[other]
+
+        path, parts = self.path(name), packed(content, refer)
         self._flush.wait_removed(path)
         with _without_checksums():
             self._digests[name] = atomic.write_file(
                 path, lambda file: torch.save(parts, file), durable=False
             )
         self._unflushed[name] = None
+        return needs
 
     def _drop(self, shared: Iterable[str]) -> None:
         """Remove those of these that no state needs."""
