@@ -155,9 +155,8 @@ class SlicePlan:
                 plan[tensor] = losing
         return plan
 
-    def keep(self, layout: Layout) -> Keep:
+    def keep(self, masks: KeptMasks) -> Keep:
         """The same as indices, for every tensor; empty for one that loses nothing."""
-        masks = self.masks(layout)
         return {
             tensor: {dim: mask.nonzero().flatten() for dim, mask in masks.get(tensor, {}).items()}
             for tensor in self._owners
@@ -192,6 +191,32 @@ def slice_dense(dense: Tensor, keep: dict[int, Tensor]) -> Tensor:
     for dim, indices in keep.items():
         part = part.index_select(dim, indices.to(part.device))
     return part.clone() if part is dense else part
+
+
+def slice_again(
+    part: Tensor, before: Mapping[int, Tensor], after: Mapping[int, Tensor], sizes: torch.Size
+) -> Tensor:
+    """What ``after`` keeps of a dense tensor of which ``part`` is what ``before`` keeps.
+
+    Where ``before`` kept nothing there are zeros.
+
+    Args:
+        sizes: the dense shape.
+    """
+    for dim in sorted({*before, *after}):
+        everything = torch.arange(sizes[dim])
+        held = before.get(dim, everything)
+        places = torch.full((sizes[dim],), -1)
+        places[held] = torch.arange(len(held))
+        places = places[after.get(dim, everything)].to(part.device)
+        found = places >= 0
+        if found.all():
+            part = part.index_select(dim, places)
+            continue
+        whole = part.new_zeros([*part.shape[:dim], len(places), *part.shape[dim + 1 :]])
+        whole.index_copy_(dim, found.nonzero().flatten(), part.index_select(dim, places[found]))
+        part = whole
+    return part
 
 
 def scatter_into(dense: Tensor, part: Tensor, keep: dict[int, Tensor]) -> None:

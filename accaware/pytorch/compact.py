@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,11 @@ from torch.optim import Optimizer
 from accaware.pytorch.channels import (
     ChannelGroup,
     Keep,
+    KeptMasks,
     Layout,
     SlicePlan,
     scatter_into,
+    slice_again,
     slice_dense,
 )
 from accaware.pytorch.layers import rows_per_group, update_sizes
@@ -48,12 +51,14 @@ class CompactModel:
         self._dense_shapes = {name: tensor.shape for name, tensor in live.items()}
         self._plan = SlicePlan(groups, self._dense_shapes)
         self._layout = Layout.dense(groups)
-        self._keep = self._plan.keep(self._layout)
+        self._masks = self._plan.masks(self._layout)
+        self._keep = self._plan.keep(self._masks)
         self._dense = {
             name: live[name].detach().clone() if own_copy else live[name].detach()
             for name in self._plan.tensors
         }
         self._key = Key()
+        self._owners = {name: _owner(model, name) for name in self._plan.tensors}
         self._modules = sized_modules(model, self._plan.tensors)
 
     @property
@@ -61,16 +66,17 @@ class CompactModel:
         return self._layout
 
     @property
-    def plan(self) -> SlicePlan:
-        return self._plan
+    def kept_masks(self) -> KeptMasks:
+        """Of the layout as it is now."""
+        return self._masks
 
     def dense_shapes(self) -> dict[str, torch.Size]:
         """The dense shape of every parameter and buffer."""
         return dict(self._dense_shapes)
 
     def live_shapes(self) -> dict[str, torch.Size]:
-        """The shape of every parameter and buffer as it is now."""
-        return {name: tensor.shape for name, tensor in tensors_of(self.model).items()}
+        """The shape of every tensor that a layout may slice, as it is now."""
+        return {name: tensor.shape for name, tensor in self._live().items()}
 
     def shapes_under(self, layout: Layout) -> dict[str, torch.Size]:
         """The shapes that ``layout`` would give, without slicing anything."""
@@ -78,7 +84,7 @@ class CompactModel:
 
     def dense_tensors(self) -> dict[str, Tensor]:
         """The dense form of every tensor that can be sliced, trained values included."""
-        self._gather(tensors_of(self.model))
+        self._gather(self._live(), self._keep, self._dense)
         return self._dense
 
     def dense_form(self) -> Shared | None:
@@ -90,35 +96,53 @@ class CompactModel:
             return None
         return Shared("dense", dict(self._dense), self._key)
 
-    def set_layout(self, layout: Layout, optimizers: Iterable[Optimizer] = ()) -> None:
+    def set_layout(
+        self, layout: Layout, optimizers: Iterable[Optimizer] = (), *, gathered: bool = False
+    ) -> None:
         """Keep exactly the channels of ``layout``.
 
         Trained values of channels that go are remembered; values of channels that come back
         are what they were when they went. Optimizer state follows its parameter, and is zero
         for channels that come back.
+
+        Args:
+            gathered: the model was not trained since ``dense_tensors`` was called.
         """
-        live = tensors_of(self.model)
-        before, after = self._keep, self._plan.keep(layout)
-        changed = [name for name in self._dense if not _same(before[name], after[name])]
-        self._gather(live, changed)
+        live, before = self._live(), self._keep
+        self._enter(layout)
+        changed = [name for name in self._dense if not _same(before[name], self._keep[name])]
+        if not gathered:
+            self._gather(live, before, changed)
         if changed:
             self._key = Key()
-        self._slice(live, layout, after, changed)
+        for name in changed:
+            replace_data(live[name], slice_dense(self._dense[name], self._keep[name]))
+        self._update_sizes()
         for optimizer in optimizers:
             self._slice_state(optimizer, live, before, changed)
 
     def load(self, layout: Layout, dense: Shared | None, tensors: Mapping[str, Tensor]) -> None:
-        """Go to ``layout``; the live values are dropped, and the caller gives the model new ones.
+        """Go to ``layout``.
 
         Args:
-            dense: the dense form under that layout.
-            tensors: stand for it where there is none, as nothing is removed.
+            dense: the dense form under that layout; None where nothing is removed.
+            tensors: the values of the model's tensors, under that layout as well.
+
+        Raises:
+            ValueError: they have other shapes.
         """
-        live = tensors_of(self.model)
+        live = self._live()
         whole = tensors if dense is None else dense.content
         self._dense = {name: whole[name].detach().to(live[name], copy=True) for name in self._dense}
         self._key = Key() if dense is None else dense.key
-        self._slice(live, layout, self._plan.keep(layout), self._dense)
+        self._enter(layout)
+        shapes = self.shapes_under(layout)
+        for name, tensor in live.items():
+            if tensors[name].shape != shapes[name]:
+                found, wanted = list(tensors[name].shape), list(shapes[name])
+                raise ValueError(f"{name} has shape {found}, and not {wanted}")
+            replace_data(tensor, tensors[name].detach().to(tensor, copy=True))
+        self._update_sizes()
 
     @contextmanager
     def masked(self, layout: Layout) -> Iterator[None]:
@@ -128,7 +152,7 @@ class CompactModel:
         comparison with the compact model shows. The running mean of zeros is zero as well. The
         layout must be dense; on leaving, the zeroed values are back.
         """
-        tensors = tensors_of(self.model)
+        tensors = self._live()
         zeroed: list[tuple[Tensor, int, Tensor, Tensor]] = []
         with torch.no_grad():
             for group, kept in zip(self.groups, layout.kept, strict=True):
@@ -146,20 +170,24 @@ class CompactModel:
                 for live, dim, gone, values in zeroed:
                     live.index_copy_(dim, gone, values)
 
-    def _gather(self, live: Mapping[str, Tensor], names: Iterable[str] | None = None) -> None:
-        """Bring the dense forms up to date with the live values: of all tensors, or of some."""
+    def _live(self) -> dict[str, Tensor]:
+        """The tensors that a layout may slice, as their modules hold them now."""
+        return {name: tensors[key] for name, (tensors, key) in self._owners.items()}
+
+    def _gather(self, live: Mapping[str, Tensor], keep: Keep, names: Iterable[str]) -> None:
+        """Bring the dense forms up to date with the live values, which ``keep`` has kept."""
         with torch.no_grad():
-            for name in self._dense if names is None else names:
+            for name in names:
                 part = live[name].detach()
                 dense = self._dense[name] = self._dense[name].to(part)
-                scatter_into(dense, part, self._keep[name])
+                scatter_into(dense, part, keep[name])
 
-    def _slice(
-        self, live: Mapping[str, Tensor], layout: Layout, keep: Keep, names: Iterable[str]
-    ) -> None:
-        self._layout, self._keep = layout, keep
-        for name in names:
-            replace_data(live[name], slice_dense(self._dense[name], keep[name]))
+    def _enter(self, layout: Layout) -> None:
+        self._layout = layout
+        self._masks = self._plan.masks(layout)
+        self._keep = self._plan.keep(self._masks)
+
+    def _update_sizes(self) -> None:
         for module, per_group in self._modules:
             update_sizes(module, per_group)
 
@@ -185,11 +213,14 @@ class CompactModel:
                 del optimizer.state[live[name]]
                 continue
             for key, value in tensors.items():
-                whole = value
-                if before[name]:
-                    whole = value.new_zeros(dense)
-                    scatter_into(whole, value, before[name])
-                state[key] = slice_dense(whole, self._keep[name])
+                state[key] = slice_again(value, before[name], self._keep[name], dense)
+
+
+def _owner(model: nn.Module, name: str) -> tuple[Mapping[str, Any], str]:
+    """Where a module keeps a tensor of its own, and under which name."""
+    path, _, key = name.rpartition(".")
+    module = model.get_submodule(path)
+    return (module._parameters if key in module._parameters else module._buffers), key
 
 
 def _same(mine: Mapping[int, Tensor], theirs: Mapping[int, Tensor]) -> bool:

@@ -1,15 +1,15 @@
 """Groups are believed after they were tried: removing channels must equal zeroing them.
 
-Two trials, the cheap one first. On the meta device, where tensors have shapes and no values,
-the forward must run without the channels and give outputs of the same shapes. Then, on real
-tensors in double precision, the model with half of each group's channels removed must compute
-what the model computes with them zeroed. Parameters that are all alike (a fresh model's biases,
-scales that start at zero) are varied first, lest they hide a difference. Many groups are tried
-at once; where a set fails it is halved until the culprits stand alone.
+On real tensors in double precision, the model without about half of each group's channels must
+compute what the model computes with them zeroed. Parameters that are all alike (a fresh model's
+biases, scales that start at zero) are varied first, lest they hide a difference. All groups are
+tried at once, and where that fails the set is halved until the culprits stand alone: on the meta
+device first, where tensors have shapes and no values, as that costs little and tells most of them.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -61,12 +61,19 @@ def verify_groups(
         if not len(_removal(group))
         for layer in group.producers
     ]
-    for fault_finder in (_shape_fault_finder, _value_fault_finder):
-        if candidates:
-            fault = fault_finder(model, candidates, inputs)
-            candidates, faulty = _sift(candidates, fault)
-            left_out += faulty
-    return tuple(candidates), tuple(left_out)
+    if not candidates:
+        return (), tuple(left_out)
+    passed = list(range(len(candidates)))
+    by_values = _value_fault_finder(model, candidates, inputs)
+    if by_values(passed) is not None:
+        for fault in (_shape_fault_finder(model, candidates, inputs), by_values):
+            passed, faults = _sift(passed, fault)
+            left_out += [
+                LeftOut(layer, reason)
+                for index, reason in faults.items()
+                for layer in candidates[index].producers
+            ]
+    return tuple(candidates[index] for index in passed), tuple(left_out)
 
 
 class _Run(Protocol):
@@ -76,13 +83,11 @@ class _Run(Protocol):
 _FaultFinder = Callable[[Sequence[int]], str | None]
 
 
-def _sift(
-    groups: Sequence[ChannelGroup], fault: _FaultFinder
-) -> tuple[list[ChannelGroup], list[LeftOut]]:
-    """Split groups into those that pass and those that don't, by halving."""
+def _sift(groups: Sequence[int], fault: _FaultFinder) -> tuple[list[int], dict[int, str]]:
+    """Those that pass, and those that don't with their faults, by halving."""
     passed: list[int] = []
-    failed: list[LeftOut] = []
-    pending = [list(range(len(groups)))]
+    failed: dict[int, str] = {}
+    pending = [list(groups)] if groups else []
     found: dict[frozenset[int], str | None] = {}
     while pending:
         members = pending.pop()
@@ -95,13 +100,13 @@ def _sift(
         if reason is None:
             passed.extend(members)
         elif len(members) == 1:
-            failed.extend(LeftOut(layer, reason) for layer in groups[members[0]].producers)
+            failed[members[0]] = reason
         else:
             # The channels of the outputs are most often the last layer's.
             last = reason == _OUTPUT and len(members) == len(groups)
             middle = len(members) - 1 if last else len(members) // 2
             pending += [members[middle:], members[:middle]]
-    return [groups[index] for index in sorted(passed)], failed
+    return sorted(passed), failed
 
 
 def _shape_fault_finder(
@@ -132,14 +137,14 @@ def _shape_fault_finder(
 def _value_fault_finder(
     model: nn.Module, groups: Sequence[ChannelGroup], inputs: ExampleInputs
 ) -> _FaultFinder:
-    """Tries sets of groups on numbers; a random half of each is removed.
+    """Tries sets of groups on numbers; about half of each is removed.
 
     Raises:
         CompressionError: the model doesn't run at all.
     """
     generator = torch.Generator().manual_seed(0)
-    copied, run, outputs, tolerance = _runnable(model, inputs, generator)
-    if _differ(outputs, run()):
+    copied, run, steady, tolerance = _runnable(model, inputs, generator)
+    if not steady:
         return lambda members: _RANDOM
     compact = CompactModel(copied, groups, own_copy=False)
     dense = Layout.dense(groups)
@@ -164,8 +169,8 @@ def _value_fault_finder(
 
 def _runnable(
     model: nn.Module, inputs: ExampleInputs, generator: torch.Generator
-) -> tuple[nn.Module, _Run, list[Tensor], float]:
-    """A varied copy of the model, how to run it on noise, what it gave, and the tolerance.
+) -> tuple[nn.Module, _Run, bool, float]:
+    """A varied copy of the model, how to run it on noise, whether it repeats itself, the tolerance.
 
     Raises:
         CompressionError: it runs in no precision.
@@ -183,10 +188,11 @@ def _runnable(
             copied = copy_in(model, dtype)
             _vary(copied, generator)
             run, outputs = _forward(copied, inputs.mapped(noise))
-            if _differ(outputs, run(seed=1)):  # dropout in a container's own forward, say
+            steady = not _differ(outputs, run(seed=1))
+            if not steady:  # dropout in a container's own forward, say
                 copied.eval()
-                outputs = run()
-            return copied, run, outputs, tolerance
+                steady = not _differ(run(), run())
+            return copied, run, steady, tolerance
         except Exception as error:  # noqa: BLE001 - reported below, where no precision runs
             failure = failure or error
     raise CompressionError(
@@ -211,15 +217,19 @@ def _vary(model: nn.Module, generator: torch.Generator) -> None:
 
 
 def _removal(group: ChannelGroup) -> Tensor:
-    """A random half of a group's channels, the same at each call; no layer loses its last.
+    """About half of a group's channels at random, the same at each call; no layer loses its last.
 
     Each group has a half of its own: groups of one size that are tied without being known to be
-    would hide that by losing the same channels.
+    would hide that by losing the same channels. The number that stays has no divisor in common
+    with the group's size, so that a forward that counts on one fails.
     """
     generator = torch.Generator().manual_seed(zlib.crc32(group.name.encode()))
     order = torch.randperm(group.size, generator=generator)
-    half = order[: group.size // 2]
-    return half[~torch.isin(half, group.indispensable(order))]
+    removable = order[~torch.isin(order, group.indispensable(order))]
+    count = min(len(removable), group.size // 2)
+    while count > 1 and math.gcd(group.size - count, group.size) > 1:
+        count -= 1
+    return removable[:count]
 
 
 def _layout(

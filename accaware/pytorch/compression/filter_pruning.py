@@ -121,7 +121,8 @@ class FilterPruning:
             layout = self._layout_by_flops(target)
         else:
             layout = self._ranking().layout(target)
-        self.compact.set_layout(layout, optimizers)
+        # Ranking has asked for the dense tensors.
+        self.compact.set_layout(layout, optimizers, gathered=target > 0)
 
     def attach(self, optimizer: Optimizer) -> None:
         """Nothing to do: what was removed needs no care."""
@@ -139,7 +140,7 @@ class FilterPruning:
         self.compact.load(Layout(kept), state["dense"], tensors)
 
     def kept_masks(self) -> KeptMasks:
-        return self.compact.plan.masks(self.compact.layout)
+        return self.compact.kept_masks
 
     def describe(self) -> str:
         layers = len(self._filters.places)

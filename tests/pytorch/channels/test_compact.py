@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
+from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import prune
@@ -118,10 +119,12 @@ def test_state_dict_brings_a_layout_back(model: nn.Module, pruning: FilterPrunin
     inputs = torch.randn(2, 3, 8, 8)
     expected = model.eval()(inputs)
     state = pruning.state_dict()
+    tensors = {name: tensor.detach().clone() for name, tensor in tensors_of(model).items()}
     dense = {name: tensor.clone() for name, tensor in pruning.dense_tensors().items()}
     pruning.set_rate(0.0, [])
     with torch.no_grad():
         for name in dense:
-            model.get_parameter(name).zero_() if "running" not in name else None
-    pruning.load_state_dict(state, dense)
+            tensors_of(model)[name].zero_()
+    pruning.load_state_dict(state, tensors)
     assert torch.equal(model(inputs), expected)
+    assert all(torch.equal(pruning.dense_tensors()[name], dense[name]) for name in dense)
