@@ -96,7 +96,9 @@ def _conduct(
     force: bool,
 ) -> ExitCode:
     resolved = strict_json.document(made.config)
-    if not directory.config.exists():
+    written = directory.config.read_text("utf-8") if directory.config.exists() else None
+    if written is None:
+        written = resolved
         write_text(directory.config, resolved)
 
     def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> CompressionRun:
@@ -113,7 +115,8 @@ def _conduct(
         )
         check_resumable(directory, made, output, force=force, device=run.device)
         # In this order: a kill between the two leaves a difference that was allowed just now.
-        write_text(directory.config, resolved)
+        if written != resolved:
+            write_text(directory.config, resolved)
         made.manifest(run.device).write(directory.manifest)
         return run
 
