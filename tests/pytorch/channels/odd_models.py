@@ -45,6 +45,18 @@ def hard_coded_reshape() -> nn.Module:
     return Graph(forward, first=conv(3, 12), last=nn.Linear(12, 3))
 
 
+def counts_on_fours() -> nn.Module:
+    """Half of its channels could go, and a quarter, but not any number of them."""
+
+    def forward(m: Graph, x: Tensor) -> Tensor:
+        y = m.first(x)
+        if y.shape[1] % 4:
+            raise ValueError(f"{y.shape[1]} channels don't make fours")
+        return m.head(m.second(y).relu())
+
+    return Graph(forward, first=conv(3, 16), second=conv(16, 8), head=head(8))
+
+
 def channel_shuffle() -> nn.Module:
     def forward(m: Graph, x: Tensor) -> Tensor:
         y = m.first(x)

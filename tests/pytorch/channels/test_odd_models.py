@@ -155,6 +155,7 @@ def test_a_model_that_runs_in_single_precision_only() -> None:
         (odd.gated_by_one_channel, "gate", "spreads it over other channels"),
         (odd.weight_made_by_hand, "first", "not as a layer"),
         (odd.zero_scaled_branch_with_sigmoid, "first", "something of zeros"),
+        (odd.counts_on_fours, "first", "channels don't make fours"),
     ],
 )
 def test_models_that_are_pruned_in_part(make: object, layer: str, reason: str) -> None:
