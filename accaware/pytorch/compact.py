@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from accaware.errors import CheckpointError
 from accaware.pytorch.channels import (
     ChannelGroup,
     Keep,
@@ -129,7 +130,7 @@ class CompactModel:
             tensors: the values of the model's tensors, under that layout as well.
 
         Raises:
-            ValueError: they have other shapes.
+            CheckpointError: they have other shapes.
         """
         live = self._live()
         whole = tensors if dense is None else dense.content
@@ -140,7 +141,7 @@ class CompactModel:
         for name, tensor in live.items():
             if tensors[name].shape != shapes[name]:
                 found, wanted = list(tensors[name].shape), list(shapes[name])
-                raise ValueError(f"{name} has shape {found}, and not {wanted}")
+                raise CheckpointError(f"the checkpoint's {name} is {found}, and not {wanted}")
             replace_data(tensor, tensors[name].detach().to(tensor, copy=True))
         self._update_sizes()
 

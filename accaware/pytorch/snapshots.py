@@ -48,7 +48,7 @@ class TorchSnapshots:
             needed = self._files.write(name, {**content, "files": self._files.state_dict()})
         except UnkeepableError as error:
             found = (_culprit(state, f"the state of the {part}") for part, state in content.items())
-            place = next(its for its in found if its is not None)
+            place = next((its for its in found if its is not None), name)
             raise UnkeepableError(f"{place}: {error}") from error
         return {**self._files.flush(), **needed}
 
