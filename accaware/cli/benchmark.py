@@ -10,7 +10,7 @@ from pathlib import Path
 from accaware import runtimes
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.loading import LoadedConfig, Overrides
-from accaware.errors import UsageError
+from accaware.errors import RunError, UsageError
 from accaware.report.benchmark import BenchmarkReport
 from accaware.report.console import console_on
 from accaware.report.working import Working
@@ -55,22 +55,26 @@ def benchmark(options: BenchmarkOptions) -> ExitCode:
     """
     options.check()
     directory = RunDirectory.open(options.directory)
-    if not directory.model.is_file():
-        raise UsageError(f"{directory.path}: the run has no model yet: there is no best/model.pt")
+    directory.check_has_model()
     loaded = LoadedConfig(directory.config, Overrides(device=options.device))
     config = loaded.config
     console = console_on(sys.stderr if options.json else sys.stdout)
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
         plugin = loaded.plugin()
         # Imports torch, which takes seconds: only now that everything else is in order.
-        from accaware.pytorch.performance.compare import Comparison
+        from accaware.pytorch.performance.compare import PYTORCH, Comparison
         from accaware.pytorch.performance.run import benchmark_run
 
         with Working(console_on(sys.stderr)) as working:
             comparison = Comparison(
                 options.runtime, options.batch, options.threads, tell=working.tell
             )
-            found = benchmark_run(config, plugin, directory.model, comparison)
+            try:
+                found = benchmark_run(config, plugin, directory.model, comparison)
+            except RunError as error:
+                if comparison.chosen != PYTORCH:
+                    error.add_note("PyTorch itself needs no export: --runtime pytorch")
+                raise
     if options.json:
         print(found.to_json(), end="")
     else:

@@ -7,6 +7,7 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from accaware.cli.conduct import how_to_resume
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
@@ -41,10 +42,13 @@ def export(options: ExportOptions) -> ExitCode:
         OSError: the file can't be written.
     """
     directory = RunDirectory.open(options.directory)
+    directory.check_has_model()
     outcome = read_outcome(directory.result)
     best = None if outcome is None else outcome.result.best
-    if best is None or not directory.model.is_file():
-        raise UsageError(f"{directory.path}: the run has no model yet: there is no best/model.pt")
+    if best is None:
+        raise UsageError(
+            f"{directory.path}: the run has no result yet; {how_to_resume(directory.path)}"
+        )
     loaded = LoadedConfig(directory.config, Overrides(device=options.device))
     config = loaded.config
     manifest = Manifest.read(directory.manifest)

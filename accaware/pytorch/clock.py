@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from accaware.pytorch.loaders import LoaderProxy
+
 
 def now(device: torch.device) -> float:
     """Seconds, once all that the device was asked for is done."""
@@ -18,17 +20,15 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-class Stopwatch:
+class Stopwatch(LoaderProxy):
     """A data loader that notes when each batch is taken, and ends early where they take long.
-
-    All else is the loader's own.
 
     Args:
         limit: seconds after which no further batch is given, once there were two.
     """
 
     def __init__(self, loader: Any, device: torch.device, limit: float) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._device = device
         self._limit = limit
         self.seconds: list[float] = []
@@ -47,11 +47,3 @@ class Stopwatch:
             yield batch
         if last is not None:
             self.seconds.append(now(self._device) - last)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_loader":  # asked for by copy and pickle before it is there
-            raise AttributeError(name)
-        return getattr(self._loader, name)

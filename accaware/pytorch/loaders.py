@@ -13,10 +13,26 @@ from torch.utils.data import DataLoader, IterableDataset
 from accaware.pytorch.batches import to_device
 
 
-class DeviceLoader:
-    """A data loader whose batches come on the model's device, and are counted as they go.
+class LoaderProxy:
+    """In the place of a data loader, to give its batches in some other way.
 
     All else (``dataset``, ``batch_size``, ``sampler``) is the loader's own.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # asked for by copy and pickle before it is there
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+
+class DeviceLoader(LoaderProxy):
+    """A data loader whose batches come on the model's device, and are counted as they go.
 
     Args:
         after_batch: told (done, total) as each batch is asked for; total is None where the
@@ -29,7 +45,7 @@ class DeviceLoader:
         device: torch.device,
         after_batch: Callable[[int, int | None], None],
     ) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._device = device
         self._after_batch = after_batch
 
@@ -42,23 +58,12 @@ class DeviceLoader:
             yield to_device(batch, self._device)
             self._after_batch(done, total)
 
-    def __len__(self) -> int:
-        return len(self._loader)
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "_loader":  # asked for by copy and pickle before it is there
-            raise AttributeError(name)
-        return getattr(self._loader, name)
-
-
-class FewBatches:
-    """So many batches of a data loader, which is begun again where it has fewer.
-
-    All else is the loader's own.
-    """
+class FewBatches(LoaderProxy):
+    """So many batches of a data loader, which is begun again where it has fewer."""
 
     def __init__(self, loader: Any, count: int) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._count = count
 
     def __iter__(self) -> Iterator[Any]:
@@ -73,11 +78,6 @@ class FewBatches:
 
     def __len__(self) -> int:
         return self._count
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_loader":  # asked for by copy and pickle before it is there
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
 
 def make_loader(

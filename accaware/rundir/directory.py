@@ -113,6 +113,14 @@ class RunDirectory:
     def model(self) -> Path:
         return self.path / "best" / "model.pt"
 
+    def check_has_model(self) -> None:
+        """
+        Raises:
+            UsageError: it has none.
+        """
+        if not self.model.is_file():
+            raise UsageError(f"{self.path}: the run has no model yet: there is no best/model.pt")
+
     @property
     def exports(self) -> Path:
         return self.path / "exports"

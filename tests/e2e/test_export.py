@@ -110,7 +110,7 @@ def test_a_run_exports_what_its_config_asks_for(run: Run, tmp_path: Path) -> Non
     assert done.out.index("onnx, opset 21") < done.out.index("Model: ")
 
 
-def test_an_export_that_fails_loses_nothing(run: Run, tmp_path: Path) -> None:
+def test_an_export_that_fails_loses_nothing(run: Run, accaware: Accaware, tmp_path: Path) -> None:
     config = own_config(tmp_path, export=["onnx", "state-dict"])
     branching = OWN_PLUGIN.replace("return model\n", "return Branching(*model)\n", 1) + (
         "\n\nclass Branching(nn.Sequential):\n"
@@ -126,6 +126,10 @@ def test_an_export_that_fails_loses_nothing(run: Run, tmp_path: Path) -> None:
     assert done.result["status"] == "within_budget"
     assert [each["format"] for each in done.result["exports"]] == ["state-dict"]
     assert [file.name for file in (done.directory / "exports").iterdir()] == ["model.pt"]
+    timed = accaware("benchmark", done.directory)
+    assert timed.exit_code == 1
+    assert "PyTorch itself needs no export: --runtime pytorch" in timed.stderr
+    assert accaware("benchmark", done.directory, "--runtime", "pytorch").exit_code == 0
 
 
 def test_a_package_that_an_export_will_need_is_missed_before_training(
