@@ -23,7 +23,9 @@ def mix_faults(mode: str | None, entries: Sequence[Named], *, all_known: bool) -
         entries: those whose algorithm is known.
         all_known: whether there are no others, so that what is missing can be told.
     """
-    faults = [*_twice(entries), *_pruning_with_sparsity(mode, entries)]
+    faults = list(_twice(entries))
+    if mode != "early_exit":
+        faults += _pruning_with_sparsity(entries)
     if all_known and entries:
         faults += _nothing_to_search(mode, entries)
     return faults
@@ -38,19 +40,16 @@ def _twice(entries: Sequence[Named]) -> Iterator[Fault]:
         seen.add(name)
 
 
-def _pruning_with_sparsity(mode: str | None, entries: Sequence[Named]) -> Iterator[Fault]:
+def _pruning_with_sparsity(entries: Sequence[Named]) -> Iterator[Fault]:
     levelled = [(path, name) for path, name in entries if name in LEVELLED]
     for path, name in levelled[1:]:
         rival = levelled[0][1]
         if name == rival:
             continue
-        if mode == "early_exit":
-            message = f"{name} together with {rival} is not supported by this version; keep one"
-        else:
-            message = (
-                f"{name} can't go together with {rival}: both have a level that the search "
-                f"would have to set; keep one"
-            )
+        message = (
+            f"{name} can't go together with {rival}: both have a level that the search "
+            f"would have to set; keep one, or use mode early_exit"
+        )
         yield Fault((*path, "algorithm"), message)
 
 

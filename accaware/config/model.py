@@ -204,9 +204,18 @@ class AccAwareConfig:
         return "adaptive_compression_level" if adaptive else "early_exit"
 
     @property
-    def levelled(self) -> LevelledConfig | None:
-        """The one algorithm whose level a schedule raises and the search sets, if there is one."""
-        return self._section(FilterPruningConfig) or self._section(MagnitudeSparsityConfig)
+    def filter_pruning(self) -> FilterPruningConfig | None:
+        return self._section(FilterPruningConfig)
+
+    @property
+    def magnitude_sparsity(self) -> MagnitudeSparsityConfig | None:
+        return self._section(MagnitudeSparsityConfig)
+
+    @property
+    def levelled(self) -> tuple[LevelledConfig, ...]:
+        """The algorithms whose level a schedule raises: one at most where a search sets it."""
+        sections = self.filter_pruning, self.magnitude_sparsity
+        return tuple(section for section in sections if section is not None)
 
     @property
     def quantization(self) -> QuantizationConfig | None:

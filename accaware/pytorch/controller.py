@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -21,8 +21,7 @@ from accaware.pytorch.sizes import SizeReference
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.scheduler import CompressionScheduler
-from accaware.search.schedules import Schedule
+from accaware.search.side_by_side import Pace, combined, scheduler_of
 
 
 class CompressionStage(Enum):
@@ -66,6 +65,7 @@ class PTCompressionController:
 
     Args:
         algorithm: what the rate is about.
+        paces: a schedule for each level that the algorithm has.
         quantization: rounds whatever the rate is, once it is active.
         distillation: adds to the training loss.
         preparations: done in this order whenever the model has a new rate.
@@ -75,12 +75,9 @@ class PTCompressionController:
         self,
         model: nn.Module,
         algorithm: CompressionAlgorithm,
-        schedule: Schedule,
+        paces: Sequence[Pace],
         reference: SizeReference,
         *,
-        per_optimizer_step: bool = False,
-        steps_per_epoch: int | None = None,
-        freeze_epoch: int | None = None,
         quantization: Quantization | None = None,
         distillation: Distillation | None = None,
         preparations: Sequence[Preparation] = (),
@@ -93,13 +90,7 @@ class PTCompressionController:
         self.quantization = quantization
         self.distillation = distillation
         self.preparations = tuple(preparations)
-        self.scheduler = CompressionScheduler(
-            schedule,
-            self._enter_level,
-            per_optimizer_step=per_optimizer_step,
-            steps_per_epoch=steps_per_epoch,
-            freeze_epoch=freeze_epoch,
-        )
+        self.scheduler = scheduler_of(paces, self._enter_levels)
 
     @property
     def model(self) -> nn.Module:
@@ -131,7 +122,7 @@ class PTCompressionController:
     @compression_rate.setter
     def compression_rate(self, target: float) -> None:
         if target > 0:
-            self._compress(target)
+            self._compress(target, lambda: self._algorithm.set_rate(target, self._optimizers))
             return
         self._algorithm.set_rate(target, self._optimizers)
         self._target = target
@@ -228,18 +219,23 @@ class PTCompressionController:
 
         return TorchRunner(model, self, callbacks, log_dir)
 
-    def _enter_level(self, level: float) -> None:
+    def _enter_levels(self, levels: Sequence[float]) -> None:
         """A schedule's level may be 0, at which the model is trained, and rounded, all the same."""
-        if level > 0 or self.quantization is not None:
-            self._compress(level)
-        else:
-            self._algorithm.set_rate(level, self._optimizers)
-            self._target = level
 
-    def _compress(self, target: float) -> None:
+        def put() -> None:
+            self._algorithm.set_levels(levels, self._optimizers)
+
+        target = combined(levels)
+        if target > 0 or self.quantization is not None:
+            self._compress(target, put)
+        else:
+            put()
+            self._target = target
+
+    def _compress(self, target: float, put: Callable[[], None]) -> None:
         # Measuring the rate reads every weight, so it is done for the preparations alone.
         before = self._achieved() if self.preparations else None
-        self._algorithm.set_rate(target, self._optimizers)
+        put()
         self._target = target
         if before is None:
             return

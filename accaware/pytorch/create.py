@@ -10,19 +10,18 @@ from torch import nn
 
 from accaware.config.model import (
     AccAwareConfig,
-    FilterPruningConfig,
     LevelledConfig,
     MagnitudeSparsityConfig,
 )
 from accaware.config.quantization import QuantizationConfig
 from accaware.config.schedule import schedule_of
 from accaware.errors import UsageError
-from accaware.pytorch.channels import ChannelGroup
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.learned_ranking import RankingCallbacks, rank_by_learning
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
+from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.compression.quantization_alone import QuantizationAlone
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.flops import FlopsModel
@@ -30,7 +29,8 @@ from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.preparations import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
-from accaware.search.schedules import Baseline, Schedule
+from accaware.search.schedules import Baseline
+from accaware.search.side_by_side import Pace
 
 
 def create_compressed_model(
@@ -61,52 +61,51 @@ def create_compressed_model(
         UsageError: a scope matches nothing; example_inputs, a train_loader or ranking_callbacks
             are missing; ranking coefficients don't fit.
     """
-    levelled, rounding, teaching = (
-        config.levelled,
-        config.quantization,
-        config.knowledge_distillation,
-    )
+    rounding, teaching = config.quantization, config.knowledge_distillation
     if train_loader is None:
         _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
     flops = FlopsModel(model, inputs)
-    algorithm, groups = _algorithm(model, levelled, inputs, flops)
-    if isinstance(algorithm, FilterPruning) and algorithm.learns_ranking:
-        rank_by_learning(algorithm, config, ranking_callbacks)
+    pruning = None
+    if config.filter_pruning is not None:
+        pruning = FilterPruning(model, config.filter_pruning, inputs, flops)
+        if pruning.learns_ranking:
+            rank_by_learning(pruning, config, ranking_callbacks)
     # After that: learned ranking trains the model, and nobody is to watch.
+    sparsity = None
+    if config.magnitude_sparsity is not None:
+        sparsity = MagnitudeSparsity(model, config.magnitude_sparsity)
     distillation = None if teaching is None else Distillation(model, teaching)
     # After the groups were found: these follow a model in which nothing is rounded.
     quantization = None if rounding is None else Quantization(model, rounding, inputs)
-    if algorithm is None:
-        assert quantization is not None
-        algorithm = QuantizationAlone(quantization)
-    if levelled is None:
-        schedule: Schedule = Baseline(algorithm.maximal_compression_rate)
-    else:
-        schedule = schedule_of(levelled)
+    algorithm = _algorithm(pruning, sparsity, quantization)
+    paces = [_pace(section) for section in config.levelled]
     controller = PTCompressionController(
         model,
         algorithm,
-        schedule,
-        SizeReference(model, flops, groups),
+        paces or [Pace(schedule=Baseline(algorithm.maximal_compression_rate))],
+        SizeReference(model, flops, () if pruning is None else pruning.groups),
         quantization=quantization,
         distillation=distillation,
         preparations=_preparations(config, quantization, train_loader),
-        **_timing(levelled),
     )
     return controller, model
 
 
 def _algorithm(
-    model: nn.Module, section: LevelledConfig | None, inputs: ExampleInputs, flops: FlopsModel
-) -> tuple[CompressionAlgorithm | None, Sequence[ChannelGroup]]:
-    """The algorithm that has a level, and the coupled channels that it removes."""
-    if isinstance(section, FilterPruningConfig):
-        pruning = FilterPruning(model, section, inputs, flops)
-        return pruning, pruning.groups
-    if isinstance(section, MagnitudeSparsityConfig):
-        return MagnitudeSparsity(model, section), ()
-    return None, ()
+    pruning: FilterPruning | None,
+    sparsity: MagnitudeSparsity | None,
+    quantization: Quantization | None,
+) -> CompressionAlgorithm:
+    """What the rate is about."""
+    if pruning is not None and sparsity is not None:
+        return PruningWithSparsity(pruning, sparsity)
+    if pruning is not None:
+        return pruning
+    if sparsity is not None:
+        return sparsity
+    assert quantization is not None
+    return QuantizationAlone(quantization)
 
 
 def _samples(model: nn.Module, config: AccAwareConfig) -> tuple[torch.Tensor, ...]:
@@ -125,11 +124,11 @@ def _preparations(
     if train_loader is None:
         return []
     preparations: list[Preparation] = []
-    if config.levelled is not None and (samples := _adaptation_samples(config.levelled)):
+    if samples := _adaptation_samples(config.levelled):
         preparations.append(BatchNormAdapter(train_loader, samples))
     if quantization is not None and config.quantization is not None:
         preparations.append(RangeMeasurement(quantization, train_loader))
-        if samples := _adaptation_samples(config.quantization):
+        if samples := _adaptation_samples([config.quantization]):
             preparations.append(BatchNormAdapter(train_loader, samples))
     return preparations
 
@@ -144,23 +143,25 @@ def _check_needs_no_data(config: AccAwareConfig) -> None:
             "quantization measures the ranges of activations on training data: pass train_loader "
             "to create_compressed_model"
         )
-    if config.levelled is not None and _adaptation_samples(config.levelled):
+    if _adaptation_samples(config.levelled):
         raise UsageError(
             "initializer.batchnorm_adaptation needs training data: pass train_loader to "
             "create_compressed_model, or set num_bn_adaptation_samples to 0"
         )
 
 
-def _adaptation_samples(section: LevelledConfig | QuantizationConfig) -> int:
-    asked = section.initializer.batchnorm_adaptation
-    return 0 if asked is None else asked.num_bn_adaptation_samples
+def _adaptation_samples(sections: Sequence[LevelledConfig | QuantizationConfig]) -> int:
+    """The most that one of them asks for."""
+    asked = [section.initializer.batchnorm_adaptation for section in sections]
+    return max((each.num_bn_adaptation_samples for each in asked if each is not None), default=0)
 
 
-def _timing(section: LevelledConfig | None) -> dict[str, Any]:
+def _pace(section: LevelledConfig) -> Pace:
     if not isinstance(section, MagnitudeSparsityConfig):
-        return {}
-    return {
-        "per_optimizer_step": section.params.update_per_optimizer_step,
-        "steps_per_epoch": section.params.steps_per_epoch,
-        "freeze_epoch": section.params.sparsity_freeze_epoch,
-    }
+        return Pace(schedule=schedule_of(section))
+    return Pace(
+        schedule=schedule_of(section),
+        per_optimizer_step=section.params.update_per_optimizer_step,
+        steps_per_epoch=section.params.steps_per_epoch,
+        freeze_epoch=section.params.sparsity_freeze_epoch,
+    )

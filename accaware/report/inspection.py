@@ -48,7 +48,7 @@ class InspectionReport:
         yield _title("Layers")
         yield _layers(found)
         if found.parts:
-            noun = "group" if found.algorithm == "filter_pruning" else "layer"
+            noun = "group" if found.has_groups else "layer"
             yield _title(f"Can be compressed: {counted(len(found.parts), noun)}")
             yield _parts(found)
         if found.left_out:
@@ -128,7 +128,7 @@ def _costliest(layers: Sequence[LayerCost]) -> frozenset[LayerCost]:
 
 
 def _parts(found: Inspection) -> RenderableType:
-    groups = found.algorithm == "filter_pruning"
+    groups = found.has_groups
     table = _table()
     _numbers(table, "part")
     table.add_column("layers" if groups else "layer")

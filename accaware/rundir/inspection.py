@@ -97,8 +97,9 @@ class Inspection:
 
     Attributes:
         model: the class.
-        algorithm: what the rate is about: filter_pruning, magnitude_sparsity or quantization.
-        rate_of: what the rate is a share of: filters, FLOPs, weights or bits.
+        algorithm: what the rate is about: filter_pruning, magnitude_sparsity, both (with "with"
+            between them), or quantization.
+        rate_of: what the rate is a share of: filters, FLOPs, weights, bits, or filters and weights.
         forward_seconds: of the example inputs, the median.
         steps_per_epoch: training batches; None where the loader doesn't know.
         left_out: layers that aren't compressed, each with the reason.
@@ -119,3 +120,8 @@ class Inspection:
     left_out: tuple[tuple[str, str], ...]
     training: tuple[TrainingCost, ...]
     sensitivity: Sensitivity | None
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the parts are channels that go together, and not single layers."""
+        return self.algorithm.startswith("filter_pruning")

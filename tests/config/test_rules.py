@@ -239,19 +239,19 @@ def test_one_of_the_degradations_must_be_given(check, early_exit):
     assert "says nothing about how much accuracy may be lost" in one.message
 
 
-@pytest.mark.parametrize(
-    ("early_exit", "message"),
-    [
-        (False, "magnitude_sparsity can't go together with filter_pruning"),
-        (True, "magnitude_sparsity together with filter_pruning is not supported"),
-    ],
-)
-def test_pruning_with_sparsity_is_refused(check, early_exit, message):
-    data = pruning(early_exit=early_exit)
+def test_a_search_has_one_level_to_set(check):
+    data = pruning()
     data["compression"] = [data["compression"], sparsity()["compression"]]
     (one,) = check(data)
     assert one.path == "compression[1].algorithm"
-    assert message in one.message
+    assert "magnitude_sparsity can't go together with filter_pruning" in one.message
+    assert "or use mode early_exit" in one.message
+
+
+def test_early_exit_takes_any_mix(check):
+    data = pruning(early_exit=True)
+    data["compression"] = [sparsity()["compression"], QUANTIZATION, data["compression"]]
+    assert not check(data)
 
 
 PRUNING_SECTION = {"algorithm": "filter_pruning", "params": {"pruning_steps": 20}}

@@ -124,8 +124,18 @@ def search(
     return Ended(result, model, answers, copies)
 
 
-@pytest.mark.parametrize("section", [PRUNING, SPARSITY, INT8], ids=["pruning", "sparsity", "int8"])
-@pytest.mark.parametrize("training", [PATIENT, EARLY_EXIT], ids=["adaptive", "early_exit"])
+@pytest.mark.parametrize(
+    ("training", "section"),
+    [
+        pytest.param(PATIENT, PRUNING, id="adaptive-pruning"),
+        pytest.param(PATIENT, SPARSITY, id="adaptive-sparsity"),
+        pytest.param(PATIENT, INT8, id="adaptive-int8"),
+        pytest.param(EARLY_EXIT, PRUNING, id="early_exit-pruning"),
+        pytest.param(EARLY_EXIT, SPARSITY, id="early_exit-sparsity"),
+        pytest.param(EARLY_EXIT, INT8, id="early_exit-int8"),
+        pytest.param(EARLY_EXIT, [SPARSITY, *INT8], id="early_exit-all"),
+    ],
+)
 def test_from_every_snapshot_it_ends_the_same(
     section: Any, training: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -32,6 +32,12 @@ class CompressionAlgorithm(Protocol):
     def set_rate(self, target: float, optimizers: Iterable[Optimizer]) -> None:
         """Compress to ``target`` as nearly as the model allows; rate 0 restores it whole."""
 
+    def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer]) -> None:
+        """Compress as the schedules say, of which there is one for each level.
+
+        An algorithm with one schedule takes its level for the rate.
+        """
+
     def attach(self, optimizer: Optimizer) -> None:
         """Called once for an optimizer before it steps."""
 

@@ -124,6 +124,10 @@ class FilterPruning:
         # Ranking has asked for the dense tensors.
         self.compact.set_layout(layout, optimizers, gathered=target > 0)
 
+    def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer] = ()) -> None:
+        (target,) = levels
+        self.set_rate(target, optimizers)
+
     def attach(self, optimizer: Optimizer) -> None:
         """Nothing to do: what was removed needs no care."""
 

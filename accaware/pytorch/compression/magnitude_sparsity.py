@@ -7,7 +7,7 @@ masks after each optimizer step; forward and backward know nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,10 +55,24 @@ class MagnitudeSparsity:
                 f"no weight of {type(model).__name__} can be made sparse "
                 f"({reasons or 'it has no convolution and no linear layer'})"
             )
+        self.restart()
+
+    def restart(self) -> None:
+        """Take the weights for dense ones as they are now, in whatever shapes they have."""
         # What a zeroed weight was, for when the rate falls; a kept one is read off the model.
         self._dense = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._masks = {name: torch.ones_like(weight) for name, weight in self._dense.items()}
         self._key = Key()
+
+    def release(self) -> None:
+        """Give all weights their dense values, until ``hold``, ``restart`` or a new rate."""
+        dense = self.dense_tensors()
+        for name, weight in self._weights.items():
+            weight.data.copy_(dense[name])
+
+    def hold(self) -> None:
+        """Put the zeros back that ``release`` took away."""
+        self._mask_weights()
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -86,6 +100,10 @@ class MagnitudeSparsity:
                 name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)
             }
         self._apply(masks)
+
+    def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer] = ()) -> None:
+        (target,) = levels
+        self.set_rate(target, optimizers)
 
     def attach(self, optimizer: Optimizer) -> None:
         """Masks the weights after each of the optimizer's steps."""

@@ -33,6 +33,9 @@ class QuantizationAlone:
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
         """Nothing to do: the controller switches the quantizers."""
 
+    def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer] = ()) -> None:
+        """Nothing to do, likewise."""
+
     def attach(self, optimizer: Optimizer) -> None:
         """Nothing to do: no tensor changes its shape or is held at zero."""
 

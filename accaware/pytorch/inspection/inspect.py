@@ -11,6 +11,7 @@ from accaware.config.model import AccAwareConfig, AlgorithmConfig, FilterPruning
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.build import named_device
+from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.flops import FlopsModel
 from accaware.pytorch.inspection.layers import layer_costs
@@ -22,7 +23,11 @@ from accaware.pytorch.task import PluginTask
 from accaware.pytorch.untouched import Untouched
 from accaware.rundir.inspection import Inspection
 
-_UNITS = {"magnitude_sparsity": "weights", "quantization": "bits"}
+_UNITS = {
+    "magnitude_sparsity": "weights",
+    "quantization": "bits",
+    PruningWithSparsity.name: "filters and weights",
+}
 
 
 def inspect(
@@ -85,15 +90,14 @@ def _inspected(
     for done, rate in enumerate(rates):
         tell("training", done, len(rates))
         training.append(training_cost(task, controller, rate, flops, untouched))
-    by_flops = (
-        isinstance(config.levelled, FilterPruningConfig)
-        and config.levelled.params.pruning_flops_target is not None
-    )
+    pruning = config.filter_pruning
+    by_flops = pruning is not None and pruning.params.pruning_flops_target is not None
+    unit = _UNITS.get(algorithm.name, "FLOPs" if by_flops else "filters")
     return Inspection(
         model=type(model).__name__,
         device=str(device),
         algorithm=algorithm.name,
-        rate_of="FLOPs" if by_flops else _UNITS.get(algorithm.name, "filters"),
+        rate_of=unit,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         flops=flops.dense,
         forward_seconds=forward,

@@ -14,6 +14,7 @@ from accaware.pytorch.channels import Layout
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity, mask_of
+from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.compression.ranking import PerGroupRanking, allowed_count
 from accaware.pytorch.flops import FlopsModel
 from accaware.rundir.inspection import Part
@@ -34,9 +35,13 @@ def parts_of(
 ) -> Sequence[TriedPart]:
     """The parts that the algorithm compresses; none where it has no parts.
 
+    Of pruning with sparsity they are those that are pruned.
+
     Args:
         model: nothing of it is compressed.
     """
+    if isinstance(algorithm, PruningWithSparsity):
+        algorithm = algorithm.pruning
     if isinstance(algorithm, FilterPruning):
         return _groups(model, algorithm, flops)
     if isinstance(algorithm, MagnitudeSparsity):

@@ -94,10 +94,11 @@ def by_flops(compression: dict[str, Any]) -> dict[str, Any]:
         PRUNING,
         {**PRUNING, "initializer": {"batchnorm_adaptation": {"num_bn_adaptation_samples": 64}}},
         SPARSITY,
+        [PRUNING, SPARSITY],
         [PRUNING, {"algorithm": "quantization"}],
         DISTILLED,
     ],
-    ids=["pruning", "with adaptation", "sparsity", "pruning to int8", "distilled int8"],
+    ids=["pruning", "with adaptation", "sparsity", "both", "pruning to int8", "distilled int8"],
 )
 def test_everything_is_as_before_and_nothing_is_written(
     compression: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

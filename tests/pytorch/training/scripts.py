@@ -39,7 +39,7 @@ def adaptive(compression: dict[str, Any] = PRUNING, **params: Any) -> AccAwareCo
     )
 
 
-def early_exit(compression: dict[str, Any] = PRUNING, **params: Any) -> AccAwareConfig:
+def early_exit(compression: Any = PRUNING, **params: Any) -> AccAwareConfig:
     return AccAwareConfig.from_dict(
         {
             "accuracy_aware_training": {

@@ -1,0 +1,116 @@
+"""Several algorithms at once, each with a schedule of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accaware.search.scheduler import CompressionScheduler
+from accaware.search.schedules import Schedule
+
+Apply = Callable[[Sequence[float]], None]
+"""Puts levels on the model, one for each schedule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """A schedule, and how it is walked; as the arguments of CompressionScheduler."""
+
+    schedule: Schedule
+    per_optimizer_step: bool = False
+    steps_per_epoch: int | None = None
+    freeze_epoch: int | None = None
+
+
+def combined(rates: Sequence[float]) -> float:
+    """The rate of algorithms that each take their share of what the others leave."""
+    return rates[0] if len(rates) == 1 else 1 - math.prod(1 - rate for rate in rates)
+
+
+class SideBySideScheduler:
+    """Steps several schedules as one, under the names of CompressionScheduler.
+
+    Args:
+        paces: one for each level.
+        apply: called once where one level or more have changed.
+    """
+
+    def __init__(self, paces: Sequence[Pace], apply: Apply) -> None:
+        self._schedulers = [_scheduler(pace, self._note) for pace in paces]
+        self._apply = apply
+        self._changed = False
+
+    @property
+    def target(self) -> float:
+        return combined([each.target for each in self._schedulers])
+
+    @property
+    def current_epoch(self) -> int:
+        return self._schedulers[0].current_epoch
+
+    @property
+    def current_level(self) -> float:
+        """Of all levels last put on the model together, in [0, 1]."""
+        return combined([each.current_level for each in self._schedulers])
+
+    @property
+    def fully_compressed(self) -> bool:
+        return all(each.fully_compressed for each in self._schedulers)
+
+    def epoch_step(self, next_epoch: int | None = None) -> None:
+        """Enter the next epoch, or ``next_epoch``, and set its levels."""
+        for each in self._schedulers:
+            each.epoch_step(next_epoch)
+        self._settle()
+
+    def step(self) -> None:
+        """Once after each optimizer step."""
+        for each in self._schedulers:
+            each.step()
+        self._settle()
+
+    def observe(self, held: bool) -> None:
+        """After a validation: whether the metric is within budget."""
+        for each in self._schedulers:
+            each.observe(held)
+
+    def disable(self) -> None:
+        """From here on the levels are set from outside; steps have no effect."""
+        for each in self._schedulers:
+            each.disable()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where they stand; the schedules and the levels on the model are not in it."""
+        return {"schedulers": [each.state_dict() for each in self._schedulers]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where ``state_dict`` was taken. Nothing is applied: the model has a state too."""
+        for each, its in zip(self._schedulers, state["schedulers"], strict=True):
+            each.load_state_dict(its)
+
+    def _note(self, _: float) -> None:
+        self._changed = True
+
+    def _settle(self) -> None:
+        if self._changed:
+            self._changed = False
+            self._apply([each.current_level for each in self._schedulers])
+
+
+def scheduler_of(paces: Sequence[Pace], apply: Apply) -> CompressionScheduler | SideBySideScheduler:
+    """The scheduler of one algorithm or of several."""
+    if len(paces) > 1:
+        return SideBySideScheduler(paces, apply)
+    return _scheduler(paces[0], lambda level: apply([level]))
+
+
+def _scheduler(pace: Pace, apply: Callable[[float], None]) -> CompressionScheduler:
+    return CompressionScheduler(
+        pace.schedule,
+        apply,
+        per_optimizer_step=pace.per_optimizer_step,
+        steps_per_epoch=pace.steps_per_epoch,
+        freeze_epoch=pace.freeze_epoch,
+    )
