@@ -272,6 +272,7 @@ def _config(rng: random.Random) -> dict[str, Any]:
             (_adaptive, [levelled, _QUANTIZATION]),
             (_early_exit, [_QUANTIZATION, _DISTILLATION]),
             (_early_exit, [levelled]),
+            (_early_exit, [_SPARSITY, _PRUNING, _QUANTIZATION]),
         ]
     )
     data: dict[str, Any] = {
@@ -412,7 +413,7 @@ def _cross_rule(data: dict[str, Any], rng: random.Random) -> At | None:
         names = [entry["algorithm"] for _, entry in _entries(data)]
         if rule == "twice":
             data["compression"].append(copy.deepcopy(data["compression"][0]))
-        elif "filter_pruning" in names:
+        elif adaptive and "filter_pruning" in names:
             data["compression"].append(copy.deepcopy(_SPARSITY))
         else:
             return None

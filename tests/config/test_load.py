@@ -139,13 +139,13 @@ def test_quantization_alone_has_nncfs_defaults():
     config = load_dict(data)
     assert config.compression == (QuantizationConfig(),)
     assert config.quantization == QuantizationConfig()
-    assert config.levelled is None
+    assert config.levelled == ()
 
 
 def test_the_levelled_algorithm_is_found_wherever_it_stands():
     data = sparsity()
     data["compression"] = [{"algorithm": "quantization"}, data["compression"]]
-    assert load_dict(data).levelled == MagnitudeSparsityConfig()
+    assert load_dict(data).levelled == (MagnitudeSparsityConfig(),)
 
 
 def test_multistep_replaces_the_target_by_its_last_level():
@@ -278,7 +278,7 @@ def test_the_resolved_form_loads_to_an_equal_config(data, tmp_path: Path):
 def test_ranking_coefficients_lie_beside_the_config_wherever_it_is_written_to(tmp_path: Path):
     data = learned(load_ranking_coeffs_path="sub/ranking.json")
     config = load_text(json.dumps(data), "c", tmp_path)
-    assert config.levelled.params.load_ranking_coeffs_path == f"{tmp_path}/sub/ranking.json"
+    assert config.filter_pruning.params.load_ranking_coeffs_path == f"{tmp_path}/sub/ranking.json"
     elsewhere = load_text(json.dumps(config.to_dict()), "c", tmp_path / "runs" / "c-1")
     assert elsewhere.compression == config.compression
 
