@@ -215,9 +215,11 @@ class PTCompressionController:
         self, model: nn.Module, callbacks: TrainingCallbacks, log_dir: str | None
     ) -> Any:
         """The Runner that a loop drives."""
+        from accaware.pytorch.processes import DistributedRunner, is_one_of_several
         from accaware.pytorch.runner import TorchRunner
 
-        return TorchRunner(model, self, callbacks, log_dir)
+        runner = TorchRunner(model, self, callbacks, log_dir)
+        return DistributedRunner(runner) if is_one_of_several() else runner
 
     def _enter_levels(self, levels: Sequence[float]) -> None:
         """A schedule's level may be 0, at which the model is trained, and rounded, all the same."""

@@ -9,7 +9,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,6 +20,8 @@ from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint
+
+T = TypeVar("T")
 
 
 class TorchRunner:
@@ -50,6 +52,9 @@ class TorchRunner:
         self._dumps: dict[Checkpoint, Any] = {}
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
+
+    def agree(self, value: T) -> T:
+        return value
 
     def start(self, lr_factor: float) -> None:
         optimizer, scheduler = self._configure()
@@ -112,11 +117,24 @@ class TorchRunner:
         return checkpoint
 
     def load(self, checkpoint: Checkpoint) -> None:
+        self.bring_back(self.kept(checkpoint))
+
+    def kept(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
+        """The controller's state, and what ``dump_checkpoint_fn`` returned, None for nothing.
+
+        Raises:
+            CheckpointError: it can't be read.
+        """
+        return self.files.read(checkpoint), self._dumps.get(checkpoint)
+
+    def bring_back(self, kept: tuple[Any, Any]) -> None:
+        """Go back to what ``kept`` gave."""
+        state, dump = kept
         # The model's own state comes first: it gives the model the shapes that fit the dump.
-        self._controller.load_state_dict(self.files.read(checkpoint))
+        self._controller.load_state_dict(state)
         load = self._callbacks.load_checkpoint_fn
-        if load is not None and self._dumps.get(checkpoint) is not None:
-            load(self._model, self._dumps[checkpoint])
+        if load is not None and dump is not None:
+            load(self._model, dump)
 
     def discard(self, checkpoint: Checkpoint) -> None:
         self.files.discard(checkpoint)

@@ -110,6 +110,8 @@ class TrainingLoop:
         """
         self._runner = runner  # lives, and its checkpoints with it, as long as the loop
         self._history, self._record, self._epochs, self._result = History(), None, 0, None
+        self._baseline = runner.agree(self._baseline)
+        self.adopt(self._params)
         try:
             stop = self._search(runner)
             self._result = self._conclude(runner, stop)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import Event
 from accaware.search.params import SearchParams
 from accaware.search.trial import Checkpoint
+
+T = TypeVar("T")
 
 
 class Observer(Protocol):
@@ -66,6 +68,9 @@ class CompressionController(Protocol):
 
 class Runner(Protocol):
     """Trains, validates, and keeps checkpoints; holds the model so that the loop needn't."""
+
+    def agree(self, value: T) -> T:
+        """What the first of several processes says; with one process, ``value`` itself."""
 
     def start(self, lr_factor: float) -> None:
         """A fresh optimizer and schedule, the base learning rate multiplied by ``lr_factor``."""

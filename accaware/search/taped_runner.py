@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from accaware.search.ports import Runner
 from accaware.search.tape import Tape
 from accaware.search.trial import Checkpoint
+
+T = TypeVar("T")
 
 
 class TapedRunner:
@@ -21,6 +25,9 @@ class TapedRunner:
         self._saves = 0
         self._wanted: dict[str, Checkpoint] = {}
         self._unwanted: set[Checkpoint] = set()
+
+    def agree(self, value: T) -> T:
+        return self._runner.agree(value)
 
     def start(self, lr_factor: float) -> None:
         self._tape.act(lambda: self._runner.start(lr_factor))

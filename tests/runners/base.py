@@ -72,6 +72,9 @@ class CallbackRunner:
     @abstractmethod
     def restore(self, state: Any) -> None: ...
 
+    def agree(self, value: Any) -> Any:
+        return value
+
     def start(self, lr_factor: float) -> None:
         configured = self.callbacks.configure_optimizers_fn()
         pair = configured if isinstance(configured, tuple) else (configured, None)

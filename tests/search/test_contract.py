@@ -120,6 +120,10 @@ def test_going_up_and_back_to_nothing_restores_the_untouched_model(
     assert runner.validate(0) == case.baseline
 
 
+def test_one_process_agrees_with_itself(runner: Runner) -> None:
+    assert runner.agree(0.25) == 0.25
+
+
 def test_load_brings_back_metric_and_rate_and_the_reported_rate(case: Case, runner: Runner) -> None:
     case.controller.compression_rate = 0.4
     runner.start(1.0)

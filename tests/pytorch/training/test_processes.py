@@ -1,0 +1,60 @@
+"""Several processes that train one model: the first decides, and all load."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import distributed
+
+ROOT = Path(__file__).parents[3]
+WORLD = 2
+
+
+def together(folder: Path, algorithm: str) -> list[dict[str, Any]]:
+    """What each of the processes told in the end."""
+    store = (folder / "store").as_uri()
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable, "-m", "tests.pytorch.training.one_of_several",
+                str(rank), str(WORLD), store, str(folder), algorithm,
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(WORLD)
+    ]  # fmt: skip
+    try:
+        for process in processes:
+            printed, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, printed
+    finally:
+        for process in processes:
+            process.kill()
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD)]
+
+
+@pytest.mark.skipif(not distributed.is_available(), reason="this torch has no processes")
+@pytest.mark.parametrize("algorithm", ["filter_pruning", "magnitude_sparsity"])
+def test_the_first_process_decides_and_all_load(algorithm: str, tmp_path: Path) -> None:
+    first, second = together(tmp_path, algorithm)
+    assert len(first["result"]) > 1
+    assert first["metric"] is not None
+    for what in ("result", "budget", "metric", "rate", "weights", "loaded"):
+        assert first[what] == second[what], what
+    assert first["accuracy"] == second["accuracy"] == first["metric"]
+    # The first one alone keeps anything, and the others have it all the same.
+    assert first["files"]
+    assert second["files"] == []
+    assert first["dumped"] > 0
+    assert second["dumped"] == 0
+    assert set(second["loaded"]) == {"of the first process"}
