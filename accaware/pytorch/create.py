@@ -71,10 +71,10 @@ def create_compressed_model(
         pruning = FilterPruning(model, config.filter_pruning, inputs, flops)
         if pruning.learns_ranking:
             rank_by_learning(pruning, config, ranking_callbacks)
-    # After that: learned ranking trains the model, and nobody is to watch.
     sparsity = None
     if config.magnitude_sparsity is not None:
         sparsity = MagnitudeSparsity(model, config.magnitude_sparsity)
+    # After learned ranking, which trains the model: nobody is to watch that.
     distillation = None if teaching is None else Distillation(model, teaching)
     # After the groups were found: these follow a model in which nothing is rounded.
     quantization = None if rounding is None else Quantization(model, rounding, inputs)
