@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -71,8 +72,15 @@ class ChannelGroup:
         """
         ranks = torch.empty_like(order)
         ranks[order] = torch.arange(self.size)
-        best = {int(ranks[slot.channels].max()) for slot in self.slots}
+        best = {int(ranks[channels].max()) for channels in self._partial}
         return order[torch.tensor(sorted(best | {self.size - 1}))]
+
+    @cached_property
+    def _partial(self) -> Sequence[Tensor]:
+        """The channels of each slot that lacks some; the others have the best one in any order."""
+        return [
+            slot.channels for slot in self.slots if len(set(slot.channels.tolist())) < self.size
+        ]
 
     def producing_weights(self) -> Iterator[Slot]:
         """The slots that are filters of the producers, one for each producer."""
