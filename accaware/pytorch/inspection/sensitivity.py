@@ -12,6 +12,7 @@ from accaware.errors import UsageError
 from accaware.plugins.plugin import guarded
 from accaware.pytorch.batches import batch_size_of, to_device
 from accaware.pytorch.inspection.parts import TriedPart
+from accaware.pytorch.loaders import LoaderProxy
 from accaware.pytorch.task import PluginTask
 from accaware.pytorch.untouched import Untouched
 from accaware.rundir.inspection import PartSensitivity, Sensitivity
@@ -84,12 +85,12 @@ def _sampled(loader: Any, samples: int) -> tuple[Any, int]:
     return _Batches(batches, loader), seen
 
 
-class _Batches:
-    """Some of a loader's batches; all else is the loader's own."""
+class _Batches(LoaderProxy):
+    """Some of a loader's batches."""
 
     def __init__(self, batches: list[Any], loader: Any) -> None:
+        super().__init__(loader)
         self._batches = batches
-        self._loader = loader
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._batches)
@@ -97,19 +98,11 @@ class _Batches:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "_loader":  # asked for by copy and pickle before it is there
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
-
-class _OnDevice(_Batches):
+class _OnDevice(LoaderProxy):
     def __init__(self, loader: Any, device: torch.device) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._device = device
 
     def __iter__(self) -> Iterator[Any]:
         return (to_device(batch, self._device) for batch in self._loader)
-
-    def __len__(self) -> int:
-        return len(self._loader)
