@@ -73,7 +73,10 @@ class StateFiles:
             self._names[content.key] = shared
             return content
 
-        state = self._content(name, digest or self._digests[name], resolve)
+        digest = digest or self._digests.get(name)
+        if digest is None:
+            raise CheckpointError(f"{self.path(name)} is not a state of this run's")
+        state = self._content(name, digest, resolve)
         self._needs[name] = needs
         return state
 

@@ -165,6 +165,14 @@ def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
             assert torch.equal(back[name], value)
 
 
+def test_a_state_that_nobody_wrote_is_told(tmp_path: Path) -> None:
+    files = StateFiles(tmp_path)
+    files.write("one", {"a": 1})
+    files.discard("one")
+    with pytest.raises(CheckpointError, match=r"one\.pt is not a state of this run's"):
+        files.read("one")
+
+
 def test_bytes_that_would_run_code_are_refused(tmp_path: Path) -> None:
 
     class Evil:
