@@ -22,8 +22,10 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/accaware run configs/digits_filter_pruning.json
 
+# Every process imports torch, so there are few. A half of the tests goes to each in a piece, which
+# keeps most modules' fixtures to one process, and one that is done early takes from the others.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: lint types imports test
 

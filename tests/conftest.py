@@ -1,6 +1,9 @@
 """Property tests try the same examples each time, so that a gate that passed passes again.
 
 ``HYPOTHESIS_PROFILE=explore pytest`` tries new and many more ones.
+
+Each process of the tests, and each that a test starts, computes with one thread: they are as many
+as there are cores, and sums come out the same however many those are.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import sys
 
 import pytest
 from hypothesis import settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported
 
 settings.register_profile("gate", deadline=None, derandomize=True, max_examples=150)
 settings.register_profile("explore", deadline=None, database=None, max_examples=2000)
