@@ -193,12 +193,12 @@ def number_of(value: Any, function: str, wanted: str) -> float:
     Raises:
         PluginContractError: it is none of these.
     """
-    item = value.item if getattr(value, "size", None) == 1 else None  # NumPy's arrays and numbers
+    number = value
     try:
         if isinstance(value, Tensor):
             number = value.item()
-        else:
-            number = item() if callable(item) else value
+        elif getattr(value, "size", None) == 1 and hasattr(value, "item"):
+            number = value.item()  # NumPy's arrays and numbers
         # Text has no __float__, though float() takes it; True is an answer, not a measure.
         if isinstance(number, bool) or not hasattr(type(number), "__float__"):
             raise TypeError
