@@ -139,7 +139,7 @@ def _made(
     takes_config = "config" in known and "config" not in arguments and config is not None
     given = {**arguments, "config": config} if takes_config else dict(arguments)
 
-    def misfit(error: Exception) -> PluginContractError:
+    def misfit(error: BaseException) -> PluginContractError:
         return PluginContractError(
             f"plugin {spec}: plugin_args {dict(arguments)} don't fit {factory}"
             f"{signature or ''}: {error}"

@@ -273,7 +273,7 @@ def test_an_argument_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 def test_an_argument_of_the_constructors_own_name_is_told_in_a_sentence(tmp_path: Path) -> None:
     folder = written(tmp_path, KEYWORDS)
-    message = fault("my_plugin.py:Mine", folder, **{"self": 1})
+    message = fault("my_plugin.py:Mine", folder, self=1)
     assert "plugin_args {'self': 1} don't fit Mine" in message
     assert "multiple values for argument 'self'" in message
 

@@ -283,7 +283,7 @@ def test_each_trial_has_an_optimizer_of_its_own(case: Case, tmp_path: Path) -> N
 def test_without_an_initial_phase_the_first_step_is_the_first_trial(
     case: Case, tmp_path: Path
 ) -> None:
-    result, recorder, calls = run(case, tmp_path, initial_training_phase_epochs=0)
+    result, _, calls = run(case, tmp_path, initial_training_phase_epochs=0)
     first = result.trials[0]
     assert first.phase is TrialPhase.SEARCH
     assert first.target_rate == case.params.initial_compression_rate_step

@@ -117,7 +117,9 @@ def test_what_holds_for_any_search(
     # Within the epochs, each of them counted.
     assert result.epochs == len(found.trained) <= given_params.maximal_total_epochs
     assert result.epochs == sum(len(trial.epochs) for trial in trials)
-    assert all(len(trial.epochs) <= given_params.patience_epochs for trial in trials[len(initial) :])
+    assert all(
+        len(trial.epochs) <= given_params.patience_epochs for trial in trials[len(initial) :]
+    )
     for trial in trials:
         assert trial.metric is not None or not trial.within_budget
         assert trial.within_budget == budget.admits(trial.metric)
