@@ -3,7 +3,7 @@
 AccAwareError
 ├── UsageError                 the caller's mistake, found before any training
 │   ├── ConfigError            the config's text or rules; carries every diagnostic at once
-│   ├── PluginContractError    the plugin lacks functions or has ill-formed ones; lists them
+│   ├── PluginContractError    the plugin lacks functions, or one returns what it must not
 │   ├── TaskError              a named model, dataset or file isn't there; lists them by key
 │   ├── CompressionError       the model offers nothing that the algorithm could compress
 │   ├── CheckpointError        a saved model that doesn't fit, or isn't one
@@ -60,7 +60,10 @@ class ConfigError(UsageError):
 
 
 class PluginContractError(UsageError):
-    """The plugin can't be loaded or doesn't offer what accaware needs."""
+    """The plugin can't be loaded, doesn't offer what accaware needs, or returns something else.
+
+    What a function returns may be met in the midst of a run, which stays resumable then.
+    """
 
 
 class TaskError(UsageError):

@@ -12,7 +12,7 @@ from typing import Protocol
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
 from accaware.cli.signals import StopRequest
-from accaware.errors import AccAwareError, RunError, UsageError
+from accaware.errors import AccAwareError, PluginContractError, RunError, UsageError
 from accaware.report.place import Place
 from accaware.report.summary import Summary
 from accaware.rundir import strict_json
@@ -119,7 +119,8 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
                         error.add_note(f"in {place}")
                     error.add_note(how_to_resume(directory.path))
                     ending.salvage(run, run.result, error)
-                    if isinstance(error, UsageError):
+                    # A plugin's wrong return stays the user's mistake, however late it shows.
+                    if isinstance(error, UsageError) and not isinstance(error, PluginContractError):
                         raise _with_notes(RunError(str(error)), error) from error
                 raise
             begun = True

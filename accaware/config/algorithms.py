@@ -45,19 +45,22 @@ def algorithm_fault(entry: dict[str, Any], path: Path) -> Fault | None:
 
 def algorithm_meant(entry: dict[str, Any]) -> str | None:
     """The algorithm of ``entry``, or the one that was probably meant."""
-    name = entry.get("algorithm", entry.get(next(filter(_is_misspelt, entry), "")))
+    name = entry.get("algorithm", entry.get(next(filter(names_algorithm, entry), "")))
+    if name is None and isinstance(entry.get("params"), dict):
+        name = entry["params"].get("algorithm")  # in the wrong place, which is told elsewhere
     if not isinstance(name, str) or name in _INSTEAD:
         return None
     meant = name if name in SUPPORTED else closest(name, (*SUPPORTED, *_INSTEAD))
     return meant if meant in SUPPORTED else None
 
 
-def _is_misspelt(key: str) -> bool:
-    return closest(key, ["algorithm"]) is not None
+def names_algorithm(key: str) -> bool:
+    """Whether it is the key `algorithm`, or a misspelling of it."""
+    return key == "algorithm" or closest(key, ["algorithm"]) is not None
 
 
 def _missing(entry: dict[str, Any], path: Path) -> Fault:
-    misspelt = next(filter(_is_misspelt, entry), None)
+    misspelt = next(filter(names_algorithm, entry), None)
     if misspelt is None:
         place = (*path, "algorithm")
         return Fault(place, f"is missing; it is {listed(SUPPORTED)}", at_key=True)

@@ -7,6 +7,7 @@ x-ignored               {"why": ..., "when": value}: accepted without effect, wi
 x-unsupported           {"what": ..., "instead": ...}: a key of NNCF that this version refuses
 x-unsupported-values    {value: what to use instead}, the same for an enum's values
 x-used-with             {sibling: values}: without effect, with a warning, for other values of it
+x-formerly              older names of a key, which a message names it by
 x-alias-of              another name of that key, with a note
 x-excludes              not together with that key
 x-fold-case             an enum's strings may be written in any case, with a note

@@ -15,6 +15,10 @@ from accaware.config.wording import closest, listed, shown
 _MOST_SUGGESTIONS = 40
 """For one object; each takes a part of a millisecond, and a file has room for thousands."""
 
+_NOT_KNOWN = (
+    "is not a known key; it can be taken out, or put into plugin_args for a plugin that reads it"
+)
+
 _NOUNS = {
     "integer": "an integer",
     "number": "a number",
@@ -26,13 +30,16 @@ _NOUNS = {
 
 
 def conformance(name: str, data: Any, path: Path, homes: Homes) -> list[Fault]:
-    """All faults of ``data``, which stands at ``path``, against the schema ``name``."""
+    """All faults of ``data``, which stands at ``path``, against the schema ``name``.
+
+    Those that know of a key which key was meant come first.
+    """
     found: dict[Fault, None] = {}
     for error in _validator(name).iter_errors(data):
         place = (*path, *error.absolute_path)
         for fault in _faults(error, place, homes):
             found[fault] = None  # a missing key is reported by jsonschema once for each of them
-    return list(found)
+    return sorted(found, key=lambda fault: fault.meant is None)
 
 
 @cache
@@ -50,11 +57,11 @@ def _faults(error: Any, path: Path, homes: Homes) -> Iterator[Fault]:
                 if key not in value:
                     yield Fault((*path, key), _missing(key, of), at_key=True)
         case "additionalProperties":
-            unknown = [key for key in value if key not in of["properties"]]
-            for index, key in enumerate(unknown):
-                yield _unknown(key, of, path, homes, suggest=index < _MOST_SUGGESTIONS)
+            yield from _unknown_keys(value, of, path, homes)
         case "enum":
             yield _not_among(value, bound, of, path)
+        case "type" if "enum" in of:
+            pass  # the enum's own fault says more
         case "type":
             kinds = [bound] if isinstance(bound, str) else bound
             nouns = listed(_NOUNS[kind] for kind in kinds)
@@ -90,15 +97,55 @@ def _missing(key: str, of: Schema) -> str:
     return f"is missing: {about['description']}" if "description" in about else "is missing"
 
 
-def _unknown(key: str, of: Schema, path: Path, homes: Homes, *, suggest: bool) -> Fault:
-    place, home = (*path, key), homes.of(key, path)
-    if home is not None:
-        here, there = dotted(path) or "the config", dotted(home) or "the top of the config"
-        message = f"is not a key of {here}; it belongs into {there}"
-        return Fault(place, message, suggestion=dotted((*home, key)), at_key=True)
-    meant = closest(key, properties(of)) if suggest else None
-    message = "is not a known key" + (f"; did you mean {meant}?" if meant else "")
-    return Fault(place, message, suggestion=meant, at_key=True)
+def _unknown_keys(value: dict[str, Any], of: Schema, path: Path, homes: Homes) -> Iterator[Fault]:
+    known = properties(of)
+    unknown = [key for key in value if key not in known]
+    given = {other for key in value for other in (key, *_rivals(known.get(key, {})))}
+    may_be_meant = {
+        key
+        for key, about in known.items()
+        if key not in given and given.isdisjoint(_rivals(about)) and _has_effect(about)
+    }
+    for index, key in enumerate(unknown):
+        home = homes.of(key, path)
+        if home is not None:
+            yield _misplaced(key, path, home, homes)
+            continue
+        meant = _formerly(key, known)
+        if meant is None and index < _MOST_SUGGESTIONS:
+            meant = closest(key, known)
+        if meant not in may_be_meant:
+            yield Fault((*path, key), _NOT_KNOWN, at_key=True)
+            continue
+        may_be_meant.discard(meant)
+        message = f"is not a known key; did you mean {meant}?"
+        yield Fault((*path, key), message, suggestion=meant, at_key=True, meant=(*path, meant))
+
+
+def _rivals(about: Schema) -> list[str]:
+    """Keys beside which this one may not stand."""
+    return [about[kind] for kind in ("x-alias-of", "x-excludes") if kind in about]
+
+
+def _has_effect(about: Schema) -> bool:
+    """Whether there is a value of the key that does something."""
+    ignored = "x-ignored" in about and "when" not in about["x-ignored"]
+    return not (ignored or "x-sample-key" in about or "x-unsupported" in about)
+
+
+def _formerly(key: str, known: dict[str, Schema]) -> str | None:
+    """Today's name of a key that had another one."""
+    names = (now for now, about in known.items() if key in about.get("x-formerly", ()))
+    return next(names, None)
+
+
+def _misplaced(key: str, path: Path, home: Path, homes: Homes) -> Fault:
+    here, there = dotted(path) or "the config", dotted(home) or "the top of the config"
+    message = f"is not a key of {here}; it belongs into {there}"
+    if homes.has(home, key):
+        return Fault((*path, key), f"{message}, which has one already", at_key=True)
+    own = (*home, key)
+    return Fault((*path, key), message, suggestion=dotted(own), at_key=True, meant=own)
 
 
 def _not_among(value: Any, choices: list[Any], of: Schema, path: Path) -> Fault:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from accaware.config.catalog import schema
 from accaware.config.effect import counting
+from accaware.config.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS, follows_schedules
 from accaware.config.model import AccAwareConfig, AlgorithmConfig
 from accaware.config.plugin_path import located
 from accaware.config.ranking_paths import with_located_coefficients
@@ -26,6 +27,10 @@ def dump(config: AccAwareConfig) -> dict[str, Any]:
     data["compression"] = [
         _algorithm(with_located_coefficients(one, config.directory)) for one in config.compression
     ]
+    if not follows_schedules(config.accuracy_aware_training):
+        for one in data["compression"]:
+            _drop(one, INITIAL_LEVELS)
+            _drop(one.get("params", {}), SCHEDULE_PARAMS)
     if not config.input_info:
         del data["input_info"]
     return data
@@ -37,6 +42,11 @@ def _algorithm(algorithm: AlgorithmConfig) -> dict[str, Any]:
         del data["params"]["pruning_target"]
     own: dict[str, Any] = counting(schema(algorithm.algorithm), data)
     return own
+
+
+def _drop(data: dict[str, Any], keys: Iterable[str]) -> None:
+    for key in keys:
+        data.pop(key, None)
 
 
 def _data(value: Any) -> Any:

@@ -28,9 +28,11 @@ def siblings(of: Schema, data: Data, above: Data) -> Data:
     """The values, by key, that x-used-with may name for a key of ``data``.
 
     Those of the objects around it count too, and those of its `params`: an algorithm's initial
-    level stands beside `params`, and the schedule that it serves within.
+    level stands beside `params`, and the schedule that it serves within. Lists and objects are
+    no such values; there may be thousands of them.
     """
-    found = {**above, **with_defaults(of, data)}
+    own = with_defaults(of, data).items()
+    found = above | {key: value for key, value in own if not isinstance(value, dict | list)}
     params = properties(of).get("params")
     if params is not None:
         given = data.get("params")

@@ -7,7 +7,7 @@ the keys that are right in themselves, whatever is wrong beside them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -20,10 +20,12 @@ from accaware.config.document import Document
 from accaware.config.effect import fold_case
 from accaware.config.fault import Fault, has_errors, warning
 from accaware.config.homes import Homes
+from accaware.config.initial_phase import without_schedule
 from accaware.config.mix_rules import mix_faults
 from accaware.config.model import AccAwareConfig
 from accaware.config.notices import notices
 from accaware.config.optimizer_rules import optimizer_faults
+from accaware.config.outside import algorithm_at_top, at_top_fault, whole_fault
 from accaware.config.paths import Path, prefixes
 from accaware.config.quantization_rules import quantization_faults
 from accaware.config.rules import search_faults
@@ -49,12 +51,17 @@ def examine(document: Document, directory: FilePath) -> Examination:
     examiner = _Examiner(document)
     faults = examiner.faults
     if not isinstance(data, dict):
-        examiner.check("config", document.data, ())
+        _no_object(data, examiner)
         return Examination(faults=faults)
     mode = _mode(data)
     entries = _entries(data)
-    names = [algorithm_meant(one) if isinstance(one, dict) else None for _, one in entries]
+    names = _names(entries)
     examiner.learn_homes(data, mode, entries, names)
+    at_top = algorithm_at_top(data)
+    if at_top:
+        entries, names = [*entries, ((), at_top)], [*names, algorithm_meant(at_top)]
+        examiner.add(at_top_fault(list(at_top), data))
+        examiner.settle((key,) for key in at_top)
     examiner.check("config", document.data, ())
     _sample_keys(data, examiner)
     training = _training(data, mode, examiner)
@@ -72,18 +79,24 @@ def examine(document: Document, directory: FilePath) -> Examination:
         examiner.add(fault)
     if has_errors((*faults, *document.faults)) or training is None:
         return Examination(faults=faults)
-    built = tuple(one.config for one in known)
+    built = tuple(
+        one.config if training.follows_schedules else without_schedule(one.config) for one in known
+    )
     return Examination(build.config(data, training.params, built, directory), faults)
 
 
 class _Examiner:
-    """Collects faults, but none on what the text's own faults already speak of."""
+    """Collects faults, but none on what the text's own faults already speak of.
+
+    Nor is anything said of a key that was probably meant by what stands elsewhere.
+    """
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._homes = Homes()
+        self._homes = Homes(document.data)
         self._homes.add((), schema("config"))
         self._wrong = {around for path in document.unread_paths for around in prefixes(path)}
+        self._settled: set[Path] = set()
         self.faults: list[Fault] = []
 
     def learn_homes(
@@ -102,10 +115,18 @@ class _Examiner:
             self._homes.add(("optimizer", part), schema(f"optimizer#{name}"))
 
     def check(self, name: str, data: Any, path: Path) -> None:
-        """Say what is wrong with ``data`` by the schema ``name``."""
-        folded = fold_case(schema(name), data)
-        for fault in conformance(name, folded, path, self._homes) + notices(name, data, path):
-            self.add(fault)
+        """Say what is wrong with ``data`` by the schema ``name``, and what is to be said besides.
+
+        A value is wrong in one way, and where it is wrong nothing is said of its effect.
+        """
+        wrong: set[Path] = set()
+        for fault in conformance(name, fold_case(schema(name), data), path, self._homes):
+            if fault.path not in wrong:
+                wrong.add(fault.path)
+                self.add(fault)
+        for fault in notices(name, data, path, {one[-1] for one in wrong if one}):
+            if fault.severity == "error" or fault.path not in wrong:
+                self.add(fault)
 
     def right(self, path: Path) -> bool:
         """Whether nothing wrong was found so far at ``path`` or below."""
@@ -114,33 +135,76 @@ class _Examiner:
     def sound(self, of: Schema, data: dict[str, Any], path: Path) -> tuple[Any, set[str]]:
         """``data`` without what is wrong in it, and the keys that are wrong or missing."""
         kept: dict[str, Any] = {}
-        faulty = {key for key in of.get("required", ()) if key not in data}
+        missing = {key for key in of.get("required", ()) if key not in data}
+        faulty = missing | {key for key in properties(of) if not self.right((*path, key))}
         for key, value in data.items():
-            if key == "params" and isinstance(value, dict):
-                kept[key], inner = self.sound(properties(of).get(key, {}), value, (*path, key))
-                faulty |= inner
-            elif self.right((*path, key)):
+            if self.right((*path, key)):
                 kept[key] = value
             else:
                 faulty |= {key, *properties(properties(of).get(key, {}))}
+        params = data.get("params", {})
+        if "params" in properties(of) and isinstance(params, dict):
+            kept["params"], inner = self.sound(properties(of)["params"], params, (*path, "params"))
+            faulty = faulty - set(properties(properties(of)["params"])) | inner
         return kept, faulty
 
+    def settle(self, paths: Iterable[Path]) -> None:
+        """All has been said of what stands there, though not of what lies within."""
+        self._settled.update(paths)
+
     def add(self, fault: Fault) -> None:
-        if self._document.unread(fault.path):
+        if self._document.unread(fault.path) or fault.path in self._settled:
             return
         self.faults.append(fault)
-        if fault.severity == "error":
-            self._wrong.update(prefixes(fault.path))
+        if fault.severity != "error":
+            return
+        self._wrong.update(prefixes(fault.path))
+        if fault.meant is not None:
+            self._wrong.add(fault.meant)
+            self._settled.add(fault.meant)
+
+
+def _no_object(data: Any, examiner: _Examiner) -> None:
+    """A list may hold algorithms, whose own faults are told too."""
+    entries = [((index,), one) for index, one in enumerate(data)] if isinstance(data, list) else []
+    entries = entries[: _most_entries()]
+    names = _names(entries)
+    known = [
+        _algorithm(entry, path, name, examiner)
+        for (path, entry), name in zip(entries, names, strict=True)
+        if name is not None
+    ]
+    snippet = training_snippet(
+        [name for name in names if name], [one for one in known if one is not None]
+    )
+    examiner.add(whole_fault(data, snippet))
+
+
+def _names(entries: Sequence[tuple[Path, Any]]) -> list[str | None]:
+    return [algorithm_meant(one) if isinstance(one, dict) else None for _, one in entries]
+
+
+def _most_entries() -> int:
+    """More than fit together are refused as such; the first ones are looked at."""
+    most: int = properties(schema("config"))["compression"]["maxItems"]
+    return most
 
 
 def _mode(data: dict[str, Any]) -> str | None:
     """The mode, or the one that was probably meant; the fault itself is the schema's to tell."""
     section = data.get("accuracy_aware_training")
-    mode = section.get("mode") if isinstance(section, dict) else None
+    section = section if isinstance(section, dict) else {}
+    params = section.get("params")
+    params = params if isinstance(params, dict) else {}
     modes = properties(schema("accuracy_aware_training"))["mode"]["enum"]
-    if not isinstance(mode, str):
-        return None
-    return mode if mode in modes else closest(mode, modes)
+    for home in (section, params, data):
+        mode = home.get("mode")
+        if isinstance(mode, str):
+            meant = mode if mode in modes else closest(mode, modes)
+            if meant is not None:
+                return meant
+    # No mode says so, but the keys that one of them needs do.
+    return next((mode for mode in modes if set(schema(mode)["required"]) & params.keys()), None)
 
 
 def _training(data: dict[str, Any], mode: str | None, examiner: _Examiner) -> Training | None:
@@ -165,9 +229,7 @@ def _entries(data: dict[str, Any]) -> list[tuple[Path, Any]]:
     section = data.get("compression")
     if isinstance(section, dict):
         return [(_COMPRESSION, section)]
-    # More than fit together are refused as such; the first ones are looked at.
-    most = properties(schema("config"))["compression"]["maxItems"]
-    entries = section[:most] if isinstance(section, list) else []
+    entries = section[: _most_entries()] if isinstance(section, list) else []
     return [((*_COMPRESSION, index), entry) for index, entry in enumerate(entries)]
 
 
@@ -175,12 +237,14 @@ def _algorithm(entry: Any, path: Path, name: str | None, examiner: _Examiner) ->
     if not isinstance(entry, dict):
         return None
     fault = algorithm_fault(entry, path)
+    misspelt = fault.path[-1] if fault is not None else None
+    meant = {key: value for key, value in entry.items() if key != misspelt} | {"algorithm": name}
+    if name is not None:
+        examiner.check(name, meant, path)
     if fault is not None:
         examiner.add(fault)
     if name is None:
         return None
-    meant = {**entry, "algorithm": name}
-    examiner.check(name, meant, path)
     given = entry.get("params", {})
     keys = frozenset(entry) | frozenset(given if isinstance(given, dict) else ())
     kept, faulty = examiner.sound(schema(name), meant, path)

@@ -15,6 +15,8 @@ class Fault:
     ``severity`` is error, warning (something has no effect) or note (something has effect, and
     could be written better). ``at_key`` points at the key rather than at its value. ``offset`` is
     a character of the text, for faults of the text itself; all others are found by their path.
+    ``meant`` is the path of the key that was probably meant: of its value nothing is known, and
+    nothing else is said.
     """
 
     path: Path
@@ -23,6 +25,7 @@ class Fault:
     suggestion: str | None = None
     at_key: bool = False
     offset: int | None = None
+    meant: Path | None = None
 
 
 def warning(path: Path, message: str) -> Fault:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from accaware.config.catalog import Schema, properties
 from accaware.config.paths import Path
 
@@ -10,9 +12,13 @@ class Homes:
     """The objects that a config may have, by the keys that they know.
 
     Nothing is done before the first question: most configs have no key in a wrong place.
+
+    Args:
+        data: of the config.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, data: Any = None) -> None:
+        self._data = data
         self._added: list[tuple[Path, Schema]] = []
         self._known: dict[tuple[Path, str], Path] = {}
         self._anywhere: dict[str, Path] = {}
@@ -23,12 +29,24 @@ class Homes:
 
     def _learn(self, path: Path, of: Schema) -> None:
         for key, about in properties(of).items():
-            if about.get("x-sample-key"):
+            if about.get("x-sample-key") or "x-unsupported" in about:
                 continue
             self._known.setdefault((_section(path), key), path)
             self._anywhere.setdefault(key, path)
             if about.get("type") == "object":
                 self._learn((*path, key), about)
+
+    def has(self, path: Path, key: str) -> bool:
+        """Whether the config gives ``key`` in the object at ``path``."""
+        here = self._data
+        for step in path:
+            inside = isinstance(here, dict | list) and (
+                step in here if isinstance(here, dict) else step in range(len(here))
+            )
+            if not inside:
+                return False
+            here = here[step]
+        return isinstance(here, dict) and key in here
 
     def of(self, key: str, path: Path) -> Path | None:
         """The object that ``key``, unknown in the one at ``path``, belongs to.

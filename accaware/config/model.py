@@ -19,12 +19,16 @@ from accaware.search.params import AdaptiveParams, SearchParams
 
 @dataclass(frozen=True, kw_only=True)
 class LegrParams:
-    """Of learned ranking: how many candidates are tried, and how each is."""
+    """Of learned ranking: how many candidates are tried, how each is, and how they evolve."""
 
     generations: int = 400
     train_steps: int = 200
     max_pruning: float = 0.5
     random_seed: int = 42
+    population_size: int = 64
+    num_samples: int = 16
+    mutate_percent: float = 0.1
+    scale_sigma: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

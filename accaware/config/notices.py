@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 from accaware.config.catalog import Schema, schema
@@ -13,12 +13,24 @@ from accaware.config.scopes import pattern_fault
 from accaware.config.wording import listed, shown
 
 
-def notices(name: str, data: Any, path: Path) -> list[Fault]:
-    """Ignored, unsupported, renamed and doubled keys of ``data``, which stands at ``path``."""
-    return list(_walk(schema(name), data, path, {}))
+def notices(
+    name: str, data: Any, path: Path, wrong: Set[str | int] = frozenset()
+) -> Iterator[Fault]:
+    """Ignored, unsupported, renamed and doubled keys of ``data``, which stands at ``path``.
+
+    Args:
+        wrong: keys by whose values no other key's effect can be judged.
+    """
+    for fault, used_with in _walk(schema(name), data, path, {}):
+        if wrong.isdisjoint(used_with):
+            yield fault
 
 
-def _walk(of: Schema, data: Any, path: Path, above: Data) -> Iterator[Fault]:
+_Judged = tuple[Fault, Iterable[str]]
+"""A fault, and the keys by whose values it was found."""
+
+
+def _walk(of: Schema, data: Any, path: Path, above: Data) -> Iterator[_Judged]:
     """``above`` has the values of the objects around ``data``, by key."""
     if isinstance(data, list):
         for index, entry in enumerate(data):
@@ -30,14 +42,15 @@ def _walk(of: Schema, data: Any, path: Path, above: Data) -> Iterator[Fault]:
         about = value_schema(of, key)
         if not about:
             continue
-        yield from _about(key, value, about, data, around, path)
+        yield from ((fault, ()) for fault in _about(key, value, about, data, path))
+        if not has_effect(about, around):
+            message = f"is ignored: {_why_without_effect(about, around)}"
+            yield warning((*path, key), message), about["x-used-with"]
         if "x-unsupported" not in about:
             yield from _walk(about, value, (*path, key), around)
 
 
-def _about(
-    key: str, value: Any, about: Schema, data: Data, around: Data, path: Path
-) -> Iterator[Fault]:
+def _about(key: str, value: Any, about: Schema, data: Data, path: Path) -> Iterator[Fault]:
     place = (*path, key)
     ignored = about.get("x-ignored")
     if ignored is not None and ignored.get("when", value) == value:
@@ -46,8 +59,6 @@ def _about(
         refusal = about["x-unsupported"]
         message = f"{refusal['what']} is not supported by this version; {refusal['instead']}"
         yield Fault(place, message, at_key=True)
-    if not has_effect(about, around):
-        yield warning(place, f"is ignored: {_why_without_effect(about, around)}")
     yield from _rivals(key, value, about, data, place)
     if about.get("x-scopes"):
         yield from _patterns(value, place)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from accaware.config.fault import Fault
 from accaware.config.paths import Path
-from accaware.config.schedule_rules import rising
 
 
 def optimizer_faults(section: dict[str, Any]) -> Iterator[Fault]:
@@ -36,5 +36,6 @@ def optimizer_faults(section: dict[str, Any]) -> Iterator[Fault]:
         if not steps:
             message = "is needed by schedule_type multistep: epochs at which the rate falls"
             yield Fault(path, message, at_key=True)
-        elif not rising(steps):
-            yield Fault(path, f"{steps} must rise from entry to entry")
+        elif any(later < earlier for earlier, later in pairwise(steps)):
+            # Equal ones are right: there the rate falls twice, as in torch's MultiStepLR.
+            yield Fault(path, f"{steps} must rise or stay from entry to entry")

@@ -17,6 +17,9 @@ from accaware.config.tokens import Token, tokens
 DEEPEST = 64
 """Levels of nesting. Configs need about ten."""
 
+_MOST_FAULTS = 1000
+"""Nobody reads more, and a file has room for hundreds of thousands."""
+
 _SLOW = 4096
 """Characters from which on a text that is broken all over takes long to recover from."""
 
@@ -229,7 +232,12 @@ class _Parser:
         return found
 
     def _fault(self, path: Path, offset: int, message: str) -> None:
-        self.parsed.faults.append(Fault(path, message, offset=offset))
+        faults = self.parsed.faults
+        faults.append(Fault(path, message, offset=offset))
+        if len(faults) == _MOST_FAULTS:
+            rest = f"this is mistake number {_MOST_FAULTS}; what follows is not looked at"
+            faults.append(Fault((), rest, offset=offset))
+            raise _BrokenError
 
     def _unread(self, path: Path, offset: int, message: str) -> None:
         self._fault(path, offset, message)

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from accaware.config.fault import Fault, warning
+from accaware.config.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS
 from accaware.config.model import FilterPruningConfig, LevelledConfig, MagnitudeSparsityConfig
 from accaware.config.schedule import schedule_of
 from accaware.config.sections import Algorithm, Training
+from accaware.config.wording import listed
 from accaware.search.params import AdaptiveParams
 
 
@@ -22,11 +24,29 @@ def schedule_faults(training: Training | None, algorithm: Algorithm) -> list[Fau
     own = [*_multistep(algorithm, config), *_levels(algorithm, config)]
     if own:  # it describes no schedule to compare with anything
         return own
+    if training is not None and not training.follows_schedules:
+        return [*_unused(algorithm)]
     faults = [*_freeze(algorithm, config)]
     if training is not None:
         faults += _length(training, algorithm, config)
         faults += _bounds(training, algorithm, config)
     return faults
+
+
+def _unused(algorithm: Algorithm) -> Iterator[Fault]:
+    """What is given for a schedule that nobody follows."""
+    places = {
+        **{key: (*algorithm.path, key) for key in INITIAL_LEVELS},
+        **{key: algorithm.at(key) for key in SCHEDULE_PARAMS},
+    }
+    given = [key for key in places if key in algorithm.given]
+    if given:
+        verb = "are" if len(given) > 1 else "is"
+        message = (
+            f"{listed(given, 'and')} {verb} ignored: with initial_training_phase_epochs 0 there "
+            "is no initial phase, which alone follows the schedule"
+        )
+        yield warning(places[given[0]], message)
 
 
 def _multistep(algorithm: Algorithm, config: LevelledConfig) -> Iterator[Fault]:
@@ -35,20 +55,23 @@ def _multistep(algorithm: Algorithm, config: LevelledConfig) -> Iterator[Fault]:
     steps, levels = config.params.multistep_steps, config.params.multistep_sparsity_levels
     knows_steps = algorithm.knows("multistep_steps")
     knows_levels = algorithm.knows("multistep_sparsity_levels")
+    about_steps, about_levels = [], []
+    if knows_steps and not rising(steps):
+        about_steps.append(f"{list(steps)} must rise from entry to entry")
+    if knows_levels and any(later < earlier for earlier, later in pairwise(levels)):
+        about_levels.append(f"{list(levels)} must not fall from entry to entry")
     if knows_steps and knows_levels and len(levels) != len(steps) + 1:
         given = "multistep_sparsity_levels" in algorithm.given
-        message = (
+        (about_levels if given else about_steps).append(
             f"{len(levels)} levels for {len(steps)} multistep_steps; there must be one level "
             f"more than steps, {len(steps) + 1}"
         )
-        place = algorithm.at("multistep_sparsity_levels" if given else "multistep_steps")
-        yield Fault(place, message)
-    if knows_steps and not rising(steps):
-        message = f"{list(steps)} must rise from entry to entry"
-        yield Fault(algorithm.at("multistep_steps"), message)
-    if knows_levels and any(later < earlier for earlier, later in pairwise(levels)):
-        message = f"{list(levels)} must not fall from entry to entry"
-        yield Fault(algorithm.at("multistep_sparsity_levels"), message)
+    for key, found in (
+        ("multistep_steps", about_steps),
+        ("multistep_sparsity_levels", about_levels),
+    ):
+        if found:
+            yield Fault(algorithm.at(key), "; and ".join(found))
 
 
 def _levels(algorithm: Algorithm, config: LevelledConfig) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accaware.config.initial_phase import follows_schedules
 from accaware.config.model import AlgorithmConfig
 from accaware.config.paths import Path
 from accaware.search.params import SearchParams
@@ -24,6 +25,11 @@ class Training:
     def knows(self, *keys: str) -> bool:
         """Whether all these are right, so that a rule may look at them."""
         return self.faulty.isdisjoint(keys)
+
+    @property
+    def follows_schedules(self) -> bool:
+        """Whether anything follows the schedule of an algorithm."""
+        return follows_schedules(self.params)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import re
 from bisect import bisect_right
 from pathlib import Path
 
-LARGEST = 64 * 1024
-"""Bytes. Real configs have a few thousand; whatever is larger was given by mistake."""
+LARGEST = 1024 * 1024
+"""Bytes. Lists of scopes may be long; whatever is larger was given by mistake."""
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -49,7 +49,10 @@ def decode(raw: bytes) -> str:
         UnreadableError: for other encodings and for too many bytes.
     """
     if len(raw) > LARGEST:
-        raise UnreadableError(f"is larger than {LARGEST // 1024} KiB; this can't be a config")
+        raise UnreadableError(
+            f"is larger than {LARGEST // 1024**2} MiB, the most that a config may be; a large "
+            "table belongs into a file that the plugin reads"
+        )
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UnreadableError("is UTF-16; save it as UTF-8")
     try:

@@ -130,20 +130,38 @@ def _made(
         names = [name for name, value in vars(module).items() if callable(value)]
         hint = _did_you_mean(factory, names)
         raise PluginContractError(f"plugin {spec}: the module has no class {factory}{hint}")
+    signature: inspect.Signature | None
     try:
         signature = inspect.signature(make)
     except ValueError:
-        return guarded(factory, make, **arguments), False  # a built-in: calling it will tell
-    named = "config" in signature.parameters and "config" not in arguments
-    takes_config = named and config is not None
-    own = {"config": config} if takes_config else {}
+        signature = None  # a built-in: calling it will tell
+    known = signature.parameters if signature else {}
+    takes_config = "config" in known and "config" not in arguments and config is not None
+    given = {**arguments, "config": config} if takes_config else dict(arguments)
+
+    def misfit(error: BaseException) -> PluginContractError:
+        return PluginContractError(
+            f"plugin {spec}: plugin_args {dict(arguments)} don't fit {factory}"
+            f"{signature or ''}: {error}"
+        )
+
+    if signature is not None:
+        try:
+            signature.bind(**given)
+        except TypeError as error:
+            raise misfit(error) from error
     try:
-        signature.bind(**arguments, **own)
-    except TypeError as error:
-        raise PluginContractError(
-            f"plugin {spec}: plugin_args {dict(arguments)} don't fit {factory}{signature}: {error}"
-        ) from error
-    return guarded(factory, make, **arguments, **own), takes_config
+        return guarded(factory, make, **given), takes_config
+    except PluginFailure as failure:
+        if _refused_the_call(failure.original):
+            raise misfit(failure.original) from failure
+        raise
+
+
+def _refused_the_call(error: BaseException) -> bool:
+    """Whether not a line of what was called ran, as for a keyword named ``self``."""
+    trace = error.__traceback__
+    return isinstance(error, TypeError) and trace is not None and trace.tb_next is None
 
 
 def _did_you_mean(wanted: str, offered: Iterable[str]) -> str:

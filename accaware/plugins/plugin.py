@@ -39,8 +39,8 @@ class Plugin:
         return guarded(function, getattr(self._target, function), *arguments)
 
 
-def guarded(name: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Call code of the user's, or code that runs theirs.
+def guarded(name: str, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:
+    """Call code of the user's, or code that runs theirs; their keywords may have any name.
 
     Raises:
         PluginFailure: it raised something that isn't accaware's own; holds that exception.

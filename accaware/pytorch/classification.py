@@ -83,7 +83,8 @@ def train_epoch(
         precision: None for the full one.
 
     Raises:
-        PluginContractError: there is no data, or it isn't for classification.
+        PluginContractError: there is no data, or it isn't for classification; nothing can be
+            learned from the loss.
     """
     model.train()
     total, samples = 0.0, 0
@@ -92,6 +93,11 @@ def train_epoch(
         with _forward(precision, targets):
             loss = loss_of(inputs_of(batch).call(model), targets)
         loss = loss + compression.loss()
+        if not loss.requires_grad:
+            raise PluginContractError(
+                "the loss has no gradient: it was detached from the model's outputs, or no "
+                "parameter is trained"
+            )
         optimizer.zero_grad()
         if precision is None:
             loss.backward()  # type: ignore[no-untyped-call]

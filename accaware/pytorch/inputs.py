@@ -29,6 +29,12 @@ class ExampleInputs:
             return cls(tuple(inputs), {})
         return cls((inputs,), {})
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them, within lists and mappings too."""
+        leaves = pytree.tree_leaves((self.args, dict(self.kwargs)))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
     def call(self, model: nn.Module) -> Any:
         return model(*self.args, **self.kwargs)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from accaware.errors import RunError, UnkeepableError
+from accaware.errors import PluginContractError, UnkeepableError
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks
@@ -188,17 +188,25 @@ def _accepts(function: Callable[..., Any], name: str) -> bool:
 
 
 def number_of(value: Any, function: str, wanted: str) -> float:
-    """A float out of a number or a one-element tensor.
+    """A float out of a number, or of a tensor or an array of one element; it may be a NaN.
 
     Raises:
-        RunError: it is neither.
+        PluginContractError: it is none of these.
     """
+    number = value
     try:
-        if isinstance(value, (str, bytes)):
+        if isinstance(value, Tensor):
+            number = value.item()
+        elif getattr(value, "size", None) == 1 and hasattr(value, "item"):
+            number = value.item()  # NumPy's arrays and numbers
+        # Text has no __float__, though float() takes it; True is an answer, not a measure.
+        if isinstance(number, bool) or not hasattr(type(number), "__float__"):
             raise TypeError
-        return float(value.detach() if isinstance(value, Tensor) else value)
-    except (TypeError, ValueError, RuntimeError):
-        raise RunError(f"{function} must return {wanted}; it returned {named(value)}") from None
+        return float(number)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise PluginContractError(
+            f"{function} must return {wanted}; it returned {named(value)}"
+        ) from None
 
 
 def named(value: Any) -> str:
@@ -212,15 +220,21 @@ def optimizer_and_schedule(made: Any) -> tuple[Optimizer, Any]:
     """What configure_optimizers returned, as a pair; the schedule is None where it gave none.
 
     Raises:
-        RunError: it is something else.
+        PluginContractError: it is something else.
     """
     pair = isinstance(made, (tuple, list)) and len(made) == 2
     optimizer, scheduler = made if pair else (made, None)
     if not isinstance(optimizer, Optimizer):
-        raise RunError(
+        raise PluginContractError(
             "configure_optimizers must return an optimizer, or (optimizer, scheduler); "
             f"it returned {named(made)}"
         )
+    for schedule in _schedulers(scheduler):
+        if isinstance(schedule, Optimizer) or not callable(getattr(schedule, "step", None)):
+            raise PluginContractError(
+                "configure_optimizers must return an optimizer, or (optimizer, scheduler) with a "
+                f"scheduler that has step(); its second entry is {named(schedule)}"
+            )
     return optimizer, scheduler
 
 

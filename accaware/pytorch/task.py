@@ -102,7 +102,13 @@ class PluginTask:
     def example_inputs(self) -> ExampleInputs:
         """The plugin's, or the first training batch's inputs, a batch of 1."""
         if self._plugin.offers("example_inputs"):
-            inputs = ExampleInputs.of(self._plugin.call("example_inputs")).on(self.device)
+            made = self._plugin.call("example_inputs")
+            inputs = ExampleInputs.of(made).on(self.device)
+            if not inputs.tensors:
+                raise self._fault(
+                    "example_inputs must return a tensor, or a tuple or a dict of tensors; "
+                    f"it returned {named(made)}"
+                )
         else:
             batch = guarded("the training data", lambda: next(iter(self.train_data), None))
             if batch is None:
@@ -135,7 +141,8 @@ class PluginTask:
         model = self._plugin.call("create_model")
         if not isinstance(model, nn.Module):
             raise self._fault(f"create_model must return an nn.Module; it returned {named(model)}")
-        return model.to(self.device)
+        moved: nn.Module = guarded("moving what create_model returned", model.to, self.device)
+        return moved
 
     def _create_loaders(self) -> tuple[Any, Any]:
         by_loader = self._plugin.offers("create_dataloaders")

@@ -8,12 +8,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-POPULATION = 64
-TOURNAMENT = 16
-MUTATED_SHARE = 0.1
-SCALE_SIGMA = 1.0
-"""The paper's numbers; a search too short for such a population gets a smaller one."""
-
 
 @dataclass(frozen=True)
 class Affine:
@@ -41,14 +35,32 @@ class RankingEvolution:
         spreads: for each layer the standard deviation of its importances, the unit of shifts.
         generations: how many candidates there will be.
         seed: of all that is drawn.
+        population: members that are alive at a time; a search too short for so many has fewer.
+        tournament: members that are drawn, the best of which is mutated; at most all of them.
+        mutated_share: of the layers, changed in a mutation; at least one is.
+        scale_sigma: standard deviation of the logarithm of a mutation's scale.
+
+    The defaults are the paper's.
     """
 
     def __init__(
-        self, spreads: Sequence[float], *, generations: int, seed: int, higher_is_better: bool
+        self,
+        spreads: Sequence[float],
+        *,
+        generations: int,
+        seed: int,
+        higher_is_better: bool,
+        population: int = 64,
+        tournament: int = 16,
+        mutated_share: float = 0.1,
+        scale_sigma: float = 1.0,
     ) -> None:
         self._spreads = tuple(spreads)
         # Half of a short search is left for mutations.
-        self._size = min(POPULATION, max(1, generations // 2))
+        self._size = min(population, max(1, generations // 2))
+        self._tournament = min(tournament, self._size)
+        self._mutated_share = mutated_share
+        self._scale_sigma = scale_sigma
         self._random = random.Random(seed)
         self._sign = 1 if higher_is_better else -1
         self._population: deque[tuple[Candidate, float]] = deque(maxlen=self._size)
@@ -66,9 +78,9 @@ class RankingEvolution:
         if len(self._population) < self._size:
             start = tuple(Affine() for _ in self._spreads)
             return self._mutated(start, range(len(self._spreads)))
-        entrants = self._random.sample(self._population, min(TOURNAMENT, self._size))
+        entrants = self._random.sample(self._population, self._tournament)
         parent, _ = max(entrants, key=lambda entrant: self._fitness(entrant[1]))
-        count = max(1, round(MUTATED_SHARE * len(self._spreads)))
+        count = max(1, round(self._mutated_share * len(self._spreads)))
         return self._mutated(parent, self._random.sample(range(len(self._spreads)), count))
 
     def judge(self, candidate: Candidate, metric: float) -> None:
@@ -87,7 +99,7 @@ class RankingEvolution:
         for layer in layers:
             one = changed[layer]
             changed[layer] = Affine(
-                one.scale * math.exp(self._random.gauss(0, SCALE_SIGMA)),
+                one.scale * math.exp(self._random.gauss(0, self._scale_sigma)),
                 one.shift + self._random.gauss(0, self._spreads[layer]),
             )
         return tuple(changed)

@@ -43,7 +43,9 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
     def _search(self, runner: Runner) -> StopReason:
         self._emit(SearchStarted(self._budget, self._bounds.maximal))
         self._untouched = runner.save("untouched")
-        if self._initial_phase(runner):
+        if self._adaptive.initial_training_phase_epochs == 0:
+            self._begin_untouched()
+        elif self._initial_phase(runner):
             return StopReason.STOPPED_BY_USER_FUNCTION
         while True:
             decision = uniform_decrease(self._history, self._adaptive, self._bounds)
@@ -57,6 +59,11 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
                 return StopReason.EPOCHS_SPENT
             if self._trial(runner, decision):
                 return StopReason.STOPPED_BY_USER_FUNCTION
+
+    def _begin_untouched(self) -> None:
+        """Without an initial phase the first step goes up from rate 0, which is within budget."""
+        self._controller.scheduler.disable()
+        self._history = self._history.with_known(Step(0.0, None))
 
     def _initial_phase(self, runner: Runner) -> bool:
         """Train with the compression section's schedule; judged where fully compressed.

@@ -17,7 +17,9 @@ class AdaptiveParams:
 
     Exactly one of the two degradations is set. ``maximal_relative_accuracy_degradation`` is in
     percent of the baseline, ``maximal_absolute_accuracy_degradation`` in the metric's own units.
-    Rates and their steps are fractions in [0, 1]; epochs are counts.
+    Rates and their steps are fractions in [0, 1]; epochs are counts. With 0
+    ``initial_training_phase_epochs`` there is no initial phase, and the search begins with its
+    first step up from the untouched model.
     """
 
     maximal_relative_accuracy_degradation: float | None = None
@@ -42,8 +44,8 @@ class AdaptiveParams:
         """
         _require(
             {
-                "initial_training_phase_epochs must be 1 or more": (
-                    self.initial_training_phase_epochs >= 1
+                "initial_training_phase_epochs must be 0 or more": (
+                    self.initial_training_phase_epochs >= 0
                 ),
                 "patience_epochs must be 1 or more": self.patience_epochs >= 1,
                 "validate_every_n_epochs must be 1 or more": self.validate_every_n_epochs >= 1,

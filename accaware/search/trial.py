@@ -75,7 +75,12 @@ class Trial:
 
     @property
     def judged(self) -> bool:
-        """Whether it was trained or validated at its target at all; a short schedule may not."""
+        """Whether it tells what comes of its target.
+
+        Where an initial phase failed, its schedule or its first training did, not the rate.
+        """
+        if self.phase is TrialPhase.INITIAL and self.state is TrialState.FAILED:
+            return False
         return any(epoch.fully_compressed for epoch in self.epochs)
 
 

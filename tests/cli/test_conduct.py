@@ -13,7 +13,7 @@ from accaware.cli.conduct import Start, conduct
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
-from accaware.errors import CheckpointError, CompressionError, PluginFailure
+from accaware.errors import CheckpointError, CompressionError, PluginContractError, PluginFailure
 from accaware.rundir.directory import RunDirectory
 from tests.cli.scripted_run import starting
 from tests.runners.fake import adaptive, holds_up_to
@@ -97,6 +97,7 @@ def test_nothing_judged_saves_no_model(tmp_path: Path) -> None:
         (PluginFailure("train_epoch", ValueError("bad")), 1, "failed", "error: train_epoch failed"),
         (SystemExit(0), 1, "failed", "error: the plugin called sys.exit(0)"),
         (CheckpointError("trial-0 doesn't fit"), 1, "failed", "error: trial-0 doesn't fit"),
+        (PluginContractError("loss must return"), 2, "failed", "error: loss must return"),
     ],
 )
 def test_a_run_that_is_cut_off_keeps_what_it_earned(

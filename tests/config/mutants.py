@@ -22,11 +22,15 @@ At = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Mutant:
-    """``line`` is where an error must be, 0 if there must be none, None if anything goes."""
+    """``line`` is where an error must be, 0 if there must be none, None if anything goes.
+
+    ``there`` are the keys beside the one that is broken: none of them may be suggested.
+    """
 
     raw: bytes
     kind: str
     line: int | None = None
+    there: frozenset[str] = frozenset()
 
 
 def violation(mutant: Mutant) -> str | None:
@@ -40,6 +44,12 @@ def violation(mutant: Mutant) -> str | None:
     if mutant.line and mutant.line not in [one.line for one in errors]:
         told = "; ".join(map(str, errors)) or "nothing"
         return f"{mutant.kind}: no error on line {mutant.line}, but: {told}"
+    useless = [one for one in errors if one.line == mutant.line and one.suggestion in mutant.there]
+    if useless:
+        return f"{mutant.kind}: suggests what is there: {useless[0]}"
+    values = [(one.path, one.line, one.column) for one in errors if " is not " in one.message]
+    if mutant.line and len(set(values)) < len(values):
+        return f"{mutant.kind}: says twice that a value is wrong"
     return None
 
 
@@ -59,10 +69,10 @@ def mutants(rng: random.Random) -> Iterator[Mutant]:
         yield make(rng)
 
 
-def large_mutants(rng: random.Random) -> Iterator[Mutant]:
-    """Inputs near the largest size, each of a shape that could take long."""
+def large_mutants(rng: random.Random, size: int = LARGEST) -> Iterator[Mutant]:
+    """Inputs of nearly ``size`` bytes, each of a shape that could take long."""
     config = json.dumps(_config(rng), indent=1)
-    count = LARGEST // 24
+    count = size // 24
     scopes = [f"layer{index}.conv" for index in range(count)]
     shapes = {
         "many scopes": json.dumps({"compression": {"ignored_scopes": scopes}}),
@@ -73,41 +83,41 @@ def large_mutants(rng: random.Random) -> Iterator[Mutant]:
             {"compression": [{"algorithm": "quantization", "pruning_target": 1}] * 1000}
         ),
         "many names misspelt": json.dumps({"compression": [{"algorithm": "filter_prun"}] * 2000}),
-        "many NaN": '{"plugin_args": [' + "NaN," * (LARGEST // 5) + "]}",
+        "many NaN": '{"plugin_args": [' + "NaN," * (size // 5) + "]}",
         "many NaN at keys": "{" + ",".join(f'"k{index}": NaN' for index in range(count)) + "}",
-        "many duplicates": "{" + '"seed": 1,' * (LARGEST // 11) + "}",
+        "many duplicates": "{" + '"seed": 1,' * (size // 11) + "}",
         "many bare keys": "{" + ",".join(f"k{index}: 1" for index in range(count)) + "}",
-        "deep lists": "[" * LARGEST,
-        "deep objects": '{"a":' * (LARGEST // 5),
-        "many quotes": '"' * LARGEST,
-        "many commas": "," * LARGEST,
-        "no commas": "{" + '"a": 1\n' * (LARGEST // 7) + "}",
-        "many comments": config + "//\n" * ((LARGEST - len(config)) // 3),
-        "open comment": config + "/*" * ((LARGEST - len(config)) // 2),
-        "long line": json.dumps({"plugin": "x" * (LARGEST - 20)}),
-        "long number": '{"seed": ' + "9" * (LARGEST - 20) + "}",
-        "long list": json.dumps({"optimizer": {"steps": list(range(LARGEST // 8))}}),
+        "deep lists": "[" * size,
+        "deep objects": '{"a":' * (size // 5),
+        "many quotes": '"' * size,
+        "many commas": "," * size,
+        "no commas": "{" + '"a": 1\n' * (size // 7) + "}",
+        "many comments": config + "//\n" * ((size - len(config)) // 3),
+        "open comment": config + "/*" * ((size - len(config)) // 2),
+        "long line": json.dumps({"plugin": "x" * (size - 20)}),
+        "long number": '{"seed": ' + "9" * (size - 20) + "}",
+        "long list": json.dumps({"optimizer": {"steps": list(range(size // 8))}}),
         "many overrides": json.dumps(
             {
                 "compression": {
                     "algorithm": "quantization",
-                    "scope_overrides": {"weights": {f"l{i}": {"bits": 9} for i in range(2500)}},
+                    "scope_overrides": {"weights": {f"l{i}": {"bits": 9} for i in range(count)}},
                 }
             }
         ),
-        "not UTF-8": "é" * (LARGEST // 2),
+        "not UTF-8": "é" * (size // 2),
     }
     for kind, text in shapes.items():
-        yield Mutant(text.encode("latin-1" if kind == "not UTF-8" else "utf-8")[:LARGEST], kind)
+        yield Mutant(text.encode("latin-1" if kind == "not UTF-8" else "utf-8")[:size], kind)
     alphabet = ["{", "}", "[", "]", '"', ",", ":", "1", "a", " ", "\n", "//", "/*", "`", "(", "=>"]
     for _ in range(8):
-        text = "".join(rng.choices(alphabet, k=LARGEST))
-        yield Mutant(text.encode()[:LARGEST], "large soup")
-        filler = json.dumps({f"k{index}": [1, {"x": "y"}] for index in range(LARGEST // 25)})
-        holes = list(filler[:LARGEST])
+        text = "".join(rng.choices(alphabet, k=size))
+        yield Mutant(text.encode()[:size], "large soup")
+        filler = json.dumps({f"k{index}": [1, {"x": "y"}] for index in range(size // 25)})
+        holes = list(filler[:size])
         for _ in range(rng.choice([1, 30, 3000])):
             holes[rng.randrange(len(holes))] = rng.choice('{}[],:" 1a')
-        yield Mutant("".join(holes).encode()[:LARGEST], "large with holes")
+        yield Mutant("".join(holes).encode()[:size], "large with holes")
 
 
 def valid(rng: random.Random) -> Mutant:
@@ -124,7 +134,7 @@ def broken(rng: random.Random) -> Mutant:
         kind, breaker = rng.choice(_BREAKERS)
         at = breaker(data, rng)
     text, lines = rendered(data, rng)
-    return Mutant(text.encode(), kind, lines[at])
+    return Mutant(text.encode(), kind, lines[at], frozenset(_at(data, at[:-1])) - {at[-1]})
 
 
 def broken_text(rng: random.Random) -> Mutant:
@@ -317,6 +327,35 @@ def _unknown_key(data: dict[str, Any], rng: random.Random) -> At | None:
     return (*at, key)
 
 
+def _nearly_twice(data: dict[str, Any], rng: random.Random) -> At | None:
+    """A misspelling beside the key itself."""
+    at, value = rng.choice(list(_objects(data)))
+    if not value:
+        return None
+    key = rng.choice(list(value))
+    spot = rng.randrange(len(key))
+    misspelt = key[:spot] + key[spot] + key[spot:]
+    value[misspelt] = value[key]
+    return (*at, misspelt)
+
+
+def _misplaced(data: dict[str, Any], rng: random.Random) -> At | None:
+    """An algorithm or a key of its params at the top, a mode among its params."""
+    section, compression = data["accuracy_aware_training"], data["compression"]
+    what = rng.choice(["mode", "algorithm", "param"])
+    if what == "mode":
+        section["params"]["mode"] = section.pop("mode")
+        return ("accuracy_aware_training", "params", "mode")
+    if not isinstance(compression, dict):
+        return None
+    if what == "algorithm":
+        data |= data.pop("compression")
+        return ("algorithm",)
+    key = rng.choice(list(compression["params"]))
+    data[key] = compression["params"].pop(key)
+    return (key,)
+
+
 def _misspelt_key(data: dict[str, Any], rng: random.Random) -> At | None:
     at, value = rng.choice(list(_objects(data)))
     if not value:
@@ -342,7 +381,7 @@ def _wrong_type(data: dict[str, Any], rng: random.Random) -> At | None:
 
 _OUT_OF_BOUNDS: dict[str, list[Any]] = {
     "patience_epochs": [0, 1.5, "3", True],
-    "initial_training_phase_epochs": [0, 0.5],
+    "initial_training_phase_epochs": [-1, 0.5],
     "maximal_total_epochs": [0, -1, 1.5],
     "maximal_relative_accuracy_degradation": [-1],
     "initial_compression_rate_step": [0, 2],
@@ -350,11 +389,11 @@ _OUT_OF_BOUNDS: dict[str, list[Any]] = {
     "pruning_init": [1, -1],
     "pruning_steps": [0, 2.5],
     "num_bn_adaptation_samples": [-1],
-    "schedule": ["exponental", "linear"],
+    "schedule": ["exponental", "linear", 5, []],
     "filter_importance": ["L3"],
-    "algorithm": ["rb_sparsity", "filter_prunin", "const_sparsity", "x"],
+    "algorithm": [7, "rb_sparsity", "filter_prunin", "const_sparsity", "x"],
     "mode": ["early", "adaptiv", "symetric"],
-    "bits": [1, 9, 4.5],
+    "bits": [1, 9, 4.5, -0.5],
     "preset": ["mix"],
     "num_init_samples": [-1],
     "min_percentile": [-1, 101, 99],
@@ -376,6 +415,12 @@ def _out_of_bounds(data: dict[str, Any], rng: random.Random) -> At | None:
     if key == "momentum" and value[key] == 0:
         return (*at, "nesterov")
     return (*at, key)
+
+
+def _at(data: Any, path: At) -> Any:
+    for step in path:
+        data = data[step]
+    return data
 
 
 def _entries(data: dict[str, Any]) -> list[tuple[At, dict[str, Any]]]:
@@ -424,6 +469,8 @@ def _cross_rule(data: dict[str, Any], rng: random.Random) -> At | None:
 _BREAKERS: list[tuple[str, Breaker]] = [
     ("unknown key", _unknown_key),
     ("misspelt key", _misspelt_key),
+    ("nearly twice", _nearly_twice),
+    ("misplaced", _misplaced),
     ("wrong type", _wrong_type),
     ("out of bounds", _out_of_bounds),
     ("cross rule", _cross_rule),

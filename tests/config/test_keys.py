@@ -63,6 +63,10 @@ WRONG_VALUES = [
     (learned, "compression.params.legr_params.max_pruning", 1, "1 is not below 1"),
     (learned, "compression.params.legr_params.max_pruning", 0, "0 is not above 0"),
     (learned, "compression.params.legr_params.random_seed", -1, "-1 is below the minimum 0"),
+    (learned, "compression.params.legr_params.population_size", 0, "0 is below the minimum 1"),
+    (learned, "compression.params.legr_params.num_samples", 1.5, "1.5 is not an integer"),
+    (learned, "compression.params.legr_params.mutate_percent", 10, "10 is above the maximum 1"),
+    (learned, "compression.params.legr_params.scale_sigma", -1, "-1 is below the minimum 0"),
     (learned, "compression.params.load_ranking_coeffs_path", "", "is an empty string"),
     (pruning, "compression.ignored_scopes", 3, "3 is not a string or a list"),
     (pruning, "compression.ignored_scopes", "", "is an empty string"),
@@ -137,19 +141,96 @@ def test_a_misspelt_choice_gets_a_suggestion(check, make, path, value, meant):
 
 UNKNOWN = [
     ("batch_sise", "batch_size"),
-    (f"{AAT}.patience_epoch", "patience_epochs"),
-    ("compression.params.pruning_step", "pruning_steps"),
+    (f"{AAT}.validate_every_n_epoch", "validate_every_n_epochs"),
+    ("compression.params.prunning_target", "pruning_target"),
     ("metric.higher_is_beter", "higher_is_better"),
     ("compression.validate_scope", "validate_scopes"),
     ("zzzzzz", None),
+    # What stands there already isn't what was meant, nor is its rival or what has no effect.
+    (f"{AAT}.patience_epoch", None),
+    ("compression.params.pruning_step", None),
+    ("compression.prams", None),
+    ("target_devise", None),
+    ("epoch", None),
 ]
 
 
 @pytest.mark.parametrize(("path", "meant"), UNKNOWN)
-def test_an_unknown_key_is_an_error_with_a_suggestion(check, path, meant):
+def test_an_unknown_key_is_an_error_that_says_what_to_do(check, path, meant):
     (one,) = check(_with(pruning(), path, 1))
     assert (one.path, one.suggestion) == (path, meant)
     assert "is not a known key" in one.message
+    way_out = "it can be taken out, or put into plugin_args"
+    assert (way_out in one.message) == (meant is None)
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"pruning_target": 0.4}, "pruning_flop_target"),
+        ({"pruning_flops_target": 0.4}, "pruning_targett"),
+        ({"filter_importance": "L1"}, "weight_importanc"),
+        ({"weight_importance": "L1"}, "filter_importanc"),
+    ],
+)
+def test_what_excludes_a_key_that_is_there_is_not_suggested(check, given, key):
+    data = pruning()
+    data["compression"]["params"].update(given)
+    (one,) = check(_with(data, f"compression.params.{key}", "L1"))
+    assert one.suggestion is None
+
+
+def test_a_key_is_suggested_once(check):
+    data = pruning() | {"batch_sizes": 3, "batchsize": 4, "bach_size": 5}
+    suggestions = [one.suggestion for one in check(data)]
+    assert len(suggestions) == 3
+    assert suggestions.count("batch_size") == 1
+
+
+def test_what_a_misspelt_key_was_meant_to_be_is_not_missing(check):
+    data = pruning()
+    params = data["accuracy_aware_training"]["params"]
+    params["patience_epoch"] = params.pop("patience_epochs")
+    (one,) = check(data)
+    assert one.suggestion == "patience_epochs"
+    data = pruning()
+    data["compresion"] = data.pop("compression")
+    (one,) = check(data)
+    assert one.suggestion == "compression"
+
+
+LEVELS, STEPS = "multistep_sparsity_levels", "multistep_steps"
+SHORT, LOW = {"initial_training_phase_epochs": 60}, {"maximal_compression_rate": 0.45}
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "path"),
+    [
+        (partial(sparsity, schedule="multistep", **{LEVELS: [0.1] * 3}), SHORT, "params.steps"),
+        (partial(sparsity, schedule="multistep"), SHORT, "params.multistep_step"),
+        (partial(sparsity, schedule="multistep"), LOW, "params.sparsity_levels"),
+        (partial(sparsity, schedule="multistep", **{STEPS: [5, 9]}), LOW, "params.sparsity_levels"),
+        (sparsity, LOW, "params.sparsity_traget"),
+        (sparsity, LOW, "sparsity_target"),
+        (sparsity, SHORT, "sparsity_target_epoch"),
+        (pruning, LOW, "params.pruning_traget"),
+        (pruning, LOW, "pruning_target"),
+    ],
+)
+def test_no_rule_judges_the_default_of_a_key_that_was_meant(check, make, limit, path):
+    data = make()
+    data["accuracy_aware_training"]["params"].update(limit)
+    (one,) = check(_with(data, f"compression.{path}", 1))
+    assert one.path == f"compression.{path}"
+    assert one.suggestion
+
+
+@pytest.mark.parametrize(
+    ("old", "now"), [("steps", "multistep_steps"), ("sparsity_levels", "multistep_sparsity_levels")]
+)
+def test_an_older_name_of_a_key_is_told_with_its_name_of_today(check, old, now):
+    (one,) = check(_with(sparsity(schedule="multistep"), f"compression.params.{old}", [1]))
+    assert (one.path, one.suggestion) == (f"compression.params.{old}", now)
 
 
 MISPLACED = [
@@ -168,11 +249,18 @@ MISPLACED = [
 
 @pytest.mark.parametrize(("make", "path", "home"), MISPLACED)
 def test_a_key_in_the_wrong_place_is_sent_to_where_it_belongs(check, make, path, home):
-    (one,) = check(_with(make(), path, 1))
+    data = _with(make(), path, 1)
+    key = path.rpartition(".")[2]
+    here = data
+    for step in () if home == "the top of the config" else home.split("."):
+        here = here.get(step, {})
+    there = key in here
+    (one,) = check(data)
     assert one.path == path
     assert f"it belongs into {home}" in one.message
-    key = path.rpartition(".")[2]
-    assert one.suggestion == (key if home == "the top of the config" else f"{home}.{key}")
+    assert ("which has one already" in one.message) == there
+    own = key if home == "the top of the config" else f"{home}.{key}"
+    assert one.suggestion == (None if there else own)
 
 
 def test_a_misspelt_algorithm_key_hides_nothing_of_its_section(check):
@@ -273,9 +361,51 @@ def test_what_quantization_does_not_do_is_told_what_to_use(check, path, value, i
     ],
 )
 def test_what_is_known_but_not_supported_is_said_to_be_so(check, path, value):
-    (one,) = check(_with(pruning(), path, value))
+    data = _with(pruning(), path, value)
+    assert check(data, warnings=True) == []
+    (one,) = check(data)
     assert one.path == path
     assert "is not supported by this version" in one.message
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "now"),
+    [
+        (quantization, "initializer.range.num_init_steps", "num_init_samples"),
+        (
+            pruning,
+            "initializer.batchnorm_adaptation.num_bn_adaptation_steps",
+            "num_bn_adaptation_samples",
+        ),
+    ],
+)
+def test_a_number_of_batches_is_no_number_of_samples(check, make, path, now):
+    (one,) = check(_with(make(), f"compression.{path}", 5))
+    assert one.suggestion is None
+    assert f"write {now}, which is that number times the batch size" in one.message
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "value", "message"),
+    [
+        (pruning, "compression.params.schedule", 5, "5 is not baseline, exponential or exp"),
+        (pruning, "target_device", 3, "3 is not ANY, CPU"),
+        (pruning, f"{AAT}.patience_epochs", -1.5, "-1.5 is not an integer"),
+        (pruning, "optimizer.type", [], "[] is not SGD, Adam or AdamW"),
+        (pruning, "log_dir", 5, "5 is not a string"),
+        (
+            partial(sparsity, schedule="multistep"),
+            "compression.params.multistep_steps",
+            [10, 5, 7],
+            "must rise from entry to entry; and 2 levels for 3 multistep_steps",
+        ),
+    ],
+)
+def test_a_value_that_is_wrong_twice_is_one_message(check, make, path, value, message):
+    data = _with(make(), path, value)
+    (one,) = check(data)
+    assert message in one.message
+    assert check(data, warnings=True) == []
 
 
 IGNORED = [
@@ -308,6 +438,16 @@ IGNORED = [
     (sparsity, "compression.params.multistep_steps", [3], "schedule is multistep, not polynomial"),
     (pruning, "disable_shape_matching", True, "doesn't trace"),
     (pruning, "input_info", {"sample_size": [1], "filler": "ones"}, "come from the data"),
+    (pruning, "max_iter", 1000, "a key that only NNCF's example scripts read"),
+    (pruning, "target_metric_name", "mAP", "metric.name is what it is called here"),
+    (pruning, "compression.params.prune_last_conv", True, "pruned as all others are"),
+    (pruning, "optimizer.parameter_groups", [{"re": "bias"}], "are one group here"),
+    (
+        pruning,
+        "compression.initializer.batchnorm_adaptation.num_bn_forget_steps",
+        5,
+        "averages over all samples",
+    ),
     (sparsity, "compression.params.patience", 3, "schedule is adaptive, not polynomial"),
     (sparsity, "compression.params.steps_per_epoch", 3, "update_per_optimizer_step is true"),
     (pruning, "optimizer.gamma", 0.5, "schedule_type is multistep, step or exponential, not null"),
@@ -384,6 +524,7 @@ def test_what_has_no_effect_on_quantization_is_a_warning(check, path, value, why
         ("input_info", [{"sample_size": [1, 3, 8, 8]}, {"sample_size": [1]}]),
         ("device", "cuda:1"),
         ("optimizer", {"type": "Adam", "optimizer_params": {"lr": 1e-3, "betas": [0.9, 0.99]}}),
+        ("optimizer", {"schedule_type": "multistep", "steps": [5, 5, 9]}),
         ("optimizer", {"schedule_type": "plateau", "schedule_params": {"cooldown": 3}}),
     ],
 )

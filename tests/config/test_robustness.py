@@ -145,7 +145,35 @@ def test_a_fault_is_told_at_its_line_and_what_is_right_is_accepted(seed):
 
 
 def test_large_inputs_are_refused_in_words():
-    assert [violation(one) for one in large_mutants(random.Random(0)) if violation(one)] == []
+    inputs = large_mutants(random.Random(0), 32 * 1024)
+    assert [told for told in map(violation, inputs) if told] == []
+
+
+def large_config(bytes_: int) -> str:
+    """A config that is right and long for its scopes and for a table of its plugin's."""
+    data = pruning()
+    scopes = [f"ResNet/Sequential[layer{n}]/NNCFConv2d[conv]/conv2d_0" for n in range(4000)]
+    data["compression"]["ignored_scopes"] = scopes
+    data |= {"plugin": "mine.py:Mine", "plugin_args": {"table": list(range(20_000))}}
+    text = json.dumps(data, indent=1)
+    return text + " " * (bytes_ - len(text))
+
+
+def test_a_config_may_have_a_mebibyte_and_no_more():
+    outcome = examine_bytes(large_config(2**20).encode(), "config.json", HERE)
+    assert outcome.diagnostics == ()
+    assert outcome.config is not None
+    assert len(outcome.config.plugin_args["table"]) == 20_000
+    outcome = examine_bytes(large_config(2**20 + 1).encode(), "config.json", HERE)
+    (one,) = outcome.diagnostics
+    assert one.message.startswith("is larger than 1 MiB")
+
+
+def test_a_text_full_of_mistakes_is_read_to_the_thousandth():
+    text = '{"plugin_args": [' + "NaN,\n" * 3000 + "]}"
+    *told, last = examine_text(text, "config.json", HERE).diagnostics
+    assert len(told) == 1000
+    assert "what follows is not looked at" in last.message
 
 
 NNCF = Path(__file__).parents[2].parent / "shared" / "nncf-configs"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from accaware.config.load import dump_dict, load_dict
 from tests.config.samples import pruning, quantization, sparsity
 
 PARAMS = "accuracy_aware_training.params"
@@ -310,6 +311,10 @@ def test_the_same_algorithm_twice_is_refused(check):
 
 
 ALLOWED = {
+    "no schedule is followed without an initial phase": _pruning(
+        {"initial_training_phase_epochs": 0, "maximal_compression_rate": 0.3}, pruning_steps=99
+    ),
+    "no sparsity schedule either": _sparsity({"initial_training_phase_epochs": 0}),
     "a schedule that just fits": _pruning({}, pruning_steps=120),
     "a delay that just fits": _pruning({}, pruning_steps=100, num_init_steps=20),
     "frozen right after the target": _sparsity(
@@ -370,7 +375,10 @@ def test_a_faulty_section_hides_no_rule_that_can_be_judged(check):
             f"{PARAMS}.initial_compression_rate_step",
         ),
         (_pruning({"maximal_compression_rate": 2}), f"{PARAMS}.maximal_compression_rate"),
-        (_pruning({"initial_training_phase_epochs": 0}), f"{PARAMS}.initial_training_phase_epochs"),
+        (
+            _pruning({"initial_training_phase_epochs": -1}),
+            f"{PARAMS}.initial_training_phase_epochs",
+        ),
         (_pruning({}, pruning_target=7), f"{PRUNING}.pruning_target"),
         (_pruning({}, pruning_steps="9"), f"{PRUNING}.pruning_steps"),
         (
@@ -412,3 +420,41 @@ def test_more_entries_than_could_go_together_are_one_error(check):
     (first, *others) = check(pruning() | {"compression": [PRUNING_SECTION] * 500})
     assert (first.path, first.message) == ("compression", "has 500 entries, at most 10 possible")
     assert len(others) == 9
+
+
+WITHOUT_PHASE = {"initial_training_phase_epochs": 0}
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "named"),
+    [
+        (
+            _pruning(WITHOUT_PHASE, init=0.1, pruning_target=0.4, filter_importance="L1"),
+            "compression.pruning_init",
+            "pruning_init, pruning_target and pruning_steps are ignored",
+        ),
+        (
+            _sparsity(WITHOUT_PHASE, schedule="multistep", multistep_steps=[9]),
+            f"{PRUNING}.schedule",
+            "schedule and multistep_steps are ignored",
+        ),
+    ],
+)
+def test_a_schedule_that_nobody_follows_is_a_warning(check, data, path, named):
+    assert check(data) == []
+    (one,) = check(data, warnings=True)
+    assert one.path == path
+    assert named in one.message
+    assert "initial_training_phase_epochs 0" in one.message
+
+
+def test_without_an_initial_phase_the_resolved_config_has_no_schedule(recwarn):
+    config = load_dict(_pruning(WITHOUT_PHASE, pruning_flops_target=0.3, init=0.1))
+    recwarn.clear()
+    resolved = dump_dict(config)
+    assert "pruning_init" not in resolved["compression"][0]
+    params = resolved["compression"][0]["params"]
+    assert not {"schedule", "pruning_steps", "num_init_steps"} & params.keys()
+    assert params["pruning_flops_target"] == 0.3
+    assert load_dict(resolved) == config
+    assert len(recwarn) == 0

@@ -69,7 +69,7 @@ def test_broken_text_is_pointed_at(check, text, line, column, message):
     [
         (b"\xff\xfe{\x00}\x00", "is UTF-16; save it as UTF-8"),
         (b'{"plugin":\n "\xe9"}', "is not UTF-8 (byte 0xe9 can't be read)"),
-        (b"{}" + b" " * 300_000, "is larger than 64 KiB"),
+        (b"{}" + b" " * 2**20, "is larger than 1 MiB"),
     ],
 )
 def test_unreadable_bytes_are_one_error(check, raw, message):

@@ -253,6 +253,38 @@ def test_a_classes_static_and_inherited_functions_count(tmp_path: Path) -> None:
     assert plugin.offers("create_model")
 
 
+KEYWORDS = """
+class Mine:
+    def __init__(self, **given):
+        self.given = given
+    def create_model(self): return self.given
+    def create_datasets(self): ...
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["name", "function", "arguments", "keywords", "spec", "make", "factory", "directory"]
+)
+def test_an_argument_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder = written(tmp_path, KEYWORDS)
+    plugin = load_plugin("my_plugin.py:Mine", {name: 1}, folder, config="the config")
+    assert plugin.call("create_model") == {name: 1}
+
+
+def test_an_argument_of_the_constructors_own_name_is_told_in_a_sentence(tmp_path: Path) -> None:
+    folder = written(tmp_path, KEYWORDS)
+    message = fault("my_plugin.py:Mine", folder, self=1)
+    assert "plugin_args {'self': 1} don't fit Mine" in message
+    assert "multiple values for argument 'self'" in message
+
+
+def test_a_type_error_within_the_constructor_is_the_users(tmp_path: Path) -> None:
+    text = KEYWORDS.replace("self.given = given", "len(3)")
+    with pytest.raises(PluginFailure) as raised:
+        load_plugin("my_plugin.py:Mine", {"size": 3}, written(tmp_path, text))
+    assert isinstance(raised.value.original, TypeError)
+
+
 # The user's exceptions -------------------------------------------------------------------------
 
 

@@ -31,6 +31,9 @@ WORLDS = {
         adaptive(initial_training_phase_epochs=4, validate_every_n_epochs=2, patience_epochs=3),
         schedule=Exponential(0.1, 0.5, 3),
     ),
+    "no initial phase": World(
+        holds_up_to(0.22), adaptive(initial_training_phase_epochs=0, patience_epochs=2)
+    ),
     "nothing within budget": World(
         lambda rate, age: 0.5 - rate / 10, adaptive(minimal_compression_rate=0.2)
     ),

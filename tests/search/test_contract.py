@@ -280,6 +280,20 @@ def test_each_trial_has_an_optimizer_of_its_own(case: Case, tmp_path: Path) -> N
     assert len(set().union(*per_trial)) == len(result.trials)
 
 
+def test_without_an_initial_phase_the_first_step_is_the_first_trial(
+    case: Case, tmp_path: Path
+) -> None:
+    result, _, calls = run(case, tmp_path, initial_training_phase_epochs=0)
+    first = result.trials[0]
+    assert first.phase is TrialPhase.SEARCH
+    assert first.target_rate == case.params.initial_compression_rate_step
+    assert first.compression_rate == pytest.approx(first.target_rate, abs=case.closeness)
+    assert len(calls) == result.epochs == sum(len(trial.epochs) for trial in result.trials)
+    assert result.within_budget
+    assert result.best is not None
+    assert case.measure() == pytest.approx(result.best.compression_rate, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["fake", "numpy"])
 def test_the_search_needs_no_torch(name: str) -> None:
     script = f"""

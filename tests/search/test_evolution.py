@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accaware.search.evolution import MUTATED_SHARE, POPULATION, Affine, Candidate, RankingEvolution
+from accaware.search.evolution import Affine, Candidate, RankingEvolution
 
 METRICS = st.floats(-10, 10) | st.just(math.nan)
 
 
 def evolve(
-    metrics: list[float], *, layers: int = 4, seed: int = 0, higher_is_better: bool = True
+    metrics: list[float],
+    *,
+    layers: int = 4,
+    seed: int = 0,
+    higher_is_better: bool = True,
+    **numbers: float,
 ) -> tuple[RankingEvolution, list[Candidate]]:
     """Judge one candidate after the other by the metrics, whatever it is."""
     evolution = RankingEvolution(
-        [1.0] * layers, generations=len(metrics), seed=seed, higher_is_better=higher_is_better
+        [1.0] * layers,
+        generations=len(metrics),
+        seed=seed,
+        higher_is_better=higher_is_better,
+        **numbers,
     )
     candidates = []
     for metric in metrics:
@@ -51,16 +61,47 @@ def test_a_seed_gives_one_course(metrics, seed) -> None:
         assert other != once
 
 
-def test_a_child_differs_from_a_living_member_in_a_tenth_of_the_layers() -> None:
-    layers, total = 30, 3 * POPULATION
-    _, candidates = evolve([float(number % 7) for number in range(total)], layers=layers)
-    for number in range(POPULATION, total):
-        living = candidates[number - POPULATION : number]
+@pytest.mark.parametrize(
+    ("numbers", "population", "changed_layers"),
+    [
+        ({}, 64, 3),
+        ({"population": 10}, 10, 3),
+        ({"mutated_share": 0.5}, 64, 15),
+        ({"mutated_share": 0.001}, 64, 1),
+        ({"population": 10**6}, 96, 3),
+    ],
+)
+def test_a_child_differs_from_a_living_member_in_a_share_of_the_layers(
+    numbers, population, changed_layers
+) -> None:
+    layers, total = 30, 192
+    metrics = [float(number % 7) for number in range(total)]
+    _, candidates = evolve(metrics, layers=layers, **numbers)
+    for number in range(population, total):
+        living = candidates[number - population : number]
         changed = [
             sum(mine != its for mine, its in zip(candidates[number], member, strict=True))
             for member in living
         ]
-        assert min(changed) == round(MUTATED_SHARE * layers)
+        assert min(changed) == changed_layers
+
+
+def test_a_tournament_of_all_is_won_by_the_best_of_the_living() -> None:
+    metrics = [float(number) for number in range(20)]
+    _, candidates = evolve(metrics, layers=10, population=10, tournament=10)
+    for number in range(10, 20):
+        parent = candidates[number - 1]  # the newest is the best
+        assert sum(m != i for m, i in zip(candidates[number], parent, strict=True)) == 1
+
+
+def test_a_mutation_scales_by_sigma() -> None:
+    _, still = evolve([1.0] * 20, scale_sigma=0.0)
+    assert all(one.scale == 1 for candidate in still for one in candidate)
+    _, wild = evolve([1.0] * 20, scale_sigma=3.0)
+    _, usual = evolve([1.0] * 20)
+    assert [3 * math.log(one.scale) for one in usual[1]] == pytest.approx(
+        [math.log(one.scale) for one in wild[1]]
+    )
 
 
 def test_the_oldest_member_dies_however_good_it_was() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from accaware.errors import UsageError
 from accaware.search import (
     AdaptiveCompressionTrainingLoop,
+    AdaptiveParams,
     SearchStatus,
     StopReason,
     TrialPhase,
@@ -402,6 +406,57 @@ def test_early_stopping_works_in_the_initial_phase_too() -> None:
     assert run.result.within_budget
 
 
+# Without an initial phase ---------------------------------------------------------------
+
+
+def without_initial_phase(**params: Any) -> AdaptiveParams:
+    return adaptive(initial_training_phase_epochs=0, **params)
+
+
+def test_without_an_initial_phase_the_search_begins_with_its_first_step() -> None:
+    run = search(holds_up_to(0.22), without_initial_phase(patience_epochs=2)).run()
+    assert run.targets == [0.1, 0.2, 0.3, 0.25, 0.225]
+    assert run.result.trials[0].phase is TrialPhase.SEARCH
+    assert run.result.best is not None
+    assert run.result.best.target_rate == 0.2
+    assert run.controller.asked == run.targets  # the schedule's level isn't put on the model
+    assert [event.target_rate for event in run.recorder.of(RateKnown)] == [0.2]
+
+
+def test_its_first_step_begins_at_the_untouched_model_and_turns_where_it_fails() -> None:
+    run = search(holds_up_to(0.06), without_initial_phase()).run()
+    assert run.targets == [0.1, 0.05, 0.075]
+    assert [event.start for event in run.recorder.of(TrialStarted)] == [None, None, 1]
+    assert [event.lr_factor for event in run.recorder.of(TrialStarted)] == [1.0, 0.5, 0.25]
+
+
+def test_its_first_step_is_kept_within_the_bounds() -> None:
+    lowest = search(holds_up_to(1), without_initial_phase(minimal_compression_rate=0.4)).run()
+    assert lowest.targets[:2] == [0.4, 0.5]
+    highest = search(holds_up_to(1), without_initial_phase(maximal_compression_rate=0.05)).run()
+    assert highest.targets == [0.05]
+    assert highest.result.stop_reason is StopReason.MAXIMAL_RATE
+
+
+def test_its_epochs_are_the_trials_alone() -> None:
+    run = search(holds_up_to(1), without_initial_phase(maximal_total_epochs=1)).run()
+    assert run.targets == [0.1]
+    assert run.result.stop_reason is StopReason.EPOCHS_SPENT
+
+
+def test_an_initial_phase_that_failed_says_nothing_of_its_rate() -> None:
+    def loss(rate: float, age: int) -> float:
+        started.append(rate)
+        return math.nan if len(started) == 1 else 0.5
+
+    started: list[float] = []
+    run = search(holds_up_to(0.62), loss=loss).run()
+    assert run.result.trials[0].state is TrialState.FAILED
+    assert run.targets == [0.5, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.625]
+    assert run.result.best is not None
+    assert run.result.best.target_rate == 0.6
+
+
 # The initial phase's schedule -----------------------------------------------------------
 
 
@@ -510,7 +565,7 @@ def test_a_trial_does_not_end_within_budget_before_full_compression() -> None:
     ("name", "value"),
     [
         ("patience_epochs", 0),
-        ("initial_training_phase_epochs", 0),
+        ("initial_training_phase_epochs", -1),
         ("validate_every_n_epochs", 0),
         ("maximal_total_epochs", 0),
         ("minimal_compression_rate_step", 0.0),

@@ -120,6 +120,10 @@ def _learned(
         generations=params.generations,
         seed=params.random_seed,
         higher_is_better=higher_is_better,
+        population=params.population_size,
+        tournament=params.num_samples,
+        mutated_share=params.mutate_percent,
+        scale_sigma=params.scale_sigma,
     )
     candidates.tell(RankingStarted(params.generations))
     for number in range(1, params.generations + 1):

@@ -102,6 +102,8 @@ WRONG = [
     ({"weights": "ResNet50_Weights.DEFAULT"}, "weights", "for resnet18"),
     ({"weights": "w.pth", "pretrained": True}, "weights", "keep one of the two"),
     ({"model_params": {"widht": 3}}, "model_params", "widht"),
+    ({"model_params": {"weights": "DEFAULT"}}, "model_params", "'weights'"),
+    ({"model_params": {"name": "resnet"}}, "model_params", "'name'"),
     ({"model": "alexnet"}, "input_info", "alexnet can't take images of 32 pixels"),
     ({"model": "vit_b_32", "size": 50}, "model", "vit_b_32 can't be built"),
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ from accaware import (
     EarlyExitCompressionTrainingLoop,
     create_accuracy_aware_training_loop,
 )
-from accaware.errors import RunError, UsageError
+from accaware.errors import PluginContractError, UsageError
 from accaware.pytorch import create_compressed_model
 from accaware.search import SearchStatus, StopReason
 from tests.pytorch.training.scripts import EXAMPLE, PRUNING, SPARSITY, adaptive, early_exit
@@ -312,20 +314,46 @@ def test_what_was_earned_before_an_exception_stays() -> None:
             {"validate_fn": lambda model: torch.zeros(3)},
             r"validate must return the metric.*a tensor of shape \[3\]",
         ),
+        ({"validate_fn": lambda model: {"top1": 97.0}}, "must return the metric.*'top1'.*dict"),
+        ({"validate_fn": lambda model: (97.0, 0.1)}, "must return the metric.*tuple"),
+        ({"validate_fn": lambda model: True}, r"must return the metric.*True \(bool\)"),
+        ({"validate_fn": lambda model: bytearray(b"97")}, "must return the metric.*bytearray"),
+        ({"validate_fn": lambda model: 10**400}, "must return the metric"),
+        ({"validate_fn": lambda model: 1j}, "must return the metric.*complex"),
+        ({"validate_fn": lambda model: torch.tensor(1 + 2j)}, "must return the metric"),
+        ({"validate_fn": lambda model: torch.zeros(0)}, "must return the metric"),
+        ({"validate_fn": lambda model: torch.tensor(True)}, "must return the metric"),
+        ({"validate_fn": lambda model: numpy.zeros(2)}, "must return the metric.*ndarray"),
+        ({"validate_fn": lambda model: numpy.str_("97")}, "must return the metric.*str_"),
         ({"train_epoch_fn": lambda *_, **__: "low"}, "train_epoch must return a loss or None"),
+        ({"train_epoch_fn": lambda *_, **__: {"loss": 0.5}}, "train_epoch must return a loss"),
+        ({"train_epoch_fn": lambda *_, **__: torch.ones(3)}, "train_epoch must return a loss"),
         ({"configure_optimizers_fn": lambda: None}, "configure_optimizers must return"),
         ({"configure_optimizers_fn": lambda: (1, 2, 3)}, "configure_optimizers must return"),
+        ({"configure_optimizers_fn": lambda: (sgd(), "cosine")}, r"step\(\).*'cosine'"),
+        ({"configure_optimizers_fn": lambda: (sgd(), [None, 0.1])}, r"step\(\).*0.1"),
+        ({"configure_optimizers_fn": lambda: (sgd(), sgd())}, r"step\(\).*SGD"),
+        ({"configure_optimizers_fn": lambda: {"optimizer": sgd()}}, "must return.*dict"),
     ],
 )
 def test_a_bad_return_is_told_in_one_sentence(functions: dict[str, Any], message: str) -> None:
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(PluginContractError, match=message):
         search(adaptive(maximal_total_epochs=2), **functions)
 
 
-def test_a_metric_may_be_a_tensor_or_a_numpy_number() -> None:
-    import numpy as np
+def sgd() -> torch.optim.SGD:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 
-    for kind in (torch.tensor, np.float32, np.float64):
+
+def test_a_metric_may_be_a_tensor_or_a_numpy_number() -> None:
+    def as_array(value: float) -> Any:
+        return numpy.full((1, 1), value)
+
+    def with_gradient(value: float) -> Any:
+        return torch.tensor([value], requires_grad=True)
+
+    kinds = (torch.tensor, with_gradient, numpy.float32, numpy.float64, as_array, Fraction)
+    for kind in kinds:
         loop, _ = search(
             adaptive(maximal_total_epochs=2), validate_fn=lambda model, k=kind: k(accuracy(model))
         )

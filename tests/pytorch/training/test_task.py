@@ -267,6 +267,12 @@ def relabelled(change: Callable[[Tensor], Tensor]) -> Callable[[], Any]:
             r"loss must return a tensor of one element.*\[64, 10\]",
         ),
         (
+            {"loss": lambda outputs, targets: outputs.detach().mean()},
+            "the loss has no gradient: it was detached",
+        ),
+        ({"example_inputs": lambda: None}, "example_inputs must return a tensor.*None"),
+        ({"example_inputs": lambda: {"size": 8}}, "example_inputs must return a tensor.*'size'"),
+        (
             {"train_epoch": lambda model, loader, optimizer, compression: "low"},
             "train_epoch must return a loss or None",
         ),

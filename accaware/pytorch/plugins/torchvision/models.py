@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.error import URLError
 
@@ -122,7 +123,7 @@ class NamedModel:
         params = {**_WITHOUT_HEADS.get(self.name, {}), **self._task.model_params}
         params.pop("init_weights", None)
         try:
-            model: nn.Module = self._called(weights=weights, **params)
+            model: nn.Module = self._called(weights, params)
         except (URLError, OSError) as error:
             raise unreachable(f"{weights} at {weights.url}", error) from error
         theirs = len(weights.meta["categories"])
@@ -140,13 +141,11 @@ class NamedModel:
     def _made(self, classes: int, size: int) -> nn.Module:
         sized = {"image_size": size} if self.name.startswith("vit_") else {}
         own = {**sized, **_WITHOUT_HEADS.get(self.name, {})}
-        return self._called(
-            weights=None, **{**own, "num_classes": classes, **self._task.model_params}
-        )
+        return self._called(None, {**own, "num_classes": classes, **self._task.model_params})
 
-    def _called(self, **arguments: Any) -> nn.Module:
+    def _called(self, weights: Any, arguments: Mapping[str, Any]) -> nn.Module:
         try:
-            model: nn.Module = models.get_model(self.name, **arguments)
+            model: nn.Module = models.get_model(self.name, weights=weights, **arguments)
         except (TypeError, ValueError, AssertionError) as error:
             params = dict(self._task.model_params)
             message = f"{self.name} can't be built with {params}: {error}"
