@@ -25,6 +25,7 @@ from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshot
 from accaware.pytorch.task import PluginTask
 from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.exports import ExportInfo
+from accaware.rundir.hardware import processor
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
@@ -54,7 +55,7 @@ def build(
         observers: told of the search's events and of progress within epochs.
         tape: leads the search to where it was interrupted, and records it; None for neither.
         warn: told where the run can't be gone on with if it is interrupted, or where what it
-            hands over could be compared in part only.
+            hands over could be compared in part only; or of what it can't go on with as it was.
 
     Raises:
         UsageError: a device that isn't there; a model that can't be compressed.
@@ -118,7 +119,7 @@ class CompressionRun:
             "training": runner,
             "plugin": task.state(),
             # Last, as bringing back the others may draw random numbers.
-            "randomness": task.randomness(),
+            "randomness": task.randomness(warn),
         }
         self._search = ResumableSearch(
             config,
@@ -135,6 +136,10 @@ class CompressionRun:
     @property
     def device(self) -> str:
         return str(self._task.device)
+
+    @property
+    def hardware(self) -> str:
+        return hardware_of(self._task.device)
 
     @property
     def left_out(self) -> Sequence[tuple[str, str]]:
@@ -245,6 +250,14 @@ class CompressionRun:
         metadata = metadata_of(self._config.to_dict(), result.best)
         exporting = CheckedExport(self._task, self._task.model, self._inputs, metadata)
         return exporting.write(default_path(folder, format), format=format)
+
+
+def hardware_of(device: torch.device) -> str:
+    """What computes there: the GPU's name and number, else the processor's model."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
+    return processor()
 
 
 def named_device(name: str) -> torch.device:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import CheckpointError, RunError
-from accaware.plugins.plugin import guarded
 from accaware.pytorch.bits import same_bits
 from accaware.pytorch.checkpoint import load_compressed, saved_form
 from accaware.pytorch.inputs import ExampleInputs
@@ -66,21 +65,21 @@ def check_reloaded(
             return
         steady = _same(wanted, outputs_of(model, inputs))
     others = _other_tensors(model, loaded)
-    if steady or others:
-        raise RunError(
-            "the saved model, loaded again, computes something else than the run's model: "
-            + (_difference(wanted, got) if steady else "its tensors are others")
-            + "; "
-            + (
-                f"other values have {', '.join(others)}"
-                if others
-                else "its parameters and buffers are the same, so the forward depends on something "
-                "else that training changes or create_model makes anew"
-            )
+    if not steady and not others:
+        warn(
+            "the model gives something else at each call: of the saved one the parameters and "
+            "buffers were compared, and not what it computes"
         )
-    warn(
-        "the model gives something else at each call, so that of the saved one the parameters and "
-        "buffers were compared, and not what it computes"
+        return
+    raise RunError(
+        "the saved model, loaded again, computes something else than the run's model: "
+        f"{_difference(wanted, got)}; "
+        + (
+            f"other values have {', '.join(others)}"
+            if others
+            else "its parameters and buffers are the same, so the forward depends on something "
+            "else, which training changes or create_model makes anew"
+        )
     )
 
 
@@ -122,13 +121,18 @@ def _difference(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> str:
     shapes = [[list(tensor.shape) for tensor in outputs] for outputs in (wanted, got)]
     if shapes[0] != shapes[1]:
         return f"outputs of the shapes {shapes[1]}, and not {shapes[0]}"
-    pairs = zip(wanted, got, strict=True)
-    worst = max(
-        float((mine.double() - other.double()).abs().nan_to_num(torch.inf).max())
-        for mine, other in pairs
-        if not same_bits(mine, other)
+    return "outputs differ by up to " + format(max(map(_largest, wanted, got)), ".3g")
+
+
+def _largest(mine: Tensor, other: Tensor) -> float:
+    """The largest difference; infinite where one is no finite number and the other is another."""
+    if not mine.numel() or same_bits(mine, other):
+        return 0.0
+    dtype = torch.complex128 if mine.is_complex() or other.is_complex() else torch.float64
+    differences = (mine.to(dtype) - other.to(dtype)).abs()
+    return float(
+        torch.where(mine.to(dtype) == other.to(dtype), 0, differences).nan_to_num(torch.inf).max()
     )
-    return f"outputs differ by up to {worst:.3g}"
 
 
 def _other_tensors(model: nn.Module, loaded: nn.Module) -> list[str]:

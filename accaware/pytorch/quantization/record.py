@@ -100,17 +100,13 @@ def record_misfits(
     """
     modules = dict(model.named_modules())
     for layer, entry in record["weights"].items():
-        module = modules.get(layer)
+        name, module = weight_name(layer), modules.get(layer)
         if module is None or module._parameters.get("weight") is None:
-            yield f"{weight_name(layer)}: quantized in the file, and not in the model"
+            yield f"{name}: quantized in the file, and no parameter of this model"
             continue
-        shape, axis = state[weight_name(layer)].shape, entry["axis"]
-        if axis is not None and axis >= len(shape):
-            yield f"{weight_name(layer)}: no dimension {axis}, along which the file quantizes it"
-            continue
-        channels = [] if axis is None else [shape[axis]]
-        if list(entry["scale"].shape) != channels:
-            yield f"{weight_name(layer)}: {list(entry['scale'].shape)} scales in the file, not {channels}"
+        shape, scales, axis = state[name].shape, list(entry["scale"].shape), entry["axis"]
+        if axis is not None and scales != list(shape[axis : axis + 1]):
+            yield f"{name}: {list(shape)} with {scales} scales along dimension {axis} in the file"
     for entry in record["activations"]:
         if entry["module"] not in modules:
             yield f"{entry['module']}: quantized in the file, and not in the model"
