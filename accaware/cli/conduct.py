@@ -174,21 +174,24 @@ class _Ending:
             self._tell(result, saved)
         except OSError as failure:
             self._output.warn(f"the result so far could not be saved: {failure}")
-        with suppress(OSError):
-            # Where the disk is full there is no room for a last word either.
-            reason = result.stop_reason.name.lower()
-            self._journal.run_stopped(reason, str(error) or type(error).__name__)
+        self._stopped(result.stop_reason.name.lower(), error)
 
     def hand_over(self, run: CompressionRun, result: SearchResult) -> None:
         """The best model is held, where there is one.
 
         Raises:
-            RunError: it can't be exported as asked for; all else is done.
+            RunError: it doesn't come back from its file as it was, and the run isn't over; or it
+                can't be exported as asked for, and all else is done.
         """
         if result.best is None:
             self._tell(result, None)
             return
-        saved = self._save_model(run)
+        try:
+            saved = self._save_model(run)
+        except Exception as error:
+            error.add_note(how_to_resume(self._directory.path))
+            self._stopped("failed", error)
+            raise
         # There is a result before it is timed and exported, whatever comes up meanwhile.
         self._write(result, saved)
         saved = replace(saved, latency=self._latency(run))
@@ -196,6 +199,11 @@ class _Ending:
         self._tell(result, replace(saved, exports=exports))
         if failures:
             raise RunError("\n".join(failures))
+
+    def _stopped(self, reason: str, error: BaseException) -> None:
+        with suppress(OSError):
+            # Where the disk is full there is no room for a last word either.
+            self._journal.run_stopped(reason, str(error) or type(error).__name__)
 
     def _exports(self, run: CompressionRun) -> tuple[list[ExportInfo], list[str]]:
         """What was exported, and for each format that couldn't be, why."""

@@ -30,7 +30,7 @@ class Made:
         self._plugin = plugin
         self._digest, self._commit = source_digest(file), git_commit(file)
 
-    def manifest(self, device: str) -> Manifest:
+    def manifest(self, device: str, hardware: str | None) -> Manifest:
         return Manifest(
             versions={
                 "accaware": accaware.__version__,
@@ -38,6 +38,7 @@ class Made:
                 "torch": _torch_version(),
             },
             device=device,
+            hardware=hardware,
             seed=self._seed,
             config=_what_counts(self.config),
             plugin=self._plugin,
@@ -81,11 +82,12 @@ def check_resumable(
     *,
     force: bool,
     device: str | None = None,
+    hardware: str | None = None,
 ) -> None:
     """Say what isn't as it was when the run began.
 
     Args:
-        device: None while it isn't known yet, and then taken for the same.
+        device: None while it isn't known yet, and then taken for the same, as is its hardware.
 
     Raises:
         UsageError: something has changed that could change the result, and ``force`` isn't set.
@@ -93,7 +95,8 @@ def check_resumable(
     if not (directory.manifest.exists() and directory.has_snapshot):
         return  # no epoch was finished yet: it starts over
     before = Manifest.read(directory.manifest)
-    differences = before.differences(made.manifest(device or before.device))
+    now = made.manifest(device or before.device, hardware or before.hardware)
+    differences = before.differences(now)
     unsafe = [difference for difference in differences if not difference.safe]
     if unsafe and not force:
         raise UsageError(

@@ -113,11 +113,12 @@ def _conduct(
             tape=tape,
             warn=output.warn,
         )
-        check_resumable(directory, made, output, force=force, device=run.device)
+        there = {"device": run.device, "hardware": run.hardware}
+        check_resumable(directory, made, output, force=force, **there)
         # In this order: a kill between the two leaves a difference that was allowed just now.
         if written != resolved:
             write_text(directory.config, resolved)
-        made.manifest(run.device).write(directory.manifest)
+        made.manifest(**there).write(directory.manifest)
         return run
 
     return conduct(start, directory, config.metric.name, output)

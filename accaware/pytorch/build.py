@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from accaware.pytorch.export.export import format_named
 from accaware.pytorch.loaders import seed_everything
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.plugin_ranking import ranking_by_plugin
+from accaware.pytorch.reloaded import NOTHING, check_reloaded, gives_numbers
 from accaware.pytorch.runner import TorchRunner
 from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.task import PluginTask
+from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.exports import ExportInfo
+from accaware.rundir.hardware import processor
 from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
@@ -50,7 +54,8 @@ def build(
         checkpoints: a folder for the search's own files.
         observers: told of the search's events and of progress within epochs.
         tape: leads the search to where it was interrupted, and records it; None for neither.
-        warn: told where the run can't be gone on with if it is interrupted.
+        warn: told where the run can't be gone on with if it is interrupted, or where what it
+            hands over could be compared in part only; or of what it can't go on with as it was.
 
     Raises:
         UsageError: a device that isn't there; a model that can't be compressed.
@@ -81,10 +86,13 @@ class CompressionRun:
         self._config = config
         self._task = task
         self._tape = tape
+        self._warn = warn
         # Measured before anything is attached to the model.
         baseline = tape.answer("baseline", lambda: task.validate(task.model))
         self._inputs = task.example_inputs()
-        # What the compressed model is timed against in the end; off the device meanwhile.
+        if not gives_numbers(task.model, self._inputs, task.device):
+            raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
+        # What the compressed model is loaded into and timed against; off the device meanwhile.
         self._untouched = copy.deepcopy(task.model).cpu()
         self._controller, _ = create_compressed_model(
             task.model,
@@ -111,7 +119,7 @@ class CompressionRun:
             "training": runner,
             "plugin": task.state(),
             # Last, as bringing back the others may draw random numbers.
-            "randomness": task.randomness(),
+            "randomness": task.randomness(warn),
         }
         self._search = ResumableSearch(
             config,
@@ -128,6 +136,10 @@ class CompressionRun:
     @property
     def device(self) -> str:
         return str(self._task.device)
+
+    @property
+    def hardware(self) -> str:
+        return hardware_of(self._task.device)
 
     @property
     def left_out(self) -> Sequence[tuple[str, str]]:
@@ -173,8 +185,35 @@ class CompressionRun:
         return self._controller.quantizers()
 
     def save_model(self, path: Path) -> None:
-        """Write the model that is held, for ``load_compressed``."""
-        save_compressed(self._task.model, self._controller.algorithm.kept_masks(), path)
+        """Write the model that is held, for ``load_compressed``, once that gives it back.
+
+        Raises:
+            RunError: it can't be loaded into the untouched model, or computes something else
+                then. An earlier file of that name is intact.
+            OSError: the file can't be written, likewise.
+        """
+        model, draft = self._task.model, path.with_name(f".{path.name}.unproven")
+        try:
+            with naming(path):
+                save_compressed(model, self._controller.algorithm.kept_masks(), draft)
+                self._check_saved(draft)
+                os.replace(draft, path)
+                sync_folder(path.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _check_saved(self, path: Path) -> None:
+        try:
+            check_reloaded(
+                path,
+                self._task.model,
+                copy.deepcopy(self._untouched).cpu(),
+                self._inputs,
+                device=self._task.device,
+                warn=self._warn,
+            )
+        except torch.OutOfMemoryError as error:
+            raise RunError(f"the device is out of memory: {error}") from error
 
     def latency(self, path: Path) -> LatencyComparison | None:
         """Of the model in ``path``, saved by save_model, and of the untouched one.
@@ -211,6 +250,14 @@ class CompressionRun:
         metadata = metadata_of(self._config.to_dict(), result.best)
         exporting = CheckedExport(self._task, self._task.model, self._inputs, metadata)
         return exporting.write(default_path(folder, format), format=format)
+
+
+def hardware_of(device: torch.device) -> str:
+    """What computes there: the GPU's name and number, else the processor's model."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
+    return processor()
 
 
 def named_device(name: str) -> torch.device:

@@ -8,31 +8,31 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.channels import KeptMasks
-from accaware.pytorch.compact import replace_data, sized_modules, tensors_of
+from accaware.pytorch.bits import same_bits
+from accaware.pytorch.channels import KeptMasks, slice_dense
+from accaware.pytorch.compact import first_names, replace_data, sized_modules, tensors_of
+from accaware.pytorch.fitting import Fitted, fitted
 from accaware.pytorch.layers import update_sizes
 from accaware.pytorch.quantization.attach import attached_to
-from accaware.pytorch.quantization.record import (
-    attach_recorded,
-    integer_weights,
-    rounded_weight,
-)
+from accaware.pytorch.quantization.record import attach_recorded, integer_weights
+from accaware.pytorch.saved_model import SavedModel
 from accaware.rundir import atomic
 
-FORMAT = "accaware.compressed_model"
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None:
     """Write a compressed model: its state dict, and what it keeps of the dense one.
 
     Where quantizers are active on it, the weights that they round are written as integers.
+    Tensors that have several names are written once.
 
     Args:
         kept: empty for a model whose tensors all have their dense shapes.
@@ -40,7 +40,7 @@ def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None
     Raises:
         OSError: the file can't be written; an earlier one of that name is intact.
     """
-    write_file(_content(model, kept), Path(path))
+    write_file(saved_form(model, kept).content(), Path(path))
 
 
 def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
@@ -56,23 +56,37 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
 
     Raises:
         CheckpointError: the file can't be read, isn't such a file, or doesn't fit the model;
-            names the layers and both shapes.
+            names the layers and both shapes. The model is as it was, unless hooks of its own
+            refused its state.
     """
-    state, kept, quantizers = _parse(str(path), read_file(Path(path)))
-    _check_fit(str(path), model, state, kept)
-    live = tensors_of(model)
-    modules = sized_modules(model, kept)
-    for name in kept:
-        replace_data(live[name], state[name].to(live[name], copy=True))
-    for module, per_group in modules:
-        update_sizes(module, per_group)
+    file = Path(path)
+    content = read_file(file)
+    with reading(file):
+        saved = SavedModel.of(content, str(path))
+        parts = fitted(saved, model, str(path))
     try:
-        model.load_state_dict(state)
+        _enter(model, saved, parts)
     except Exception as error:  # a model's own hooks may refuse in any way
         raise CheckpointError(f"{path} doesn't fit this {type(model).__name__}: {error}") from error
-    if quantizers is not None:
-        attach_recorded(model, quantizers)
     return model
+
+
+def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:
+    live = tensors_of(model)
+    modules = sized_modules(model, parts.masks)
+    for name, masks in parts.masks.items():
+        keep = {dim: mask.nonzero().flatten() for dim, mask in masks.items()}
+        replace_data(live[name], slice_dense(live[name].detach(), keep))
+    for module, per_group in modules:
+        update_sizes(module, per_group)
+    for name, buffer in parts.buffers.items():
+        if not same_bits(live[name].cpu(), buffer):
+            replace_data(live[name], buffer.to(live[name], copy=True))
+    state: OrderedDict[str, Any] = OrderedDict(parts.state)
+    state._metadata = saved.metadata  # type: ignore[attr-defined]
+    model.load_state_dict(state)
+    if saved.quantizers is not None:
+        attach_recorded(model, saved.quantizers)
 
 
 def write_file(content: Any, path: Path) -> None:
@@ -113,84 +127,85 @@ def _is_sound(path: Path) -> bool:
     """By the checksums in the file.
 
     Torch doesn't look at those that it writes, and gives whatever memory holds for an entry that
-    a flipped bit makes a folder.
+    a flipped bit makes a folder. What is compressed, torch hasn't written; it may fill any memory.
     """
     with zipfile.ZipFile(path) as archive:
         return archive.testzip() is None and not any(
-            entry.external_attr for entry in archive.infolist()
+            entry.external_attr or entry.compress_type != zipfile.ZIP_STORED
+            for entry in archive.infolist()
         )
 
 
 def file_size(model: nn.Module, kept: KeptMasks) -> int:
     """Bytes of the file that save_compressed would write."""
-    buffer = io.BytesIO()
-    torch.save(_content(model, kept), buffer)
-    return buffer.tell()
+    size = _Size()
+    with io.BufferedWriter(size) as file:
+        torch.save(saved_form(model, kept).content(), file)
+    return size.written
 
 
-def _content(model: nn.Module, kept: KeptMasks) -> dict[str, Any]:
+class _Size(io.RawIOBase):
+    """Counts what is written to it."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        size = memoryview(data).nbytes
+        self.written += size
+        return size
+
+
+def saved_form(model: nn.Module, kept: KeptMasks) -> SavedModel:
+    """What is written of a model; its tensors are the model's own as far as they can be."""
     state = model.state_dict()
-    metadata = getattr(state, "_metadata", {})
+    firsts = first_names(model)
     quantizers = attached_to(model)
     integers: dict[str, Tensor] = {}
     record = None
     if quantizers is not None and quantizers.active:
-        integers, record = integer_weights(model, quantizers)
-    return {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "state_dict": {
-            # A sliced view would drag its whole storage into the file.
-            name: tensor.detach().clone() if isinstance(tensor, Tensor) else tensor
-            for name, tensor in {**state, **integers}.items()
+        made, record = integer_weights(model, quantizers)
+        integers = {firsts[name]: values for name, values in made.items()}
+    whole = _Whole()
+    persistent = {firsts.get(name) for name in state}
+    return SavedModel(
+        state={
+            name: whole.of(integers.get(firsts.get(name, name), value))
+            for name, value in state.items()
         },
-        # The versions of the modules' own formats; some (MNASNet) don't load without.
-        "metadata": {name: dict(each) for name, each in metadata.items()},
-        "kept": kept,
-        "quantizers": record,
-    }
+        metadata={name: dict(entry) for name, entry in getattr(state, "_metadata", {}).items()},
+        kept={name: kept[first] for name, first in firsts.items() if first in kept},
+        buffers={
+            name: whole.of(buffer)
+            for name, buffer in model.named_buffers()
+            if firsts[name] not in persistent
+        },
+        quantizers=record,
+    )
 
 
-def _parse(path: str, content: Any) -> tuple[dict[str, Tensor], KeptMasks, dict[str, Any] | None]:
-    """The state dict, the kept masks and the quantizers of a file's content."""
-    parts = ("version", "state_dict", "metadata", "kept", "quantizers")
-    if (
-        not isinstance(content, dict)
-        or content.get("format") != FORMAT
-        or any(part not in content for part in parts)
-    ):
-        raise CheckpointError(f"{path} is not a compressed model that accaware saved")
-    if content["version"] > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format version {content['version']}; this accaware reads up to "
-            f"{FORMAT_VERSION}"
-        )
-    state: OrderedDict[str, Tensor] = OrderedDict(content["state_dict"])
-    state._metadata = content["metadata"]  # type: ignore[attr-defined]
-    quantizers = content["quantizers"]
-    for layer, entry in quantizers["weights"].items() if quantizers is not None else ():
-        name = f"{layer}.weight"
-        if not state[name].is_floating_point():
-            state[name] = rounded_weight(state[name], entry)
-    return state, content["kept"], quantizers
+class _Whole:
+    """Tensors that fill their memory: a part of another one would drag all of that into a file.
 
+    Of the same part there is one copy, so that a file has it once.
+    """
 
-def _check_fit(path: str, model: nn.Module, state: dict[str, Tensor], kept: KeptMasks) -> None:
-    own = {
-        name: list(tensor.shape) if isinstance(tensor, Tensor) else []
-        for name, tensor in model.state_dict().items()
-    }
-    faults = [f"{name}: not in the model" for name in state if name not in own]
-    for name, shape in own.items():
-        if name not in state:
-            faults.append(f"{name}: not in the file")
-            continue
-        dense = list(state[name].shape) if isinstance(state[name], Tensor) else []
-        for dim, mask in kept.get(name, {}).items():
-            dense[dim] = len(mask)
-        if dense != shape:
-            faults.append(f"{name}: {dense} in the file's dense model, {shape} in this one")
-    if faults:
-        listed = "\n".join(f"  {fault}" for fault in faults[:10])
-        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
-        raise CheckpointError(f"{path} doesn't fit this {type(model).__name__}:\n{listed}{more}")
+    def __init__(self) -> None:
+        self._copies: dict[tuple[Any, ...], Tensor] = {}
+
+    def of(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        tensor = value.detach()
+        if tensor.layout is not torch.strided:
+            return tensor
+        memory = tensor.untyped_storage()
+        if tensor.nbytes == memory.nbytes():
+            return tensor
+        part = (
+            memory.data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
+        )  # fmt: skip
+        return self._copies.setdefault(part, tensor.clone())

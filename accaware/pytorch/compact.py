@@ -246,6 +246,20 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
+def first_names(model: nn.Module) -> dict[str, str]:
+    """Every name of every parameter and buffer, and the one that ``tensors_of`` gives it.
+
+    A tensor that two modules share has two names, and so have all those of a module that the
+    model holds twice.
+    """
+    firsts: dict[int, str] = {}
+    names: dict[str, str] = {}
+    for named in (model.named_parameters, model.named_buffers):
+        for name, tensor in named(remove_duplicate=False):
+            names[name] = firsts.setdefault(id(tensor), name)
+    return names
+
+
 def sized_modules(model: nn.Module, tensors: Iterable[str]) -> list[tuple[nn.Module, int | None]]:
     """The modules that own one of the tensors, each with its ``rows_per_group``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,17 +18,27 @@ class RandomState:
     Args:
         loaders: data loaders; their own, their sampler's and their batch sampler's generators
             count, where they have any.
+        device: that the training is on.
+        warn: told which generators a state has that aren't here, or lacks, as where a training
+            goes on with fewer devices.
     """
 
-    def __init__(self, loaders: Iterable[Any], device: torch.device) -> None:
+    def __init__(
+        self,
+        loaders: Iterable[Any],
+        device: torch.device,
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
         self._generators = _generators_of(loaders)
         self._device = device
+        self._warn = warn
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "python": random.getstate(),
             "numpy": _numpy_state(),
             "torch": torch.get_rng_state(),
+            "device": str(self._device),
             "cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
             "mps": torch.mps.get_rng_state() if self._device.type == "mps" else None,
             "loaders": [generator.get_state() for generator in self._generators],
@@ -38,12 +48,55 @@ class RandomState:
         random.setstate(state["python"])
         _set_numpy_state(state["numpy"])
         torch.set_rng_state(state["torch"])
-        if state["cuda"] and self._device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["cuda"])
-        if state["mps"] is not None and self._device.type == "mps":
-            torch.mps.set_rng_state(state["mps"])
+        self._set_device_states(state)
         for generator, its in zip(self._generators, state["loaders"], strict=True):
             generator.set_state(its)
+
+    def _set_device_states(self, state: Mapping[str, Any]) -> None:
+        before = torch.device(state.get("device", self._device))
+        places, lost = placed(
+            len(state["cuda"]),
+            before,
+            self._device,
+            torch.cuda.device_count() if self._device.type == "cuda" else 0,
+        )
+        for index, place in places.items():
+            torch.cuda.set_rng_state(state["cuda"][place], index)
+        if self._device.type == "mps" and state["mps"] is not None:
+            torch.mps.set_rng_state(state["mps"])
+        elif state["mps"] is not None:
+            lost = ["mps"]
+        if lost:
+            self._warn(
+                f"the random numbers of {', '.join(lost)} don't go on where they were: "
+                f"{'that device is' if len(lost) == 1 else 'those devices are'} not here"
+            )
+        if self._device.type not in ("cpu", before.type):
+            self._warn(
+                f"the random numbers of {self._device} begin anew: the training was on {before}"
+            )
+
+
+def placed(
+    states: int, before: torch.device, now: torch.device, devices: int
+) -> tuple[dict[int, int], list[str]]:
+    """Which CUDA device goes on with which state, where there may be fewer devices than were.
+
+    Args:
+        states: so many there are, of the devices 0, 1, ...
+        before: the device that was trained on.
+        now: the device that is trained on; it goes on from that one's.
+        devices: so many there are now.
+
+    Returns:
+        The numbers of the states by those of the devices, and the names of the devices that were
+        and whose states nobody goes on with.
+    """
+    places = {index: index for index in range(min(states, devices))}
+    if now.type == before.type == "cuda" and (before.index or 0) < states:
+        places[now.index or 0] = before.index or 0
+    left = sorted(set(range(states)) - set(places.values()))
+    return places, [f"cuda:{index}" for index in left]
 
 
 def _generators_of(loaders: Iterable[Any]) -> list[torch.Generator]:

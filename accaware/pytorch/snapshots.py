@@ -61,9 +61,12 @@ class TorchSnapshots:
         Raises:
             CheckpointError: the file can't be read, or is another model's or training's.
         """
-        content = self._files.read(name, digests[name])
         path = self._files.path(name)
-        for part, stateful in self._parts.items():
+        if name not in digests:
+            raise CheckpointError(f"{path} is not among the files that the run tells of")
+        content = self._files.read(name, digests[name])
+        parts: dict[str, Stateful] = {**self._parts, "files": self._files}
+        for part, stateful in parts.items():
             try:
                 stateful.load_state_dict(content[part])
             except (
@@ -75,7 +78,6 @@ class TorchSnapshots:
                 ValueError,
             ) as error:
                 raise CheckpointError(f"{path} doesn't fit the {part}: {error}") from error
-        self._files.load_state_dict(content["files"])
 
     def discard(self, name: str) -> None:
         self._files.discard(name)

@@ -17,6 +17,7 @@ from accaware.pytorch.checkpoint import reading
 from accaware.pytorch.packing import Reference, packed, unpacked
 from accaware.pytorch.shared import Key, Shared
 from accaware.rundir import atomic
+from accaware.rundir.file_names import is_file_name
 from accaware.rundir.flush import BackgroundFlush
 
 
@@ -40,6 +41,12 @@ class StateFiles:
         self._flushed_before = False
 
     def path(self, name: str) -> Path:
+        """
+        Raises:
+            CheckpointError: it is no name of a file in this folder.
+        """
+        if not is_file_name(name):
+            raise CheckpointError(f"{self._folder}: {name!r} is not a name of a state")
         return self._folder / f"{name}.pt"
 
     def write(self, name: str, state: Mapping[str, Any]) -> dict[str, str]:
@@ -68,8 +75,8 @@ class StateFiles:
         needs: dict[str, str] = {}
 
         def resolve(shared: str, its: str) -> Shared:
-            self._digests[shared] = needs[shared] = its
             content = Shared(shared.partition("-")[0], self._content(shared, its, resolve))
+            self._digests[shared] = needs[shared] = its
             self._names[content.key] = shared
             return content
 
@@ -109,6 +116,16 @@ class StateFiles:
         return {"digests": dict(self._digests), "needs": needs}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """
+        Raises:
+            CheckpointError: it names a file elsewhere, which would be removed as one of these.
+        """
+        for name in (
+            *state["digests"],
+            *state["needs"],
+            *itertools.chain(*state["needs"].values()),
+        ):
+            self.path(name)
         self._digests.update(state["digests"])
         self._needs.update(state["needs"])
         # Who wrote them may have been killed before they were on disk.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -124,9 +124,13 @@ class PluginTask:
         """What the plugin remembers, its gradient scalers' state included."""
         return PluginState(self._plugin, torch.amp.GradScaler)
 
-    def randomness(self) -> RandomState:
-        """All generators that its training draws from."""
-        return RandomState([self.train_loader, self.validation_loader], self.device)
+    def randomness(self, warn: Callable[[str], None] = lambda message: None) -> RandomState:
+        """All generators that its training draws from.
+
+        Args:
+            warn: told of those that can't be brought back.
+        """
+        return RandomState([self.train_loader, self.validation_loader], self.device, warn)
 
     def watched(self, preparation: Preparation) -> Preparation:
         """The same, which tells of its progress."""

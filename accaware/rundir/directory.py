@@ -10,6 +10,7 @@ from pathlib import Path
 
 from accaware.errors import UsageError
 from accaware.rundir.atomic import digest_of, naming
+from accaware.rundir.file_names import is_file_name
 from accaware.rundir.recording import SNAPSHOT, Recording, read_journal, recording_of
 
 
@@ -155,6 +156,8 @@ class RunDirectory:
         return recording
 
     def _intact(self, file: str, digest: str) -> bool:
+        if not is_file_name(file):
+            return False
         try:
             return digest_of(self.checkpoints / f"{file}.pt") == digest
         except OSError:

@@ -13,7 +13,8 @@ from accaware.errors import UsageError
 from accaware.rundir import strict_json
 from accaware.rundir.atomic import write_text
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 told a device's kind and not its hardware."""
 
 _TRAINING = "accuracy_aware_training"
 _SAFE = (f"{_TRAINING}.params.maximal_total_epochs", f"{_TRAINING}.params.patience_epochs")
@@ -25,7 +26,8 @@ class Difference:
     """One thing that isn't as it was when the run began.
 
     Attributes:
-        safe: the search goes on as if it had been so from the beginning.
+        safe: no reason not to go on unasked: the search goes on as if it had been so from the
+            beginning, but for how sums are rounded.
     """
 
     what: str
@@ -43,6 +45,9 @@ class Manifest:
 
     Attributes:
         versions: of accaware, python and torch.
+        device: as torch calls it.
+        hardware: what computes there: the GPU's name and number, or the CPU's model; None where
+            an earlier accaware began the run.
         config: the resolved config; its digest is written beside it.
         plugin: as the config names it.
         plugin_digest: of its source file; None where it has none.
@@ -51,6 +56,7 @@ class Manifest:
 
     versions: Mapping[str, str]
     device: str
+    hardware: str | None
     seed: int
     config: Mapping[str, Any] = field(repr=False)
     plugin: str
@@ -78,6 +84,8 @@ class Manifest:
                 raise UsageError(
                     f"{path}: format version {version}; this accaware reads up to {FORMAT_VERSION}"
                 )
+            if version == 1:
+                content["hardware"] = None
             return cls(**{field.name: content[field.name] for field in fields(cls)})
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path}: can't be read: {error!r}") from error
@@ -94,6 +102,9 @@ class Manifest:
                 found.append(Difference(f"the version of {name}", before, after))
         if self.device != now.device:
             found.append(Difference("the device", self.device, now.device))
+        if self.hardware != now.hardware and self.hardware is not None:
+            # Another machine with a device of the same kind is what runs are resumed on.
+            found.append(Difference("the hardware", self.hardware, now.hardware, safe=True))
         return found
 
 

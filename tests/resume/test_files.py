@@ -15,6 +15,8 @@ import torch
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.checkpoint import write_file
+from accaware.pytorch.packing import packed
+from accaware.pytorch.shared import Shared
 from accaware.pytorch.snapshots import TorchSnapshots
 from accaware.pytorch.state_files import StateFiles
 from accaware.rundir.atomic import digest_of
@@ -187,3 +189,82 @@ def test_bytes_that_would_run_code_are_refused(tmp_path: Path) -> None:
             "one", {"one": digest_of(file)}
         )
     assert not (tmp_path / "made").exists()
+
+
+ELSEWHERE = ["../victim", "/victim", "sub/victim", "..\\victim", "", ".", "victim\0"]
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A sound state of another folder's, which has the name that the bad ones lead to."""
+    StateFiles(tmp_path).write("victim", {"a": 1})
+    (tmp_path / "own" / "sub").mkdir(parents=True)
+    shutil.copy(tmp_path / "victim.pt", tmp_path / "own" / "sub")
+    return tmp_path / "victim.pt"
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE, "{absolute}"])
+def test_a_name_leads_to_no_other_folder(name: str, victim: Path) -> None:
+    name = name.format(absolute=victim.with_suffix(""))
+    files = StateFiles(victim.parent / "own")
+    with pytest.raises(CheckpointError, match="is not a name of a state"):
+        files.read(name, digest_of(victim))
+    with pytest.raises(CheckpointError, match="is not a name of a state"):
+        files.write(name, {"a": 1})
+    with pytest.raises(CheckpointError, match="is not a name of a state"):
+        files.discard(name)
+    snapshots = TorchSnapshots(files, {})
+    with pytest.raises(CheckpointError, match="is not a name of a state"):
+        snapshots.load(name, {name: digest_of(victim)})
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE, "{absolute}"])
+def test_a_reference_leads_to_no_other_folder(name: str, victim: Path) -> None:
+    name = name.format(absolute=victim.with_suffix(""))
+    content = packed({"part": Shared("dense", 1)}, lambda shared: (name, digest_of(victim)))
+    file = victim.parent / "own" / "one.pt"
+    write_file(content, file)
+    with pytest.raises(CheckpointError, match="is not a name of a state"):
+        StateFiles(victim.parent / "own").read("one", digest_of(file))
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE, "{absolute}"])
+@pytest.mark.parametrize("place", ["digests", "needs", "needed"])
+def test_what_a_snapshot_tells_of_files_leads_to_no_other_folder(
+    place: str, name: str, victim: Path
+) -> None:
+    name = name.format(absolute=victim.with_suffix(""))
+    told: dict[str, Any] = {"digests": {}, "needs": {}}
+    if place == "needed":
+        told["needs"]["trial-0"] = {name: "0"}
+    else:
+        told[place][name] = {} if place == "needs" else "0"
+    files = StateFiles(victim.parent / "own")
+    digests = files.write("one", {"files": told})
+    with pytest.raises(CheckpointError, match="is not a name of a state"):
+        TorchSnapshots(StateFiles(victim.parent / "own"), {}).load("one", digests)
+    assert victim.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [{}, [], 1, {"files": 1}, {"files": {"digests": [], "needs": 1}}]
+)
+def test_what_is_no_snapshot_is_told(content: Any, tmp_path: Path) -> None:
+    digests = StateFiles(tmp_path).write("one", content)
+    snapshots = TorchSnapshots(StateFiles(tmp_path), {})
+    with pytest.raises(CheckpointError, match=r"one\.pt doesn't fit the files"):
+        snapshots.load("one", digests)
+    with pytest.raises(CheckpointError, match=r"one\.pt is not among the files"):
+        snapshots.load("one", {})
+
+
+def test_tensors_with_several_names_are_written_once(tmp_path: Path) -> None:
+    tensor = torch.randn(300, 300)
+    files = StateFiles(tmp_path)
+    files.write("one", {"a": tensor})
+    files.write("two", {"a": tensor.detach(), "b": tensor, "c": [tensor.view(-1)]})
+    one, two = (files.path(name).stat().st_size for name in ("one", "two"))
+    assert two < one + 2000
+    back = files.read("two")
+    assert back["a"].data_ptr() == back["b"].data_ptr() == back["c"][0].data_ptr()

@@ -15,7 +15,8 @@ from accaware.rundir.manifest import Manifest
 PARAMS = {"patience_epochs": 2, "maximal_total_epochs": 9, "lr": 0.1}
 MANIFEST = Manifest(
     versions={"accaware": "0.1", "python": "3.11.1", "torch": "2.11"},
-    device="cpu",
+    device="cuda",
+    hardware="A100 (cuda:0)",
     seed=3,
     config={"accuracy_aware_training": {"params": PARAMS}, "compression": [{"a": 1}]},
     plugin="p.py",
@@ -35,7 +36,7 @@ def test_it_comes_back(tmp_path: Path) -> None:
     assert Manifest.read(file) == MANIFEST
     content = json.loads(file.read_text())
     assert content["format"] == "accaware.run"
-    assert content["version"] == 1
+    assert content["version"] == 2
     assert len(content["config_digest"]) == 64
     changed(lr=0.2).write(file)
     assert json.loads(file.read_text())["config_digest"] != content["config_digest"]
@@ -44,9 +45,19 @@ def test_it_comes_back(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "manifest.json"
     MANIFEST.write(file)
-    file.write_text(file.read_text().replace('"version": 1', '"version": 2'))
-    with pytest.raises(UsageError, match="format version 2; this accaware reads up to 1"):
+    file.write_text(file.read_text().replace('"version": 2', '"version": 3'))
+    with pytest.raises(UsageError, match="format version 3; this accaware reads up to 2"):
         Manifest.read(file)
+
+
+def test_a_manifest_without_hardware_differs_by_none(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.json"
+    MANIFEST.write(file)
+    content = json.loads(file.read_text())
+    del content["hardware"]
+    file.write_text(json.dumps({**content, "version": 1}))
+    assert Manifest.read(file) == replace(MANIFEST, hardware=None)
+    assert Manifest.read(file).differences(MANIFEST) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', '{"version": "x"}'])
@@ -70,7 +81,12 @@ def test_nothing_has_changed() -> None:
         (changed(patience_epochs=1), "patience_epochs: 2 when the run began, 1 now", False),
         (changed(lr=None), "params.lr: 0.1 when the run began, nothing now", False),
         (changed(new="a"), 'params.new: nothing when the run began, "a" now', False),
-        (replace(MANIFEST, device="cuda"), 'the device: "cpu" when the run began', False),
+        (replace(MANIFEST, device="cpu"), 'the device: "cuda" when the run began', False),
+        (
+            replace(MANIFEST, hardware="A100 (cuda:1)"),
+            'the hardware: "A100 (cuda:0)" when the run began, "A100 (cuda:1)" now',
+            True,
+        ),
         (replace(MANIFEST, plugin_digest="d"), "the plugin's source (SHA-256): ", False),
         (
             replace(MANIFEST, versions={**MANIFEST.versions, "torch": "2.12"}),
