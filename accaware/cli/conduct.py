@@ -26,6 +26,7 @@ from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.outcome import UNFINISHED
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
+from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
 from accaware.search.result import SearchResult
 from accaware.search.tape import Tape
@@ -102,7 +103,8 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
                 # Setting up may measure the baseline, so its progress is shown too.
                 with progress or nullcontext():
                     output.setting_up(directory.path, tape.replaying)
-                    observers: list[Observer] = [WhileLive(journal, tape), place, *shown, stop]
+                    told = _Warnings(output)
+                    observers: list[Observer] = [WhileLive(journal, tape), place, *shown, told, stop]
                     run = start(directory.checkpoints, observers, tape)
                     if tape.replaying:
                         journal.run_resumed(device=run.device)
@@ -148,6 +150,17 @@ def _with_notes(new: RunError, old: BaseException) -> RunError:
     for note in getattr(old, "__notes__", ()):
         new.add_note(note)
     return new
+
+
+class _Warnings:
+    """Says what the search warns of, to whoever asked for quiet as well."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._output.warn(event.message)
 
 
 class _Ending:

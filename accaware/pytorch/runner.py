@@ -7,7 +7,7 @@ import reprlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,11 @@ from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
 T = TypeVar("T")
+
+_UNUSED_DISTILLATION = (
+    "knowledge distillation has no effect: train_epoch never asked for its loss; add "
+    "compression.loss() (of a script's controller: controller.loss()) to the training loss"
+)
 
 
 class TorchRunner:
@@ -50,6 +55,7 @@ class TorchRunner:
         self.files = StateFiles(self._folder)
         self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
         self._dumps: dict[Checkpoint, Any] = {}
+        self._warned = False
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
 
@@ -79,6 +85,7 @@ class TorchRunner:
             optimizer=self.optimizer,
             lr_scheduler=self.lr_scheduler,
         )
+        self._controller.end_training_step()
         return None if loss is None else number_of(loss, "train_epoch", "a loss or None")
 
     def validate(self, epoch: int) -> float:
@@ -101,13 +108,22 @@ class TorchRunner:
         stop = self._callbacks.early_stopping_fn
         return stop is not None and bool(stop(metric))
 
+    def warnings(self) -> Sequence[str]:
+        """That distillation was forgotten, after the first epoch that did without."""
+        distillation = self._controller.distillation
+        if self._warned or distillation is None or distillation.used:
+            return ()
+        self._warned = True
+        return (_UNUSED_DISTILLATION,)
+
     def save(self, name: str) -> Checkpoint:
         checkpoint = Checkpoint(name)
         self.files.write(name, self._controller.state_dict())
         dump = self._callbacks.dump_checkpoint_fn
         if dump is not None:
             # A folder of its own, so that a file name that is always the same does no harm.
-            folder = self._folder / name
+            folder = self._dump_folder(checkpoint)
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier save by this name
             folder.mkdir(exist_ok=True)
             path = dump(self._model, self._controller, self, str(folder))
             overwritten = [other for other, its in self._dumps.items() if its == path]
@@ -139,6 +155,12 @@ class TorchRunner:
     def discard(self, checkpoint: Checkpoint) -> None:
         self.files.discard(checkpoint)
         self._dumps.pop(checkpoint, None)
+        if self._callbacks.dump_checkpoint_fn is not None:
+            shutil.rmtree(self._dump_folder(checkpoint), ignore_errors=True)
+
+    def _dump_folder(self, checkpoint: Checkpoint) -> Path:
+        """For the files of the user's own."""
+        return self._folder / checkpoint
 
     def state_dict(self) -> dict[str, Any]:
         """Of the training, not the model: optimizer, schedules, modes.
@@ -150,6 +172,7 @@ class TorchRunner:
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "schedules": [_state_of(schedule) for schedule in _schedulers(self.lr_scheduler)],
             "modes": [module.training for module in self._model.modules()],
+            "warned": self._warned,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,6 +181,7 @@ class TorchRunner:
         Raises:
             ValueError: the optimizer or its schedules are others.
         """
+        self._warned = state["warned"]
         for module, training in zip(self._model.modules(), state["modes"], strict=True):
             module.training = training
         if state["optimizer"] is None:
