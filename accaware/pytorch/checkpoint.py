@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels import KeptMasks
@@ -24,6 +25,9 @@ from accaware.pytorch.quantization.record import (
     rounded_weight,
 )
 from accaware.rundir import atomic
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FORMAT = "accaware.compressed_model"
 FORMAT_VERSION = 1
@@ -123,9 +127,36 @@ def _is_sound(path: Path) -> bool:
 
 def file_size(model: nn.Module, kept: KeptMasks) -> int:
     """Bytes of the file that save_compressed would write."""
-    buffer = io.BytesIO()
-    torch.save(_content(model, kept), buffer)
-    return buffer.tell()
+    counter = _Counter()
+    with without_checksums():
+        torch.save(_content(model, kept), counter)
+    return counter.bytes
+
+
+class _Counter(io.RawIOBase):
+    """Takes what is written to it for counted, and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        size = memoryview(data).nbytes
+        self.bytes += size
+        return size
+
+
+@contextmanager
+def without_checksums() -> Iterator[None]:
+    """Torch's own in a file, which take longer than writing it."""
+    before = get_crc32_options()
+    set_crc32_options(False)
+    try:
+        yield
+    finally:
+        set_crc32_options(before)
 
 
 def _content(model: nn.Module, kept: KeptMasks) -> dict[str, Any]:
@@ -140,8 +171,7 @@ def _content(model: nn.Module, kept: KeptMasks) -> dict[str, Any]:
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "state_dict": {
-            # A sliced view would drag its whole storage into the file.
-            name: tensor.detach().clone() if isinstance(tensor, Tensor) else tensor
+            name: _compact(tensor.detach()) if isinstance(tensor, Tensor) else tensor
             for name, tensor in {**state, **integers}.items()
         },
         # The versions of the modules' own formats; some (MNASNet) don't load without.
@@ -149,6 +179,12 @@ def _content(model: nn.Module, kept: KeptMasks) -> dict[str, Any]:
         "kept": kept,
         "quantizers": record,
     }
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """A copy of a view, which would drag its whole storage into the file; else the tensor."""
+    whole = tensor.layout is torch.strided and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if whole else tensor.clone()
 
 
 def _parse(path: str, content: Any) -> tuple[dict[str, Tensor], KeptMasks, dict[str, Any] | None]:
