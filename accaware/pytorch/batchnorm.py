@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
 
@@ -56,6 +56,12 @@ def adapt_batchnorm(
             module.training = training
         for norm in norms:
             norm.momentum = momenta[norm]
+
+
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """The running means and variances of all batch norms."""
+    found = [(norm.running_mean, norm.running_var) for norm in _with_statistics(model)]
+    return [each for pair in found for each in pair if each is not None]
 
 
 @contextmanager
