@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
+from accaware.pytorch.loaders import begun
 
 
 def adapt_batchnorm(
@@ -42,7 +43,7 @@ def adapt_batchnorm(
     seen = 0
     try:
         with torch.no_grad():
-            for batch in batches:
+            for batch in begun(batches):
                 size = batch_size_of(batch)
                 for norm in norms:
                     norm.momentum = size / (seen + size)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 import reprlib
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +17,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from accaware.errors import RunError, UnkeepableError
+from accaware.errors import PluginFailure, RunError, UnkeepableError
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
 T = TypeVar("T")
+
+_SHAPES = re.compile(r"\b(sizes?|shapes?)\b")
+
+_OLD_SHAPES = (
+    "pruning has changed the shapes of the model's layers. What was made of the model before, as an "
+    "averaged copy of it (AveragedModel, EMA), still has the old ones: make it in train_epoch, and "
+    "anew where the shapes of model.parameters() are no longer its own"
+)
 
 _UNUSED_DISTILLATION = (
     "knowledge distillation has no effect: train_epoch never asked for its loss; add "
@@ -78,20 +88,34 @@ class TorchRunner:
         self._controller.attach_optimizer(optimizer)
 
     def train_epoch(self, epoch: int) -> float | None:
-        loss = self._callbacks.train_epoch_fn(
-            self._controller,
-            self._model,
-            epoch=epoch,
-            optimizer=self.optimizer,
-            lr_scheduler=self.lr_scheduler,
-        )
+        with self._explaining():
+            loss = self._callbacks.train_epoch_fn(
+                self._controller,
+                self._model,
+                epoch=epoch,
+                optimizer=self.optimizer,
+                lr_scheduler=self.lr_scheduler,
+            )
         self._controller.end_training_step()
         return None if loss is None else number_of(loss, "train_epoch", "a loss or None")
 
     def validate(self, epoch: int) -> float:
         extra = {"epoch": epoch} if self._validate_takes_epoch else {}
-        metric = self._callbacks.validate_fn(self._model, **extra)
+        with self._explaining():
+            metric = self._callbacks.validate_fn(self._model, **extra)
         return number_of(metric, "validate", "the metric, a number")
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """An exception that looks like one about old shapes says where those come from."""
+        try:
+            yield
+        except Exception as error:
+            pruned = self._controller.algorithm.kept_masks()
+            cause = error.original if isinstance(error, PluginFailure) else error
+            if pruned and isinstance(cause, RuntimeError) and _SHAPES.search(str(cause)):
+                error.add_note(_OLD_SHAPES)
+            raise
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
         update = self._callbacks.update_learning_rate_fn

@@ -30,7 +30,7 @@ class Ran:
 
         def action() -> ExitCode:
             voice = Output(**output)
-            with voice.guarding_stdout():
+            with voice.guarding_stdout(), directory.provisional():
                 return conduct(start, directory, "top1", voice)
 
         self.code = reported(action)
