@@ -7,6 +7,7 @@ removed, and the masks. Promised: at most 2 for filter pruning and 2.5 for magni
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class Large(nn.Module):
         self.features = nn.Sequential(
             *(
                 layer
-                for before, after in zip(widths, widths[1:], strict=False)
+                for before, after in itertools.pairwise(widths)
                 for layer in (nn.Conv2d(before, after, 3, padding=1), nn.ReLU())
             )
         )

@@ -128,8 +128,8 @@ def _is_sound(path: Path) -> bool:
 def file_size(model: nn.Module, kept: KeptMasks) -> int:
     """Bytes of the file that save_compressed would write."""
     counter = _Counter()
-    with without_checksums():
-        torch.save(_content(model, kept), counter)
+    with without_checksums(), io.BufferedWriter(counter) as file:
+        torch.save(_content(model, kept), file)
     return counter.bytes
 
 

@@ -57,7 +57,7 @@ def _pieces(tensor: Tensor) -> Iterator[Tensor]:
     if not tensor.dim() or not tensor.numel():
         return iter([tensor])
     rows = max(1, _PIECE * len(tensor) // tensor.numel())
-    return iter(tensor.split(rows))
+    return iter(torch.split(tensor, rows))
 
 
 def _lowest(scores: Callable[[], Iterator[Tensor]], count: int) -> tuple[float, int]:
