@@ -28,9 +28,9 @@ T = TypeVar("T")
 _SHAPES = re.compile(r"\b(sizes?|shapes?)\b")
 
 _OLD_SHAPES = (
-    "pruning has changed the shapes of the model's layers. What was made of the model before, as an "
-    "averaged copy of it (AveragedModel, EMA), still has the old ones: make it in train_epoch, and "
-    "anew where the shapes of model.parameters() are no longer its own"
+    "pruning has changed the shapes of the model's layers. What was made of the model before, as "
+    "an averaged copy of it (AveragedModel, EMA), still has the old ones: make it in train_epoch, "
+    "and anew where the shapes of model.parameters() are no longer its own"
 )
 
 _UNUSED_DISTILLATION = (
