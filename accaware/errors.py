@@ -24,6 +24,10 @@ class AccAwareError(Exception):
     """Root of accaware's errors. Its text is meant for the user, whole, without a traceback."""
 
 
+class AccAwareWarning(UserWarning):
+    """Something that is allowed, and hardly what was meant."""
+
+
 class UsageError(AccAwareError):
     """The caller's mistake: bad arguments, config, plugin or model. Nothing was trained."""
 

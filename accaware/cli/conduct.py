@@ -26,6 +26,7 @@ from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.outcome import UNFINISHED
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
+from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
 from accaware.search.result import SearchResult
 from accaware.search.tape import Tape
@@ -79,59 +80,55 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
 
     A run that is resumed goes on from its last snapshot. Whatever ends the search early, what
     was found by then is saved before the exception goes on, and the directory can be resumed.
-    Where a new run found nothing out yet, its directory vanishes again.
+    The directory is kept once something was found out that a new run would have to find again.
 
     Raises:
         RunError: an error of accaware's that came up in the midst of the search.
         JournalError: the directory can't be resumed.
         OSError: a file can't be written or read; names it.
     """
-    begun = False
     run: CompressionRun | None = None
     place = Place()
-    try:
-        recording = directory.rewind()
-        for name in recording.damaged:
-            output.warn(f"{name} is damaged; going on from the one before it")
-        with StopRequest() as stop, Journal(directory.events, recording.seconds) as journal:
-            tape = Tape(recording.answers, journal.answer)
-            ending = _Ending(directory, metric_name, output, journal)
-            try:
-                progress = output.progress(metric_name)
-                shown = [progress] if progress else []
-                # Setting up may measure the baseline, so its progress is shown too.
-                with progress or nullcontext():
-                    output.setting_up(directory.path, tape.replaying)
-                    observers: list[Observer] = [WhileLive(journal, tape), place, *shown, stop]
-                    run = start(directory.checkpoints, observers, tape)
-                    if tape.replaying:
-                        journal.run_resumed(device=run.device)
-                    else:
-                        journal.run_started(device=run.device, left_out=run.left_out)
-                    output.ready(run.device)
-                    output.left_out(run.left_out, directory.events)
-                    stop.wait_for_batches()
-                    result = run.search()
-            except BaseException as error:
-                if run is not None and run.result is not None:
-                    begun = True
-                    if str(place):
-                        error.add_note(f"in {place}")
-                    error.add_note(how_to_resume(directory.path))
-                    ending.salvage(run, run.result, error)
-                    # A plugin's wrong return stays the user's mistake, however late it shows.
-                    if isinstance(error, UsageError) and not isinstance(error, PluginContractError):
-                        raise _with_notes(RunError(str(error)), error) from error
-                raise
-            begun = True
-            ending.hand_over(run, result)
-        if result.stop_reason in UNFINISHED:
-            output.warn(how_to_resume(directory.path))
-        else:
-            directory.drop_checkpoints()
-    finally:
-        if not begun and not directory.resumed:
-            directory.discard()
+    recording = directory.rewind()
+    for name in recording.damaged:
+        output.warn(f"{name} is damaged; going on from the one before it")
+    with StopRequest() as stop, Journal(directory.events, recording.seconds) as journal:
+        tape = Tape(recording.answers, journal.answer)
+        ending = _Ending(directory, metric_name, output, journal)
+        try:
+            progress = output.progress(metric_name)
+            shown = [progress] if progress else []
+            # Setting up may measure the baseline, so its progress is shown too.
+            with progress or nullcontext():
+                output.setting_up(directory.path, tape.replaying)
+                told = _Warnings(output)
+                observers: list[Observer] = [WhileLive(journal, tape), place, *shown, told, stop]
+                run = start(directory.checkpoints, observers, tape)
+                if tape.replaying:
+                    journal.run_resumed(device=run.device)
+                else:
+                    journal.run_started(device=run.device, left_out=run.left_out)
+                output.ready(run.device)
+                output.left_out(run.left_out, directory.events)
+                stop.wait_for_batches()
+                result = run.search()
+        except BaseException as error:
+            if run is not None and run.result is not None:
+                directory.keep()
+                if str(place):
+                    error.add_note(f"in {place}")
+                error.add_note(how_to_resume(directory.path))
+                ending.salvage(run, run.result, error)
+                # A plugin's wrong return stays the user's mistake, however late it shows.
+                if isinstance(error, UsageError) and not isinstance(error, PluginContractError):
+                    raise _with_notes(RunError(str(error)), error) from error
+            raise
+        directory.keep()
+        ending.hand_over(run, result)
+    if result.stop_reason in UNFINISHED:
+        output.warn(how_to_resume(directory.path))
+    else:
+        directory.drop_checkpoints()
     return exit_code(result)
 
 
@@ -149,6 +146,17 @@ def _with_notes(new: RunError, old: BaseException) -> RunError:
     for note in getattr(old, "__notes__", ()):
         new.add_note(note)
     return new
+
+
+class _Warnings:
+    """Says what the search warns of, to whoever asked for quiet as well."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._output.warn(event.message)
 
 
 class _Ending:

@@ -81,7 +81,7 @@ def _run_new(path: Path, options: RunOptions, output: Output) -> ExitCode:
             directory = RunDirectory.create(options.output_dir)
         else:
             directory = RunDirectory.create_numbered(path.stem)
-        with locked(directory.path, directory.lock):
+        with directory.provisional(), locked(directory.path, directory.lock):
             made = Made(config, plugin.name)
             return _conduct(config, plugin, made, directory, output, force=False)
 

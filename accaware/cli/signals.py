@@ -32,6 +32,7 @@ class StopRequest:
         self._asked: int | None = None
         self._waits = False
         self._previous: dict[int, Any] = {}
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -57,6 +58,8 @@ class StopRequest:
             raise Interrupted(self._asked)
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a data loader's worker, which Ctrl-C reaches as well; its loader ends it
         if self._asked is not None:
             _stop_at_once(signum)
         self._asked = signum

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
+from accaware.pytorch.loaders import begun
 
 
 def adapt_batchnorm(
@@ -42,7 +43,7 @@ def adapt_batchnorm(
     seen = 0
     try:
         with torch.no_grad():
-            for batch in batches:
+            for batch in begun(batches):
                 size = batch_size_of(batch)
                 for norm in norms:
                     norm.momentum = size / (seen + size)
@@ -56,6 +57,12 @@ def adapt_batchnorm(
             module.training = training
         for norm in norms:
             norm.momentum = momenta[norm]
+
+
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """The running means and variances of all batch norms."""
+    found = [(norm.running_mean, norm.running_var) for norm in _with_statistics(model)]
+    return [each for pair in found for each in pair if each is not None]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.bits import same_bits
@@ -139,7 +140,7 @@ def _is_sound(path: Path) -> bool:
 def file_size(model: nn.Module, kept: KeptMasks) -> int:
     """Bytes of the file that save_compressed would write."""
     size = _Size()
-    with io.BufferedWriter(size) as file:
+    with without_checksums(), io.BufferedWriter(size) as file:
         torch.save(saved_form(model, kept).content(), file)
     return size.written
 
@@ -157,6 +158,17 @@ class _Size(io.RawIOBase):
         size = memoryview(data).nbytes
         self.written += size
         return size
+
+
+@contextmanager
+def without_checksums() -> Iterator[None]:
+    """Torch's own in a file, which take longer than writing it."""
+    before = get_crc32_options()
+    set_crc32_options(False)
+    try:
+        yield
+    finally:
+        set_crc32_options(before)
 
 
 def saved_form(model: nn.Module, kept: KeptMasks) -> SavedModel:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels import (
@@ -195,6 +195,11 @@ class CompactModel:
     def _slice_state(
         self, optimizer: Optimizer, live: Mapping[str, Tensor], before: Keep, names: Iterable[str]
     ) -> None:
+        if isinstance(optimizer, LBFGS):
+            # Its state is of all parameters end to end, and of the curvature of another network.
+            optimizer.state.clear()
+            optimizer._numel_cache = None
+            return
         for name in names:
             state = optimizer.state.get(live[name])
             if not state:

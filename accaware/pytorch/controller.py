@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -11,15 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from accaware.errors import UsageError
 from accaware.pytorch.channels import KeptMasks, LeftOut, same_masks
 from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.preparations import Preparation
+from accaware.pytorch.processes import is_one_of_several
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
+from accaware.search.base import SEARCHED
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.side_by_side import Pace, combined, scheduler_of
 
@@ -90,7 +93,8 @@ class PTCompressionController:
         self.quantization = quantization
         self.distillation = distillation
         self.preparations = tuple(preparations)
-        self.scheduler = scheduler_of(paces, self._enter_levels)
+        self._unprepared = False
+        self.scheduler = scheduler_of(paces, self._enter_levels, self._enter_epoch)
 
     @property
     def model(self) -> nn.Module:
@@ -122,10 +126,11 @@ class PTCompressionController:
     @compression_rate.setter
     def compression_rate(self, target: float) -> None:
         if target > 0:
-            self._compress(target, lambda: self._algorithm.set_rate(target, self._optimizers))
+            self._set_rate(target)
             return
         self._algorithm.set_rate(target, self._optimizers)
         self._target = target
+        self._unprepared = False
         if self.quantization is not None:
             self.quantization.active = False
 
@@ -182,6 +187,13 @@ class PTCompressionController:
             return
         self._optimizers = (*self._optimizers, optimizer)
         self._algorithm.attach(optimizer)
+        if self.distillation is not None:
+            optimizer.register_step_post_hook(lambda *_: self.end_training_step())
+
+    def end_training_step(self) -> None:
+        """Let go of what the training step held: outputs that were to be compared."""
+        if self.distillation is not None:
+            self.distillation.forget()
 
     def release_optimizers(self) -> None:
         """Forget all optimizers; fresh ones are about to be made."""
@@ -194,6 +206,7 @@ class PTCompressionController:
             "algorithm": self._algorithm.state_dict(),
             "quantization": self.quantization and self.quantization.state_dict(),
             "target_rate": self._target,
+            "unprepared": self._unprepared,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -210,47 +223,69 @@ class PTCompressionController:
         if self.quantization is not None:
             self.quantization.load_state_dict(state["quantization"])
         self._target = state["target_rate"]
+        self._unprepared = state["unprepared"]
 
     def create_runner(
         self, model: nn.Module, callbacks: TrainingCallbacks, log_dir: str | None
     ) -> Any:
-        """The Runner that a loop drives."""
-        from accaware.pytorch.processes import DistributedRunner, is_one_of_several
+        """The Runner that a loop drives.
+
+        Raises:
+            UsageError: a loop has searched with this controller before.
+        """
+        from accaware.pytorch.distributed_runner import DistributedRunner
         from accaware.pytorch.runner import TorchRunner
 
+        if self.scheduler.current_epoch >= 0:
+            raise UsageError(SEARCHED)
         runner = TorchRunner(model, self, callbacks, log_dir)
         return DistributedRunner(runner) if is_one_of_several() else runner
 
     def _enter_levels(self, levels: Sequence[float]) -> None:
-        """A schedule's level may be 0, at which the model is trained, and rounded, all the same."""
-
-        def put() -> None:
-            self._algorithm.set_levels(levels, self._optimizers)
-
-        target = combined(levels)
-        if target > 0 or self.quantization is not None:
-            self._compress(target, put)
+        # Between two steps there is no time to measure what became of it, nor to prepare for it.
+        within = self.scheduler.within_epoch
+        before = None if within else self._achieved_for_preparations()
+        self._algorithm.set_levels(levels, self._optimizers)
+        self._target = combined(levels)
+        if within:
+            self._unprepared = True
         else:
-            put()
-            self._target = target
+            self._note_change(before)
 
-    def _compress(self, target: float, put: Callable[[], None]) -> None:
-        # Measuring the rate reads every weight, so it is done for the preparations alone.
-        before = self._achieved() if self.preparations else None
-        put()
+    def _enter_epoch(self) -> None:
+        """Prepare for levels that came at any step since the last epoch began, or come with it.
+
+        A level may be 0, at which the model is trained, and rounded, all the same.
+        """
+        if self.quantization is not None and not self.quantization.active:
+            self._unprepared = True
+        if self._unprepared and (self._target > 0 or self.quantization is not None):
+            self._prepare()
+
+    def _set_rate(self, target: float) -> None:
+        before = self._achieved_for_preparations()
+        self._algorithm.set_rate(target, self._optimizers)
         self._target = target
-        if before is None:
-            return
-        masks, rate = before
-        rounded = self.quantization is None or self.quantization.active
-        unchanged = rounded and rate == self.compression_rate
-        if unchanged and same_masks(masks, self._algorithm.kept_masks()):
+        self._note_change(before)
+        if self._unprepared or (self.quantization is not None and not self.quantization.active):
+            self._prepare()
+
+    def _achieved_for_preparations(self) -> tuple[KeptMasks, float] | None:
+        """None where nothing is to be prepared: measuring the rate reads every weight."""
+        return (self._algorithm.kept_masks(), self.compression_rate) if self.preparations else None
+
+    def _note_change(self, before: tuple[KeptMasks, float] | None) -> None:
+        if before is not None:
+            masks, rate = before
+            same = rate == self.compression_rate and same_masks(masks, self._algorithm.kept_masks())
+            self._unprepared = self._unprepared or not same
+
+    def _prepare(self) -> None:
+        self._unprepared = False
+        if not self.preparations:
             return
         if self.quantization is not None:
             self.quantization.active = False
         device = next(self._model.parameters()).device
         for preparation in self.preparations:
             preparation.prepare(self._model, device)
-
-    def _achieved(self) -> tuple[KeptMasks, float]:
-        return self._algorithm.kept_masks(), self.compression_rate

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -31,6 +32,22 @@ class LoaderProxy:
         return getattr(self._loader, name)
 
 
+def begun(loader: Iterable[Any]) -> Iterator[Any]:
+    """The batches of a data loader, whose workers don't hear of Ctrl-C.
+
+    It reaches all processes of a terminal, and each worker would print a traceback. The process
+    that they work for hears of it, and ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        return iter(loader)  # Windows
+    # A loader starts its workers here, and what they begin with they keep. Here a signal waits.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class DeviceLoader(LoaderProxy):
     """A data loader whose batches come on the model's device, and are counted as they go.
 
@@ -54,8 +71,20 @@ class DeviceLoader(LoaderProxy):
             total = len(self._loader)
         except TypeError:
             total = None
-        for done, batch in enumerate(self._loader, start=1):
+        done = 0
+        batches = begun(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError:
+                # A signal that asks to stop may have ended the workers too. Then this is where
+                # whoever is told of batches says so, and nothing has failed.
+                self._after_batch(done, total)
+                raise
             yield to_device(batch, self._device)
+            done += 1
             self._after_batch(done, total)
 
 
@@ -70,7 +99,7 @@ class FewBatches(LoaderProxy):
         left = self._count
         while left:
             before = left
-            for batch in islice(self._loader, left):
+            for batch in islice(begun(self._loader), left):
                 yield batch
                 left -= 1
             if left == before:

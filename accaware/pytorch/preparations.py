@@ -1,4 +1,7 @@
-"""What is done on training samples whenever a model has a new rate, before it is trained."""
+"""What is done on training samples whenever a model has a new rate, before it is trained.
+
+Of several processes each looks at its own samples, and all take what the first one found.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from accaware.pytorch.batchnorm import adapt_batchnorm
+from accaware.pytorch.batchnorm import adapt_batchnorm, statistics_of
+from accaware.pytorch.processes import agreed, is_one_of_several, take_from_first
 from accaware.pytorch.quantization.quantization import Quantization
 
 
@@ -47,6 +51,7 @@ class BatchNormAdapter:
 
     def prepare(self, model: nn.Module, device: torch.device) -> None:
         adapt_batchnorm(model, self._batches, self.samples, device, self.after_batch)
+        take_from_first(statistics_of(model))
 
 
 class RangeMeasurement:
@@ -70,3 +75,5 @@ class RangeMeasurement:
     def prepare(self, model: nn.Module, device: torch.device) -> None:
         self._quantization.active = True
         self._quantization.measure(self._batches, device, self.after_batch)
+        if is_one_of_several():
+            self._quantization.load_state_dict(agreed(self._quantization.state_dict()))

@@ -1,13 +1,14 @@
-"""Several processes that train one model together, as torchrun starts them."""
+"""Several processes that train one model together, as torchrun starts them.
+
+With a single process nothing here has an effect.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from torch import distributed
-
-from accaware.pytorch.runner import TorchRunner
-from accaware.search.trial import Checkpoint
+from torch import Tensor, distributed
 
 T = TypeVar("T")
 
@@ -21,50 +22,23 @@ def is_one_of_several() -> bool:
     )
 
 
-class DistributedRunner:
-    """A Runner that is one of several: the first decides, and all load what it has kept.
+def is_first() -> bool:
+    """Whether this is the process that decides and writes."""
+    return not is_one_of_several() or distributed.get_rank() == 0
 
-    The losses and metrics of the first process count in all of them, and its wish to stop, so
-    that they go the same way. It alone writes checkpoints, and sends them to the others when
-    they are loaded. How gradients are averaged is the user's affair; the weights have to be the
-    same everywhere when a rate is set, as filters are judged by them.
 
-    Args:
-        runner: of this process.
-    """
+def agreed(value: T) -> T:
+    """What the first process has here; every process has to ask."""
+    if not is_one_of_several():
+        return value
+    box: list[Any] = [value]
+    distributed.broadcast_object_list(box, src=0)
+    first: T = box[0]
+    return first
 
-    def __init__(self, runner: TorchRunner) -> None:
-        self._runner = runner
-        self._is_first = distributed.get_rank() == 0
 
-    def agree(self, value: T) -> T:
-        box: list[Any] = [value]
-        distributed.broadcast_object_list(box, src=0)
-        agreed: T = box[0]
-        return agreed
-
-    def start(self, lr_factor: float) -> None:
-        self._runner.start(lr_factor)
-
-    def train_epoch(self, epoch: int) -> float | None:
-        return self.agree(self._runner.train_epoch(epoch))
-
-    def validate(self, epoch: int) -> float:
-        return self.agree(self._runner.validate(epoch))
-
-    def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
-        self._runner.end_epoch(epoch, loss, metric)
-
-    def asks_to_stop(self, metric: float) -> bool:
-        return self.agree(self._runner.asks_to_stop(metric))
-
-    def save(self, name: str) -> Checkpoint:
-        return self._runner.save(name) if self._is_first else Checkpoint(name)
-
-    def load(self, checkpoint: Checkpoint) -> None:
-        kept = self._runner.kept(checkpoint) if self._is_first else (None, None)
-        self._runner.bring_back(self.agree(kept))
-
-    def discard(self, checkpoint: Checkpoint) -> None:
-        if self._is_first:
-            self._runner.discard(checkpoint)
+def take_from_first(tensors: Iterable[Tensor]) -> None:
+    """Give each of the tensors the first process's values, in place; as ``agreed``."""
+    if is_one_of_several():
+        for tensor in tensors:
+            distributed.broadcast(tensor.data, src=0)

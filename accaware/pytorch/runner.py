@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 import reprlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +17,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from accaware.errors import PluginContractError, UnkeepableError
+from accaware.errors import PluginContractError, PluginFailure, RunError, UnkeepableError
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
 T = TypeVar("T")
+
+_SHAPES = re.compile(r"\b(sizes?|shapes?)\b")
+
+_OLD_SHAPES = (
+    "pruning has changed the shapes of the model's layers. What was made of the model before, as "
+    "an averaged copy of it (AveragedModel, EMA), still has the old ones: make it in train_epoch, "
+    "and anew where the shapes of model.parameters() are no longer its own"
+)
+
+_UNUSED_DISTILLATION = (
+    "knowledge distillation has no effect: train_epoch never asked for its loss; add "
+    "compression.loss() (of a script's controller: controller.loss()) to the training loss"
+)
 
 
 class TorchRunner:
@@ -50,6 +65,7 @@ class TorchRunner:
         self.files = StateFiles(self._folder)
         self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
         self._dumps: dict[Checkpoint, Any] = {}
+        self._warned = False
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
 
@@ -72,19 +88,34 @@ class TorchRunner:
         self._controller.attach_optimizer(optimizer)
 
     def train_epoch(self, epoch: int) -> float | None:
-        loss = self._callbacks.train_epoch_fn(
-            self._controller,
-            self._model,
-            epoch=epoch,
-            optimizer=self.optimizer,
-            lr_scheduler=self.lr_scheduler,
-        )
+        with self._explaining():
+            loss = self._callbacks.train_epoch_fn(
+                self._controller,
+                self._model,
+                epoch=epoch,
+                optimizer=self.optimizer,
+                lr_scheduler=self.lr_scheduler,
+            )
+        self._controller.end_training_step()
         return None if loss is None else number_of(loss, "train_epoch", "a loss or None")
 
     def validate(self, epoch: int) -> float:
         extra = {"epoch": epoch} if self._validate_takes_epoch else {}
-        metric = self._callbacks.validate_fn(self._model, **extra)
+        with self._explaining():
+            metric = self._callbacks.validate_fn(self._model, **extra)
         return number_of(metric, "validate", "the metric, a number")
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """An exception that looks like one about old shapes says where those come from."""
+        try:
+            yield
+        except Exception as error:
+            pruned = self._controller.algorithm.kept_masks()
+            cause = error.original if isinstance(error, PluginFailure) else error
+            if pruned and isinstance(cause, RuntimeError) and _SHAPES.search(str(cause)):
+                error.add_note(_OLD_SHAPES)
+            raise
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
         update = self._callbacks.update_learning_rate_fn
@@ -101,13 +132,22 @@ class TorchRunner:
         stop = self._callbacks.early_stopping_fn
         return stop is not None and bool(stop(metric))
 
+    def warnings(self) -> Sequence[str]:
+        """That distillation was forgotten, after the first epoch that did without."""
+        distillation = self._controller.distillation
+        if self._warned or distillation is None or distillation.used:
+            return ()
+        self._warned = True
+        return (_UNUSED_DISTILLATION,)
+
     def save(self, name: str) -> Checkpoint:
         checkpoint = Checkpoint(name)
         self.files.write(name, self._controller.state_dict())
         dump = self._callbacks.dump_checkpoint_fn
         if dump is not None:
             # A folder of its own, so that a file name that is always the same does no harm.
-            folder = self._folder / name
+            folder = self._dump_folder(checkpoint)
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier save by this name
             folder.mkdir(exist_ok=True)
             path = dump(self._model, self._controller, self, str(folder))
             overwritten = [other for other, its in self._dumps.items() if its == path]
@@ -139,6 +179,12 @@ class TorchRunner:
     def discard(self, checkpoint: Checkpoint) -> None:
         self.files.discard(checkpoint)
         self._dumps.pop(checkpoint, None)
+        if self._callbacks.dump_checkpoint_fn is not None:
+            shutil.rmtree(self._dump_folder(checkpoint), ignore_errors=True)
+
+    def _dump_folder(self, checkpoint: Checkpoint) -> Path:
+        """For the files of the user's own."""
+        return self._folder / checkpoint
 
     def state_dict(self) -> dict[str, Any]:
         """Of the training, not the model: optimizer, schedules, modes.
@@ -150,6 +196,7 @@ class TorchRunner:
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "schedules": [_state_of(schedule) for schedule in _schedulers(self.lr_scheduler)],
             "modes": [module.training for module in self._model.modules()],
+            "warned": self._warned,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,6 +205,7 @@ class TorchRunner:
         Raises:
             ValueError: the optimizer or its schedules are others.
         """
+        self._warned = state["warned"]
         for module, training in zip(self._model.modules(), state["modes"], strict=True):
             module.training = training
         if state["optimizer"] is None:

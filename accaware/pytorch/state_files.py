@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.checkpoint import reading
+from accaware.pytorch.checkpoint import reading, without_checksums
 from accaware.pytorch.packing import Reference, packed, unpacked
 from accaware.pytorch.shared import Key, Shared
 from accaware.rundir import atomic
@@ -157,7 +155,8 @@ class StateFiles:
 
         path, parts = self.path(name), packed(content, refer)
         self._flush.wait_removed(path)
-        with _without_checksums():
+        # The digest of the whole file is enough.
+        with without_checksums():
             self._digests[name] = atomic.write_file(
                 path, lambda file: torch.save(parts, file), durable=False
             )
@@ -176,14 +175,3 @@ class StateFiles:
         self._flush.remove(self.path(name))
         self._digests.pop(name, None)
         self._unflushed.pop(name, None)
-
-
-@contextmanager
-def _without_checksums() -> Iterator[None]:
-    """Torch's own, which take longer than the writing: the digest of the whole file is enough."""
-    before = get_crc32_options()
-    set_crc32_options(False)
-    try:
-        yield
-    finally:
-        set_crc32_options(before)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from accaware.errors import UsageError
@@ -33,6 +34,7 @@ class RunDirectory:
         self.path = path
         self.resumed = resumed
         self._created = created
+        self._kept = resumed
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
@@ -43,7 +45,8 @@ class RunDirectory:
         """
         try:
             directory = cls(path, _make(path))
-            if any(file.exists() for file in directory._files()):
+            # A lock alone is what a run left that failed before it was one.
+            if any(file.exists() for file in directory._files() if file != directory.lock):
                 raise FileExistsError
             # Of two runs that start at once, one makes this file and the other one fails.
             directory.events.touch(exist_ok=False)
@@ -166,6 +169,23 @@ class RunDirectory:
     def drop_checkpoints(self) -> None:
         """The search has ended: nobody will load them again."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    @contextmanager
+    def provisional(self) -> Iterator[None]:
+        """On leaving, the directory vanishes unless ``keep`` was called.
+
+        To be entered before its lock is taken and its journal is opened: what is still open
+        can't be removed on Windows.
+        """
+        try:
+            yield
+        finally:
+            if not self._kept:
+                self.discard()
+
+    def keep(self) -> None:
+        """There is something in it to go on with."""
+        self._kept = True
 
     def discard(self) -> None:
         """Undo the creation: nothing was trained. Files that others put here stay."""

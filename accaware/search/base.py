@@ -18,8 +18,9 @@ from accaware.search.events import (
     SearchFinished,
     TrialFinished,
     TrialStarted,
+    Warned,
 )
-from accaware.search.observers import TensorBoardObserver
+from accaware.search.observers import PythonWarnings, TensorBoardObserver
 from accaware.search.params import SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.record import TrialRecord
@@ -29,6 +30,12 @@ from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase
 
 _KEPT_TRIALS = 2
 """Of those within budget, whose weights are kept, so that the disk they take is bounded."""
+
+SEARCHED = (
+    "a model, its controller and their loop search once: the model isn't the untouched one any "
+    "more, and the schedule is at its end. To search again, create the model anew, call "
+    "create_compressed_model with it, and make a loop for the new controller"
+)
 
 
 class TrainingLoop:
@@ -86,6 +93,7 @@ class TrainingLoop:
         without it they live in a temporary folder for as long as the loop does.
 
         Raises:
+            UsageError: this loop has searched before, or another one has with its controller.
             PluginFailure: one of the functions raised; what was earned stays in ``result``.
         """
         callbacks = TrainingCallbacks(
@@ -99,6 +107,7 @@ class TrainingLoop:
         )
         if tensorboard_writer is not None:
             self._observers.append(TensorBoardObserver(tensorboard_writer))
+        self._observers.append(PythonWarnings())
         self.drive(self._controller.create_runner(model, callbacks, log_dir))
         return model
 
@@ -107,9 +116,13 @@ class TrainingLoop:
 
         On any exception, a KeyboardInterrupt too, ``result`` tells what had been found by then
         (its best metric is the trial's, not validated again), and the exception goes on.
+
+        Raises:
+            UsageError: this loop has searched before.
         """
+        if self._runner is not None:
+            raise UsageError(SEARCHED)
         self._runner = runner  # lives, and its checkpoints with it, as long as the loop
-        self._history, self._record, self._epochs, self._result = History(), None, 0, None
         self._baseline = runner.agree(self._baseline)
         self.adopt(self._params)
         try:
@@ -183,6 +196,8 @@ class TrainingLoop:
             compression_rate=self._controller.compression_rate,
             seconds=self._clock() - began,
         )
+        for message in runner.warnings():
+            self._emit(Warned(message))
         self._judge(runner, record, epoch)
         if record.failure is None:
             runner.end_epoch(number - 1, loss, epoch.metric)

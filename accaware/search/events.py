@@ -87,6 +87,13 @@ class GenerationFinished:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something about the training that its user should know, said once."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class SearchFinished:
     result: SearchResult
 
@@ -101,5 +108,6 @@ Event = (
     | BatchFinished
     | RankingStarted
     | GenerationFinished
+    | Warned
     | SearchFinished
 )

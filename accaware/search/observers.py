@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from accaware.search.events import EpochFinished, Event, TrialFinished
+from accaware.errors import AccAwareWarning
+from accaware.search.events import EpochFinished, Event, TrialFinished, Warned
+
+
+class PythonWarnings:
+    """Warns as Python does, for a script of the user's."""
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            warnings.warn(event.message, AccAwareWarning, stacklevel=2)
 
 
 class TensorBoardObserver:

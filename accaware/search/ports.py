@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from accaware.search.callbacks import TrainingCallbacks
@@ -86,6 +86,9 @@ class Runner(Protocol):
 
     def asks_to_stop(self, metric: float) -> bool:
         """Whether the user's early stopping wants the search to end here."""
+
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of the epoch that was just trained; each is said once."""
 
     def save(self, name: str) -> Checkpoint:
         """Weights and compression state under a name; an earlier save of it is replaced."""

@@ -29,6 +29,7 @@ class CompressionScheduler:
         steps_per_epoch: how many optimizer steps make an epoch; counted during the first epoch
             where it is None, which then stays at one level.
         freeze_epoch: from this epoch on the level stays; None for never.
+        entered: called whenever an epoch has been entered, after its level was applied.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class CompressionScheduler:
         per_optimizer_step: bool = False,
         steps_per_epoch: int | None = None,
         freeze_epoch: int | None = None,
+        entered: Callable[[], None] = lambda: None,
     ) -> None:
         self._schedule = schedule
         self._apply = apply
+        self._entered = entered
         self._per_step = per_optimizer_step
         self._steps_per_epoch = steps_per_epoch
         self._freeze_epoch = freeze_epoch
@@ -67,6 +70,11 @@ class CompressionScheduler:
         return self._level
 
     @property
+    def within_epoch(self) -> bool:
+        """Whether there was an optimizer step since the epoch was entered."""
+        return self._step > 0
+
+    @property
     def fully_compressed(self) -> bool:
         return self._level >= self.target
 
@@ -77,6 +85,7 @@ class CompressionScheduler:
         self.current_epoch = self.current_epoch + 1 if next_epoch is None else next_epoch
         self._step = 0
         self._update()
+        self._entered()
 
     def step(self) -> None:
         """Once after each optimizer step."""

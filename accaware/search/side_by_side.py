@@ -35,11 +35,15 @@ class SideBySideScheduler:
     Args:
         paces: one for each level.
         apply: called once where one level or more have changed.
+        entered: called whenever an epoch has been entered, after its levels were applied.
     """
 
-    def __init__(self, paces: Sequence[Pace], apply: Apply) -> None:
+    def __init__(
+        self, paces: Sequence[Pace], apply: Apply, entered: Callable[[], None] = lambda: None
+    ) -> None:
         self._schedulers = [_scheduler(pace, self._note) for pace in paces]
         self._apply = apply
+        self._entered = entered
         self._changed = False
 
     @property
@@ -56,6 +60,11 @@ class SideBySideScheduler:
         return combined([each.current_level for each in self._schedulers])
 
     @property
+    def within_epoch(self) -> bool:
+        """Whether there was an optimizer step since the epoch was entered."""
+        return any(each.within_epoch for each in self._schedulers)
+
+    @property
     def fully_compressed(self) -> bool:
         return all(each.fully_compressed for each in self._schedulers)
 
@@ -64,6 +73,7 @@ class SideBySideScheduler:
         for each in self._schedulers:
             each.epoch_step(next_epoch)
         self._settle()
+        self._entered()
 
     def step(self) -> None:
         """Once after each optimizer step."""
@@ -99,18 +109,23 @@ class SideBySideScheduler:
             self._apply([each.current_level for each in self._schedulers])
 
 
-def scheduler_of(paces: Sequence[Pace], apply: Apply) -> CompressionScheduler | SideBySideScheduler:
-    """The scheduler of one algorithm or of several."""
+def scheduler_of(
+    paces: Sequence[Pace], apply: Apply, entered: Callable[[], None] = lambda: None
+) -> CompressionScheduler | SideBySideScheduler:
+    """The scheduler of one algorithm or of several; arguments as of SideBySideScheduler."""
     if len(paces) > 1:
-        return SideBySideScheduler(paces, apply)
-    return _scheduler(paces[0], lambda level: apply([level]))
+        return SideBySideScheduler(paces, apply, entered)
+    return _scheduler(paces[0], lambda level: apply([level]), entered)
 
 
-def _scheduler(pace: Pace, apply: Callable[[float], None]) -> CompressionScheduler:
+def _scheduler(
+    pace: Pace, apply: Callable[[float], None], entered: Callable[[], None] = lambda: None
+) -> CompressionScheduler:
     return CompressionScheduler(
         pace.schedule,
         apply,
         per_optimizer_step=pace.per_optimizer_step,
         steps_per_epoch=pace.steps_per_epoch,
         freeze_epoch=pace.freeze_epoch,
+        entered=entered,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from accaware.search.ports import Runner
@@ -43,6 +44,10 @@ class TapedRunner:
 
     def asks_to_stop(self, metric: float) -> bool:
         return self._tape.answer("asks_to_stop", lambda: self._runner.asks_to_stop(metric))
+
+    def warnings(self) -> Sequence[str]:
+        # What there was to say of a replayed epoch was said when it was trained.
+        return () if self._tape.replaying else self._runner.warnings()
 
     def save(self, name: str) -> Checkpoint:
         self._saves += 1

@@ -16,7 +16,7 @@ from accaware.cli.output import Output
 from accaware.errors import CheckpointError, CompressionError, PluginContractError, PluginFailure
 from accaware.rundir.directory import RunDirectory
 from tests.cli.scripted_run import starting
-from tests.runners.fake import adaptive, holds_up_to
+from tests.runners.fake import FakeRunner, adaptive, holds_up_to
 
 COARSE = adaptive(minimal_compression_rate_step=0.1)
 
@@ -30,7 +30,7 @@ class Ran:
 
         def action() -> ExitCode:
             voice = Output(**output)
-            with voice.guarding_stdout():
+            with voice.guarding_stdout(), directory.provisional():
                 return conduct(start, directory, "top1", voice)
 
         self.code = reported(action)
@@ -232,3 +232,16 @@ def test_quiet_json_says_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixt
     shown = capsys.readouterr()
     assert shown.out == (ran.path / "result.json").read_text()
     assert shown.err == ""
+
+
+def test_what_the_search_warns_of_is_told_and_kept_even_where_all_else_is_quiet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([("loss() is missing",)])
+    monkeypatch.setattr(FakeRunner, "warnings", lambda self: next(told, ()))
+    ran = Ran(tmp_path, starting(holds_up_to(0.65), COARSE), quiet=True)
+    assert ran.code == 0
+    assert capsys.readouterr().err == "warning: loss() is missing\n"
+    lines = [json.loads(line) for line in (ran.path / "events.jsonl").read_text().splitlines()]
+    (warned,) = [line for line in lines if line["event"] == "warned"]
+    assert warned["message"] == "loss() is missing"

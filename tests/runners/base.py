@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,9 @@ class CallbackRunner:
     def asks_to_stop(self, metric: float) -> bool:
         stop = self.callbacks.early_stopping_fn
         return stop is not None and bool(stop(metric))
+
+    def warnings(self) -> Sequence[str]:
+        return ()
 
     def save(self, name: str) -> Checkpoint:
         checkpoint = Checkpoint(name)

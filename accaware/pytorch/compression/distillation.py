@@ -6,7 +6,9 @@ Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), section 2.
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,39 +25,48 @@ class Distillation:
     """Compares what the model gave in its last training forward with what the teacher gives.
 
     Args:
-        model: untouched; the teacher is a copy of it. Its forward is watched from here on.
+        model: untouched; the teacher is a copy of it. Its forward is watched from here on; a
+            copy of it isn't, and has no teacher.
         config: the algorithm's section.
     """
 
     def __init__(self, model: nn.Module, config: KnowledgeDistillationConfig) -> None:
         self._config = config
         self._teacher = copy.deepcopy(model).eval().requires_grad_(False)
-        self._last: tuple[ExampleInputs, Any] | None = None
-        model.register_forward_hook(self._watch, with_kwargs=True)
+        self._last: _Forward | None = None
+        self.used = False
+        """Whether anybody has asked for the loss."""
+        model.register_forward_hook(_Watch(model, self), with_kwargs=True)
 
     def loss(self) -> Tensor:
-        """The distillation loss of the last forward in training mode: a scalar.
+        """The distillation loss of the last forward in training mode: a scalar, never below 0.
 
-        The mean over all outputs that have floating-point values. It is for one training step:
-        the forward is forgotten with it.
+        The mean over all outputs that have floating-point values, in single precision at least.
+        The teacher computes under the autocast that the model computed under. It is for one
+        training step: the forward is forgotten with it.
 
         Raises:
             UsageError: there was no such forward since the last time; the outputs are no tensors
                 with floating-point values.
         """
+        self.used = True
         if self._last is None:
             raise UsageError(
                 "knowledge distillation compares outputs, and the model gave none in training "
                 "mode since the last loss: call the model first, then compression.loss()"
             )
-        (inputs, outputs), self._last = self._last, None
-        with torch.no_grad():
-            wanted = inputs.call(self._teacher)
-        pairs = list(zip(_floating(outputs), _floating(wanted), strict=False))
+        forward, self._last = self._last, None
+        with torch.no_grad(), forward.precision.autocast():
+            wanted = forward.inputs.call(self._teacher)
+        pairs = list(zip(_floating(forward.outputs), _floating(wanted), strict=False))
         if not pairs:
             raise UsageError("knowledge distillation needs outputs that are floating-point tensors")
         losses = [self._compare(mine, theirs) for mine, theirs in pairs]
         return self._config.scale * torch.stack(losses).mean()
+
+    def forget(self) -> None:
+        """A training step has ended: its forward is no longer to be compared."""
+        self._last = None
 
     def state_dict(self) -> dict[str, Any]:
         """The teacher, which going on needs and nobody else has any more."""
@@ -78,9 +89,9 @@ class Distillation:
     def describe(self) -> str:
         return f"knowledge distillation by {self._config.type}, scale {self._config.scale:g}"
 
-    def _watch(self, model: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if model.training and torch.is_grad_enabled():
-            self._last = ExampleInputs(tuple(args), dict(kwargs)), output
+    def saw(self, inputs: ExampleInputs, outputs: Any) -> None:
+        """The model has computed in training mode."""
+        self._last = _Forward(inputs, outputs, _Precision.now(_device_of(outputs)))
 
     def _compare(self, student: Tensor, teacher: Tensor) -> Tensor:
         """One pair of (N, ...) outputs; classes are in the second dimension."""
@@ -89,6 +100,10 @@ class Distillation:
                 f"knowledge distillation: the model gives outputs of shape {list(student.shape)}, "
                 f"and the untouched one {list(teacher.shape)}"
             )
+        # Probabilities that are rounded to half a precision have another sum than 1, and a
+        # divergence from them may be below 0.
+        precise = torch.promote_types(student.dtype, torch.float32)
+        student, teacher = student.to(precise), teacher.to(precise)
         if self._config.type == "mse":
             return nn.functional.mse_loss(student, teacher)
         temperature = self._config.temperature
@@ -98,8 +113,64 @@ class Distillation:
             log_target=True,
             reduction="none",
         )
-        # The square keeps the gradients' size whatever the temperature is (section 2).
-        return divergence.sum(1).mean() * temperature**2
+        # What rounding leaves of a divergence of 0 has no sign to speak of. The square keeps the
+        # gradients' size whatever the temperature is (section 2).
+        return divergence.sum(1).clamp_min(0).mean() * temperature**2
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """The autocast that a forward ran under."""
+
+    device: str
+    enabled: bool
+    dtype: torch.dtype
+
+    @classmethod
+    def now(cls, device: str) -> _Precision:
+        return cls(device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, self.dtype, enabled=self.enabled)
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """One call of the model: what went in, what came out, and in which precision."""
+
+    inputs: ExampleInputs
+    outputs: Any
+    precision: _Precision
+
+
+class _Watch:
+    """The hook on the model's forward, which holds neither the model nor its teacher.
+
+    A copy of the model, and one that was pickled, gets a hook that watches nothing.
+    """
+
+    def __init__(
+        self, model: nn.Module | None = None, distillation: Distillation | None = None
+    ) -> None:
+        self._model = None if model is None else weakref.ref(model)
+        self._distillation = None if distillation is None else weakref.ref(distillation)
+
+    def __call__(self, model: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if self._model is None or self._distillation is None or self._model() is not model:
+            return
+        distillation = self._distillation()
+        if distillation is not None and model.training and torch.is_grad_enabled():
+            distillation.saw(ExampleInputs(tuple(args), dict(kwargs)), output)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Watch:
+        return _Watch()
+
+    def __reduce__(self) -> tuple[type[_Watch], tuple[()]]:
+        return _Watch, ()
+
+
+def _device_of(outputs: Any) -> str:
+    return next((tensor.device.type for tensor in _floating(outputs)), "cpu")
 
 
 def _floating(outputs: Any) -> list[Tensor]:

@@ -24,6 +24,7 @@ from accaware.pytorch.compression import coefficients
 from accaware.pytorch.compression.coefficients import Coefficients
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.importance import layer_importances
+from accaware.pytorch.processes import agreed, is_first
 from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.untouched import Part, Untouched
 from accaware.search.events import Event, GenerationFinished, RankingStarted
@@ -83,10 +84,10 @@ def rank_by_learning(
             )
             return coefficients.plain(given)
         assert callbacks is not None
-        if save is not None:
+        if save is not None and is_first():
             coefficients.check_writable(config.directory / save)
         learned = _learned(pruning, params.legr_params, callbacks, config.higher_is_better)
-        if save is not None:
+        if save is not None and is_first():
             coefficients.write_coefficients(
                 config.directory / save, learned, params.filter_importance
             )
@@ -98,7 +99,9 @@ def rank_by_learning(
             "ranking_callbacks to create_compressed_model, or name a file in "
             "load_ranking_coeffs_path"
         )
-    data = found() if callbacks is None else callbacks.remember(found)
+    # Of several processes all train and validate the same candidates, as their functions may
+    # have to meet; the first one's metrics and file count.
+    data = agreed(found() if callbacks is None else callbacks.remember(found))
     pruning.coefficients = coefficients.checked(data, pruning.ranked_layers, "learned ranking")
 
 
@@ -162,7 +165,8 @@ class _Candidates:
         by_layer: Mapping[str, torch.Tensor] = layer_importances(
             self._pruning.groups, dense, params.filter_importance, comparable=True
         )
-        return [float(by_layer[layer].std(correction=0)) for layer in self._pruning.ranked_layers]
+        layers = self._pruning.ranked_layers
+        return agreed([float(by_layer[layer].std(correction=0)) for layer in layers])
 
     def metric(self, given: Coefficients) -> float:
         """What a model pruned by these coefficients achieves after its few steps."""
@@ -173,7 +177,7 @@ class _Candidates:
             # Two candidates with one layout are one model, and are trained alike.
             if layout not in self._known:
                 self._callbacks.train_steps_fn(self._model, self._params.train_steps)
-                self._known[layout] = float(self._callbacks.validate_fn(self._model))
+                self._known[layout] = agreed(float(self._callbacks.validate_fn(self._model)))
             return self._known[layout]
         finally:
             self._untouched.restore()

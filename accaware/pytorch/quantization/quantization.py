@@ -14,6 +14,7 @@ from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
 from accaware.pytorch.batchnorm import batch_statistics
 from accaware.pytorch.channels import LeftOut
 from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.loaders import begun
 from accaware.pytorch.quantization.attach import attach
 from accaware.pytorch.quantization.plan import plan_quantization
 from accaware.pytorch.quantization.ranges import estimator_of
@@ -98,7 +99,7 @@ class Quantization:
             for quantizer, estimator in zip(activations, estimators, strict=True):
                 quantizer.observer = estimator.observe
             with torch.no_grad(), batch_statistics(self._model):
-                for batch in batches if self.samples else ():
+                for batch in begun(batches if self.samples else ()):
                     inputs_of(to_device(batch, device)).call(self._model)
                     seen += batch_size_of(batch)
                     after_batch(min(seen, self.samples))

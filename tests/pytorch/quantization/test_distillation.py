@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import warnings
+import weakref
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from accaware.errors import UsageError
+from accaware import create_accuracy_aware_training_loop
+from accaware.errors import AccAwareWarning, UsageError
 from accaware.pytorch import PTCompressionController, create_compressed_model
 from tests.pytorch.quantization.scripts import batches
 from tests.pytorch.training.scripts import EXAMPLE, PRUNING, adaptive
-from tests.runners.torch_case import TinyNet, train, trained_model
+from tests.runners.torch_case import TinyNet, accuracy, train, trained_model
 
 IMAGES = batches()[0][0]
 
@@ -152,3 +156,93 @@ def test_every_output_of_a_model_counts() -> None:
     found = model.train()(values)
     each = [((found[name] - wanted[name]) ** 2).mean() for name in ("left", "right")]
     torch.testing.assert_close(controller.loss(), sum(each) / 2)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "mse"])
+def test_under_mixed_precision_it_is_the_same_and_never_below_zero(kind: str) -> None:
+    controller, model = distilled(type=kind)
+    model.train()
+    for module in model.features:
+        module.eval()  # the student computes what the teacher does, but for its precision
+    for images, _ in batches():
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = model(images)
+        assert outputs.dtype is torch.bfloat16
+        loss = controller.loss()
+        assert loss.dtype is torch.float32
+        assert loss.item() == 0  # both under the same autocast
+    controller.compression_rate = 0.5
+    model(IMAGES)
+    expected = controller.loss()
+    with torch.autocast("cpu", torch.bfloat16):
+        model(IMAGES)
+    torch.testing.assert_close(controller.loss(), expected, rtol=0.05, atol=0.01)
+
+
+def test_a_divergence_of_nothing_is_nothing() -> None:
+    controller, model = distilled(temperature=0.7)
+    model.train()
+    for module in model.features:
+        module.eval()
+    for images, _ in batches():
+        model(images + 1e-4 * torch.randn_like(images))
+        assert controller.loss().item() >= 0
+
+
+def test_a_copy_of_the_model_has_no_teacher_and_is_not_watched() -> None:
+    controller, model = distilled()
+    size = sum(value.nbytes for value in model.state_dict().values())
+    assert len(pickle.dumps(model)) < 1.7 * size
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        other.train()(IMAGES)
+        with pytest.raises(UsageError, match="call the model first"):
+            controller.loss()
+    model.train()(IMAGES)
+    assert controller.loss().requires_grad
+
+
+def test_what_nobody_compares_is_let_go_of_after_the_step() -> None:
+    controller, model = distilled()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    controller.attach_optimizer(optimizer)
+    outputs = model.train()(IMAGES)
+    held = weakref.ref(outputs)
+    outputs.sum().backward()
+    del outputs
+    assert held() is not None
+    optimizer.step()
+    assert held() is None
+
+
+def searched(train_epoch: Any) -> list[str]:
+    """What a search of a few epochs warned of."""
+    controller, model = distilled()
+    config = adaptive(
+        [PRUNING, {"algorithm": "knowledge_distillation", "type": "softmax"}],
+        maximal_total_epochs=3,
+    )
+    loop = create_accuracy_aware_training_loop(config, controller, accuracy(model))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loop.run(
+            model,
+            train_epoch_fn=train_epoch,
+            validate_fn=accuracy,
+            configure_optimizers_fn=lambda: torch.optim.SGD(model.parameters(), lr=0.01),
+        )
+    return [str(each.message) for each in caught if each.category is AccAwareWarning]
+
+
+def test_a_training_that_never_asks_for_it_is_told_once() -> None:
+    def forgetful(controller: Any, model: nn.Module, *, optimizer: Any, **_: Any) -> None:
+        model.train()
+        for images, classes in batches()[:2]:
+            loss = nn.functional.cross_entropy(model(images), classes)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    (message,) = searched(forgetful)
+    assert "knowledge distillation has no effect" in message
+    assert "compression.loss()" in message
+    assert searched(train) == []

@@ -1,11 +1,12 @@
 """A training script as torchrun starts it, on a shard of the digits: RANK WORLD STORE FOLDER.
 
-Its baseline, its metric and its wish to stop are its own, so that processes which decided for
-themselves would go different ways.
+Its baseline, its metric, its wish to stop, its training data and how its candidates of a ranking
+do are its own, so that processes which decided for themselves would go different ways.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ import torch
 from torch import distributed, nn
 
 from accaware import create_accuracy_aware_training_loop
-from accaware.pytorch import create_compressed_model
+from accaware.pytorch import RankingCallbacks, create_compressed_model
 from tests.pytorch.training.scripts import EXAMPLE, SPARSITY, adaptive
 from tests.runners.torch_case import (
     BATCH,
@@ -27,8 +28,21 @@ from tests.runners.torch_case import (
     trained_model,
 )
 
+MIX: list[dict[str, Any]] = [
+    {
+        **PRUNING,
+        "initializer": {"batchnorm_adaptation": {"num_bn_adaptation_samples": 200}},
+        "params": {
+            **PRUNING["params"],
+            "interlayer_ranking_type": "learned_ranking",
+            "legr_params": {"generations": 5, "train_steps": 1, "max_pruning": 0.6},
+        },
+    },
+    {"algorithm": "quantization", "initializer": {"range": {"num_init_samples": 200}}},
+]
 
-def main(rank: int, world: int, store: str, folder: Path, section: dict[str, Any]) -> None:
+
+def main(rank: int, world: int, store: str, folder: Path, section: Any) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
     model = trained_model()
@@ -36,7 +50,21 @@ def main(rank: int, world: int, store: str, folder: Path, section: dict[str, Any
         distributed.broadcast(value, src=0)
     baseline = accuracy(model) + rank
     config = adaptive(section, patience_epochs=2, maximal_total_epochs=8)
-    controller, _ = create_compressed_model(model, config, EXAMPLE)
+    images, classes = (part[rank:TRAINING_IMAGES:world] for part in digits())
+    batches = list(zip(images.split(BATCH), classes.split(BATCH), strict=True))
+    ranking = RankingCallbacks(
+        train_steps_fn=lambda model, steps: model.train()(images[:BATCH]),
+        validate_fn=lambda model: accuracy(model) * (-1) ** rank,
+    )
+    controller, _ = create_compressed_model(
+        model, config, EXAMPLE, batches, ranking_callbacks=ranking
+    )
+    epochs: list[dict[str, str]] = []
+
+    def train_noting(controller: Any, model: nn.Module, **rest: Any) -> float:
+        epochs.append(state_of(controller, model))
+        return train(controller, model, **rest)
+
     loop = create_accuracy_aware_training_loop(config, controller, baseline)
     dumped: list[str] = []
     loaded: list[str] = []
@@ -49,7 +77,7 @@ def main(rank: int, world: int, store: str, folder: Path, section: dict[str, Any
 
     loop.run(
         model,
-        train_epoch_fn=train,
+        train_epoch_fn=train_noting,
         validate_fn=lambda model, epoch: accuracy(model) - 0.5 * rank,
         configure_optimizers_fn=lambda: torch.optim.Adam(model.parameters(), lr=0.003),
         dump_checkpoint_fn=dump,
@@ -68,6 +96,8 @@ def main(rank: int, world: int, store: str, folder: Path, section: dict[str, Any
         "rate": controller.compression_rate,
         "weights": {name: value.flatten().tolist() for name, value in model.state_dict().items()},
         "files": sorted(path.name for path in (folder / f"log-{rank}").glob("*.pt")),
+        "coefficients": repr(getattr(controller.algorithm, "coefficients", None)),
+        "epochs": epochs,
         "dumped": len(dumped),
         "loaded": loaded,
     }
@@ -78,6 +108,25 @@ def main(rank: int, world: int, store: str, folder: Path, section: dict[str, Any
     # On a busy machine the threads of torch's process group have aborted an interpreter that
     # ended, once in some eighty times; nothing of this script is left to do.
     os._exit(0)
+
+
+def state_of(controller: Any, model: nn.Module) -> dict[str, str]:
+    """A digest of each thing that has to be the same in all processes before an epoch."""
+    ranges = controller.quantization and controller.quantization.state_dict()
+    masks = controller.algorithm.kept_masks()
+    layout = {name: {dim: mask.tolist() for dim, mask in masks[name].items()} for name in masks}
+    parts = {
+        "layout": layout,
+        "ranges": ranges,
+        "weights": {name: value.tolist() for name, value in model.named_parameters()},
+        "statistics": {
+            name: value.tolist() for name, value in model.named_buffers() if "running" in name
+        },
+    }
+    return {
+        part: hashlib.sha256(json.dumps(its, sort_keys=True).encode()).hexdigest()
+        for part, its in parts.items()
+    }
 
 
 def train(
@@ -102,5 +151,9 @@ def train(
 
 if __name__ == "__main__":
     rank, world, store, folder, algorithm = sys.argv[1:]
-    section = {"filter_pruning": PRUNING, "magnitude_sparsity": SPARSITY}[algorithm]
+    section = {
+        "filter_pruning": PRUNING,
+        "magnitude_sparsity": SPARSITY,
+        "learned_ranking_in_8_bits": MIX,
+    }[algorithm]
     main(int(rank), int(world), store, Path(folder), section)

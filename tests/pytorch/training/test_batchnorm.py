@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from accaware.errors import UsageError
 from accaware.pytorch import PTCompressionController, create_compressed_model
-from tests.pytorch.training.scripts import EXAMPLE, PRUNING, SPARSITY, adaptive
+from tests.pytorch.training.scripts import EXAMPLE, PRUNING, SPARSITY, adaptive, early_exit
 from tests.runners.torch_case import TinyNet, accuracy, digits, trained_model
 
 SAMPLES = 130
@@ -129,6 +129,62 @@ def test_the_schedules_levels_are_adapted_to() -> None:
     for expected in (1, 2, 2):
         controller.scheduler.epoch_step()
         assert loader.passes == expected
+
+
+@pytest.mark.parametrize("beside", [(), ({"algorithm": "quantization"},)])
+def test_levels_that_change_at_each_step_are_adapted_to_once_an_epoch(
+    beside: tuple[dict[str, Any], ...],
+) -> None:
+    loader, model = Loader(), trained_model()
+    loader.batches = [(images.float(), classes) for images, classes in loader.batches]
+    params = {
+        "update_per_optimizer_step": True,
+        "steps_per_epoch": 5,
+        "sparsity_target": 0.6,
+        "sparsity_target_epoch": 2,
+        "sparsity_freeze_epoch": 4,
+    }
+    adaptation = {"batchnorm_adaptation": {"num_bn_adaptation_samples": SAMPLES}}
+    section = {"algorithm": "magnitude_sparsity", "params": params, "initializer": adaptation}
+    config = early_exit([section, *beside])
+    controller, _ = create_compressed_model(model, config, EXAMPLE, loader)
+    each = 1 + len(beside)  # the ranges of activations are measured as often
+    passes, rates = [], []
+    for _ in range(4):
+        controller.scheduler.epoch_step()
+        passes.append(loader.passes)
+        for _ in range(5):
+            controller.scheduler.step()
+            rates.append(controller.compression_rate)
+        assert loader.passes == passes[-1]
+        assert controller.quantization is None or controller.quantization.active
+    assert rates == sorted(rates)
+    assert len(set(rates)) == 10  # until the end of the second epoch
+    # Before the first epoch nothing is sparse: there only ranges are new. The third one begins
+    # with the last level of the second one, which nobody has looked at yet.
+    first = 2 if beside else 0
+    assert passes == [first, first + each, first + 2 * each, first + 2 * each]
+
+
+def test_what_a_step_left_to_be_adapted_to_is_in_the_state() -> None:
+    params = {
+        "update_per_optimizer_step": True,
+        "steps_per_epoch": 5,
+        "sparsity_target_epoch": 1,
+        "sparsity_freeze_epoch": 2,
+    }
+    sparsity = {"algorithm": "magnitude_sparsity", "params": params}
+    controller, _, loader = adapted(sparsity)
+    controller.scheduler.epoch_step()
+    for _ in range(5):
+        controller.scheduler.step()
+    model, schedule = controller.state_dict(), controller.scheduler.state_dict()
+    again, _, other = adapted(sparsity)
+    again.load_state_dict(model)
+    again.scheduler.load_state_dict(schedule)
+    again.scheduler.epoch_step()
+    controller.scheduler.epoch_step()
+    assert other.passes == loader.passes == 1
 
 
 def test_loading_a_checkpoint_brings_back_its_own_statistics() -> None:

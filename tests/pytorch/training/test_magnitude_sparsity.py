@@ -427,3 +427,20 @@ def test_a_checkpoint_of_other_layers_is_refused() -> None:
     controller, other = sparse(trained_model()), sparse(trained_model(), target_scopes=["features"])
     with pytest.raises(CheckpointError, match="not this model's"):
         other.load_state_dict(controller.state_dict())
+
+
+def test_masks_are_bits_of_the_weights_device_and_follow_a_model_that_is_moved() -> None:
+    model = trained_model()
+    controller = sparse(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    controller.attach_optimizer(optimizer)
+    controller.compression_rate = 0.5
+    masks = controller.state_dict()["algorithm"]["dense"].content["masks"]
+    assert {mask.dtype for mask in masks.values()} == {torch.bool}
+    model.double()
+    model(EXAMPLE.double()).sum().backward()
+    optimizer.step()
+    assert controller.compression_rate == pytest.approx(0.5, abs=1e-3)
+    controller.compression_rate = 0.25
+    assert controller.compression_rate == pytest.approx(0.25, abs=1e-3)
+    assert {weight.dtype for weight in weights(model)} == {torch.float64}

@@ -44,13 +44,25 @@ def together(folder: Path, algorithm: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason="this torch has no processes")
-@pytest.mark.parametrize("algorithm", ["filter_pruning", "magnitude_sparsity"])
+@pytest.mark.parametrize(
+    "algorithm", ["filter_pruning", "magnitude_sparsity", "learned_ranking_in_8_bits"]
+)
 def test_the_first_process_decides_and_all_load(algorithm: str, tmp_path: Path) -> None:
     first, second = together(tmp_path, algorithm)
     assert len(first["result"]) > 1
     assert first["metric"] is not None
-    for what in ("result", "budget", "metric", "rate", "weights", "loaded"):
+    for what in ("result", "budget", "metric", "rate", "weights", "loaded", "coefficients"):
         assert first[what] == second[what], what
+    assert len(first["epochs"]) > 2
+    decided = ("layout", "ranges", "weights")
+    before = None
+    for mine, theirs in zip(first["epochs"], second["epochs"], strict=True):
+        assert [mine[part] for part in decided] == [theirs[part] for part in decided]
+        # Statistics are adapted where the model has changed; then each trains on data of its own.
+        changed = before is None or mine["ranges"] != before["ranges"]
+        if algorithm == "learned_ranking_in_8_bits" and changed:
+            assert mine["statistics"] == theirs["statistics"]
+        before = mine
     assert first["accuracy"] == second["accuracy"] == first["metric"]
     # The first one alone keeps anything, and the others have it all the same.
     assert first["files"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from accaware import (
     AccAwareConfig,
@@ -21,7 +22,7 @@ from accaware.errors import PluginContractError, UsageError
 from accaware.pytorch import create_compressed_model
 from accaware.search import SearchStatus, StopReason
 from tests.pytorch.training.scripts import EXAMPLE, PRUNING, SPARSITY, adaptive, early_exit
-from tests.runners.torch_case import accuracy, train, trained_model
+from tests.runners.torch_case import accuracy, digits, train, trained_model
 
 
 class Recording:
@@ -199,7 +200,12 @@ def test_each_trial_has_a_folder_of_its_own_for_the_users_checkpoint(tmp_path: P
     )
     trials = len(loop.result.trials)
     assert trials > 2
-    assert len(list(tmp_path.glob("*/last.txt"))) == 1 + trials  # and the untouched model's
+    # Those of trials that nobody can ask for again are gone, folders and all.
+    kept = {trial.checkpoint for trial in loop.result.trials if trial.checkpoint is not None}
+    assert 0 < len(kept) < trials
+    folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert folders == {"untouched", *kept}
+    assert all((tmp_path / name / "last.txt").exists() for name in folders)
     assert len(rates) == trials  # each start but the first, and the best in the end
     assert all(dumped == pytest.approx(live) for dumped, live in rates)
 
@@ -404,3 +410,82 @@ def test_a_loop_of_the_users_own_follows_the_schedule() -> None:
         "FULLY_COMPRESSED",
     ]
     assert accuracy(model) > 0.9
+
+
+def test_a_loop_searches_once_and_says_what_a_second_time_would_take() -> None:
+    config = adaptive(maximal_total_epochs=2)
+    loop, model = search(config)
+    result = loop.result
+    functions = {
+        "train_epoch_fn": train,
+        "validate_fn": accuracy,
+        "configure_optimizers_fn": lambda: adam(model),
+    }
+    with pytest.raises(UsageError, match="call create_compressed_model"):
+        loop.run(model, **functions)
+    assert loop.result is result
+    other = create_accuracy_aware_training_loop(config, loop._controller, 0.9)
+    with pytest.raises(UsageError, match="call create_compressed_model"):
+        other.run(model, **functions)
+
+
+@pytest.mark.parametrize("average", [None, get_ema_multi_avg_fn(0.9)])
+def test_an_average_of_the_model_as_it_was_is_an_error_that_says_what_to_do(average: Any) -> None:
+    averages: list[AveragedModel] = []
+
+    def train_and_average(controller: Any, model: Any, **rest: Any) -> float:
+        if not averages:
+            averages.append(AveragedModel(trained_model(), multi_avg_fn=average))
+        loss = train(controller, model, **rest)
+        averages[0].update_parameters(model)
+        return loss
+
+    with pytest.raises(RuntimeError, match="size") as raised:
+        search(adaptive(), train_epoch_fn=train_and_average)
+    (note,) = raised.value.__notes__
+    assert "AveragedModel" in note
+    assert "make it in train_epoch" in note
+
+
+def test_an_average_that_is_made_anew_where_shapes_change_is_right() -> None:
+    averages: list[AveragedModel] = []
+
+    def shapes(model: torch.nn.Module) -> list[torch.Size]:
+        return [parameter.shape for parameter in model.parameters()]
+
+    def train_and_average(controller: Any, model: Any, **rest: Any) -> float:
+        if not averages or shapes(averages[-1]) != shapes(model):
+            averages.append(AveragedModel(model))
+        loss = train(controller, model, **rest)
+        averages[-1].update_parameters(model)
+        return loss
+
+    search(adaptive(), train_epoch_fn=train_and_average)
+    assert len(averages) > 1
+
+
+def test_lbfgs_forgets_the_curvature_of_a_network_that_is_no_more() -> None:
+    section = {**PRUNING, "pruning_init": 0.1}
+    section["params"] = {**PRUNING["params"], "schedule": "exponential", "pruning_steps": 2}
+    model = trained_model()
+    controller, _ = create_compressed_model(
+        model, adaptive(section, initial_training_phase_epochs=4), EXAMPLE
+    )
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    controller.attach_optimizer(optimizer)
+    images, classes = (part[:200] for part in digits())
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(images), classes)
+        loss.backward()
+        return loss
+
+    rates = set()
+    for _ in range(3):
+        controller.scheduler.epoch_step()
+        rates.add(controller.compression_rate)
+        model.train()
+        losses = [optimizer.step(closure).item() for _ in range(3)]
+        assert losses[-1] < losses[0]
+    assert len(rates) == 2

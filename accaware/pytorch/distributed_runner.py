@@ -1,0 +1,61 @@
+"""The Runner of one of several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from accaware.pytorch.processes import agreed, is_first
+from accaware.pytorch.runner import TorchRunner
+from accaware.search.trial import Checkpoint
+
+T = TypeVar("T")
+
+
+class DistributedRunner:
+    """A Runner that is one of several: the first decides, and all load what it has kept.
+
+    The losses and metrics of the first process count in all of them, and its wish to stop, so
+    that they go the same way. It alone writes checkpoints, and sends them to the others when
+    they are loaded. How gradients are averaged is the user's affair; the weights have to be the
+    same everywhere when a rate is set, as filters are judged by them.
+
+    Args:
+        runner: of this process.
+    """
+
+    def __init__(self, runner: TorchRunner) -> None:
+        self._runner = runner
+        self._is_first = is_first()
+
+    def agree(self, value: T) -> T:
+        return agreed(value)
+
+    def start(self, lr_factor: float) -> None:
+        self._runner.start(lr_factor)
+
+    def train_epoch(self, epoch: int) -> float | None:
+        return self.agree(self._runner.train_epoch(epoch))
+
+    def validate(self, epoch: int) -> float:
+        return self.agree(self._runner.validate(epoch))
+
+    def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
+        self._runner.end_epoch(epoch, loss, metric)
+
+    def asks_to_stop(self, metric: float) -> bool:
+        return self.agree(self._runner.asks_to_stop(metric))
+
+    def warnings(self) -> Sequence[str]:
+        return self._runner.warnings() if self._is_first else ()
+
+    def save(self, name: str) -> Checkpoint:
+        return self._runner.save(name) if self._is_first else Checkpoint(name)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        kept = self._runner.kept(checkpoint) if self._is_first else (None, None)
+        self._runner.bring_back(self.agree(kept))
+
+    def discard(self, checkpoint: Checkpoint) -> None:
+        if self._is_first:
+            self._runner.discard(checkpoint)
