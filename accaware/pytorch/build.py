@@ -87,7 +87,7 @@ class CompressionRun:
         # What the compressed model is timed against in the end; off the device meanwhile.
         self._untouched = copy.deepcopy(task.model).cpu()
         self._controller, _ = create_compressed_model(
-            task.model,
+            task.handed_over,
             config,
             self._inputs,
             task.train_data,

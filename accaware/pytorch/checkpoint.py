@@ -23,6 +23,7 @@ from accaware.pytorch.quantization.record import (
     integer_weights,
     rounded_weight,
 )
+from accaware.pytorch.wrappers import recompile, unwrapped
 from accaware.rundir import atomic
 
 FORMAT = "accaware.compressed_model"
@@ -40,7 +41,7 @@ def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None
     Raises:
         OSError: the file can't be written; an earlier one of that name is intact.
     """
-    write_file(_content(model, kept), Path(path))
+    write_file(_content(unwrapped(model), kept), Path(path))
 
 
 def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
@@ -48,7 +49,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
 
     Args:
         path: a file that accaware saved.
-        model: with the architecture and the dense shapes of the model that was compressed.
+        model: with the architecture and the dense shapes of the model that was compressed. A
+            wrapper around it, of torch.compile or DataParallel, makes no difference.
 
     Returns:
         ``model``, with fewer channels where some were removed, and with quantizers where some
@@ -58,6 +60,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         CheckpointError: the file can't be read, isn't such a file, or doesn't fit the model;
             names the layers and both shapes.
     """
+    handed_over, model = model, unwrapped(model)
     state, kept, quantizers = _parse(str(path), read_file(Path(path)))
     _check_fit(str(path), model, state, kept)
     live = tensors_of(model)
@@ -72,7 +75,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         raise CheckpointError(f"{path} doesn't fit this {type(model).__name__}: {error}") from error
     if quantizers is not None:
         attach_recorded(model, quantizers)
-    return model
+    recompile(handed_over)
+    return handed_over
 
 
 def write_file(content: Any, path: Path) -> None:

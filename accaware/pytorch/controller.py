@@ -18,6 +18,7 @@ from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
+from accaware.pytorch.wrappers import recompile, unwrapped
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
@@ -64,6 +65,7 @@ class PTCompressionController:
     is set or the scheduler takes its first ``epoch_step()``.
 
     Args:
+        model: what the algorithm compresses, or a wrapper around it.
         algorithm: what the rate is about.
         paces: a schedule for each level that the algorithm has.
         quantization: rounds whatever the rate is, once it is active.
@@ -82,7 +84,8 @@ class PTCompressionController:
         distillation: Distillation | None = None,
         preparations: Sequence[Preparation] = (),
     ) -> None:
-        self._model = model
+        self._handed_over = model
+        self._model = unwrapped(model)
         self._algorithm = algorithm
         self._reference = reference
         self._target = 0.0
@@ -128,6 +131,7 @@ class PTCompressionController:
         self._target = target
         if self.quantization is not None:
             self.quantization.active = False
+        recompile(self._handed_over)
 
     @property
     def maximal_compression_rate(self) -> float:
@@ -210,6 +214,7 @@ class PTCompressionController:
         if self.quantization is not None:
             self.quantization.load_state_dict(state["quantization"])
         self._target = state["target_rate"]
+        recompile(self._handed_over)
 
     def create_runner(
         self, model: nn.Module, callbacks: TrainingCallbacks, log_dir: str | None
@@ -233,12 +238,14 @@ class PTCompressionController:
         else:
             put()
             self._target = target
+            recompile(self._handed_over)
 
     def _compress(self, target: float, put: Callable[[], None]) -> None:
         # Measuring the rate reads every weight, so it is done for the preparations alone.
         before = self._achieved() if self.preparations else None
         put()
         self._target = target
+        recompile(self._handed_over)
         if before is None:
             return
         masks, rate = before

@@ -22,6 +22,7 @@ from accaware.pytorch.optimizers import build_optimizer
 from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.runner import named, number_of
+from accaware.pytorch.wrappers import unwrapped
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer
@@ -41,7 +42,9 @@ class PluginTask:
         self._plugin = plugin
         self.device = device
         self.observers = observers
-        self.model = self._create_model()
+        # The plugin's functions get what its create_model gave; all else has the bare module.
+        self.handed_over = self._create_model()
+        self.model = unwrapped(self.handed_over)
         train, validation = self._create_loaders()
         self.train_data = train
         self.validation_data = validation
@@ -62,6 +65,7 @@ class PluginTask:
         self, loader: Any, model: nn.Module, optimizer: Any, compression: classification.Compression
     ) -> Any:
         """The plugin's way of training, on other batches than those of an epoch."""
+        model = self._as_handed_over(model)
         if self._plugin.offers("train_epoch"):
             return self._plugin.call("train_epoch", model, loader, optimizer, compression)
         loss = self._loss if self._plugin.offers("loss") else classification.cross_entropy
@@ -83,13 +87,14 @@ class PluginTask:
         return number_of(self._validated(loader, model), "validate", "the metric, a number")
 
     def _validated(self, loader: Any, model: nn.Module) -> Any:
+        model = self._as_handed_over(model)
         if self._plugin.offers("validate"):
             return self._plugin.call("validate", model, loader)
         return guarded("the default validate", classification.validate, model, loader)
 
     def configure_optimizers(self) -> Any:
         if self._plugin.offers("configure_optimizers"):
-            return self._plugin.call("configure_optimizers", self.model)
+            return self._plugin.call("configure_optimizers", self.handed_over)
         params = self._config.accuracy_aware_training
         if isinstance(params, AdaptiveParams):
             epochs = params.patience_epochs
@@ -136,6 +141,9 @@ class PluginTask:
         if not isinstance(model, nn.Module):
             raise self._fault(f"create_model must return an nn.Module; it returned {named(model)}")
         return model.to(self.device)
+
+    def _as_handed_over(self, model: nn.Module) -> nn.Module:
+        return self.handed_over if model is self.model else model
 
     def _create_loaders(self) -> tuple[Any, Any]:
         by_loader = self._plugin.offers("create_dataloaders")
