@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from accaware.config.model import AccAwareConfig
 from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.checkpoint import load_compressed, save_compressed
+from accaware.pytorch.copies import copied
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
@@ -85,7 +85,7 @@ class CompressionRun:
         baseline = tape.answer("baseline", lambda: task.validate(task.model))
         self._inputs = task.example_inputs()
         # What the compressed model is timed against in the end; off the device meanwhile.
-        self._untouched = copy.deepcopy(task.model).cpu()
+        self._untouched = copied(task.model).cpu()
         self._controller, _ = create_compressed_model(
             task.handed_over,
             config,
@@ -191,7 +191,7 @@ class CompressionRun:
             return None
         device = self._task.device if in_torch else torch.device("cpu")
         dense = self._untouched.to(device)
-        compressed = load_compressed(path, copy.deepcopy(dense))
+        compressed = load_compressed(path, copied(dense))
         return comparison.latency(dense, compressed, self._inputs.on(device))
 
     @property
