@@ -112,7 +112,7 @@ class PluginTask:
             batch = guarded("the training data", lambda: next(iter(self.train_data), None))
             if batch is None:
                 raise self._fault("the training data is empty")
-            inputs = first_sample(batch).on(self.device)
+            inputs = first_sample(batch, self.model).on(self.device)
         # Tried once here, where it is clear whose an exception is.
         self.model.eval()
         with torch.no_grad():
