@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import CheckpointError
+from accaware.pytorch.acceptance import check_initialised
 from accaware.pytorch.channels import KeptMasks
 from accaware.pytorch.compact import replace_data, sized_modules, tensors_of
 from accaware.pytorch.layers import update_sizes
@@ -61,6 +62,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
             names the layers and both shapes.
     """
     handed_over, model = model, unwrapped(model)
+    check_initialised(model)
     state, kept, quantizers = _parse(str(path), read_file(Path(path)))
     _check_fit(str(path), model, state, kept)
     live = tensors_of(model)

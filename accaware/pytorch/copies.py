@@ -106,7 +106,7 @@ class _Copier:
         self._remember_tensors()
         for _, module in parts:
             self._remember(module, _empty_like(module))
-        for name, module in (*parts, *whole):
+        for _, module in (*parts, *whole):
             for value in vars(module).values():
                 self._remember_inner(value)
         for name, module in whole:
@@ -164,7 +164,8 @@ class _Copier:
         known = {id(each) for each in self._memo.values()}
         changed: dict[int, Tensor] = {}
         for module in made.modules():
-            for tensors in (module._parameters, module._buffers):
+            owners: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for tensors in owners:
                 for key, tensor in list(tensors.items()):
                     if tensor is None or id(tensor) in known:
                         continue
@@ -179,12 +180,12 @@ class _Copier:
         if is_compiler(module):
             made.add_module("_orig_mod", self._memo[id(module.get_submodule("_orig_mod"))])
             return
-        state = module.__getstate__()
+        state: Any = module.__getstate__()  # type: ignore[no-untyped-call]
         if isinstance(state, dict):
             state = {key: self._deepcopy(_joined(name, key), each) for key, each in state.items()}
         else:
             state = self._deepcopy(name or "the model", state)
-        made.__setstate__(state)
+        made.__setstate__(state)  # type: ignore[no-untyped-call]
         for key, value in _slots(module):
             object.__setattr__(made, key, self._deepcopy(_joined(name, key), value))
         for key, value in vars(module).items():

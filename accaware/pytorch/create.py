@@ -16,6 +16,7 @@ from accaware.config.model import (
 from accaware.config.quantization import QuantizationConfig
 from accaware.config.schedule import schedule_of
 from accaware.errors import UsageError
+from accaware.pytorch.acceptance import check_model, counted
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.compression.filter_pruning import FilterPruning
@@ -24,7 +25,6 @@ from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.compression.quantization_alone import QuantizationAlone
 from accaware.pytorch.controller import PTCompressionController
-from accaware.pytorch.flops import FlopsModel
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.preparations import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.quantization.quantization import Quantization
@@ -61,15 +61,17 @@ def create_compressed_model(
 
     Raises:
         CompressionError: the model can't be compressed as asked; says why.
-        UsageError: a scope matches nothing; example_inputs, a train_loader or ranking_callbacks
+        UsageError: the model has no parameters, or some without values; a scope matches nothing;
+            example_inputs, a train_loader or ranking_callbacks
             are missing; ranking coefficients don't fit.
     """
     rounding, teaching = config.quantization, config.knowledge_distillation
     handed_over, model = model, unwrapped(model)
+    check_model(model)
     if train_loader is None:
         _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
-    flops = FlopsModel(model, inputs)
+    flops = counted(model, inputs)
     pruning = None
     if config.filter_pruning is not None:
         pruning = FilterPruning(model, config.filter_pruning, inputs, flops)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
 from accaware.pytorch.batches import batch_size_of
 from accaware.pytorch.copies import copy_with
@@ -43,16 +45,13 @@ class FlopsModel:
     def __init__(self, model: nn.Module, inputs: ExampleInputs) -> None:
         counter = _counted(model, inputs)
         self.dense = counter.get_total_flops()
-        # The counter's names begin with the class of the model.
         self.by_layer = {
-            name.partition(".")[2] or name: sum(operations.values())
-            for name, operations in counter.get_flop_counts().items()
+            name: sum(operations.values()) for name, operations in counter.get_flop_counts().items()
         }
         self._layers = [
             (flops, sizes)
             for name, module in model.named_modules()
-            if (flops := self.by_layer.get(name or type(model).__name__))
-            and (sizes := _weights(name, module))
+            if (flops := self.by_layer.get(name)) and (sizes := _weights(name, module))
         ]
 
     def count(self, shapes: Mapping[str, torch.Size]) -> int:
@@ -75,7 +74,9 @@ def _weights(name: str, module: nn.Module) -> dict[str, int]:
     if any(key != "parametrizations" for key, _ in module.named_children()):
         return {}
     matrices = {
-        key: parameter.numel() for key, parameter in module.named_parameters() if parameter.dim() > 1
+        key: parameter.numel()
+        for key, parameter in module.named_parameters()
+        if parameter.dim() > 1
     }
     # Of what a weight is computed from, the largest has its shape, or that of its channels.
     of_weight = {key: size for key, size in matrices.items() if key.split(".")[-2:-1] == ["weight"]}
@@ -103,9 +104,42 @@ def _counted(model: nn.Module, inputs: ExampleInputs) -> FlopCounterMode:
 
 def _count(model: nn.Module, inputs: ExampleInputs) -> FlopCounterMode:
     counter = FlopCounterMode(display=False, custom_mapping=_RECURRENT)
+    # PyTorch's own tracker watches gradients too, and fails in a forward that computes some.
+    counter.mod_tracker = _Running(model)  # type: ignore[assignment]
     with torch.no_grad(), eagerly(), _plain_attention(), counter:
         inputs.mapped(Tensor.detach).call(model)
     return counter
+
+
+class _Running:
+    """Which modules are in their forwards, for FlopCounterMode.
+
+    Attributes:
+        parents: their names.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._handles: list[RemovableHandle] = []
+        self.parents = {"Global"}
+
+    def __enter__(self) -> None:
+        for name, module in self._model.named_modules():
+            if not isinstance(module, torch.jit.ScriptModule):  # it takes no hooks of this kind
+                self._handles += [
+                    module.register_forward_pre_hook(partial(self._begin, name)),
+                    module.register_forward_hook(partial(self._end, name)),
+                ]
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _begin(self, name: str, *_: object) -> None:
+        self.parents.add(name)
+
+    def _end(self, name: str, *_: object) -> None:
+        self.parents.discard(name)
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from accaware.config.model import AccAwareConfig
-from accaware.errors import PluginContractError
+from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.plugin import Plugin, guarded
 from accaware.plugins.plugin_state import PluginState
 from accaware.pytorch import classification
+from accaware.pytorch.acceptance import NEEDS_GRADIENTS, check_model, needs_gradients
 from accaware.pytorch.batches import first_sample
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.inputs import ExampleInputs
@@ -116,7 +117,12 @@ class PluginTask:
         # Tried once here, where it is clear whose an exception is.
         self.model.eval()
         with torch.no_grad():
-            guarded("the model, called with the example inputs,", inputs.call, self.model)
+            try:
+                guarded("the model, called with the example inputs,", inputs.call, self.model)
+            except PluginFailure as failure:
+                if needs_gradients(failure.original):
+                    raise self._fault(f"the model: {NEEDS_GRADIENTS}") from failure
+                raise
         return inputs
 
     def state(self) -> PluginState:
@@ -140,6 +146,7 @@ class PluginTask:
         model = self._plugin.call("create_model")
         if not isinstance(model, nn.Module):
             raise self._fault(f"create_model must return an nn.Module; it returned {named(model)}")
+        check_model(unwrapped(model))
         return model.to(self.device)
 
     def _as_handed_over(self, model: nn.Module) -> nn.Module:

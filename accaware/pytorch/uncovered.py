@@ -46,7 +46,7 @@ def uncovered_weights(
 
 def _is_integer(module: nn.Module) -> bool:
     """One of torch's own quantized layers, which keep their weights where nobody reaches them."""
-    return hasattr(module, "_packed_params")
+    return hasattr(module, "_packed_params") and callable(getattr(module, "weight", None))
 
 
 def _reason(module: nn.Module, weights: Collection[str]) -> str:
@@ -58,4 +58,6 @@ def _reason(module: nn.Module, weights: Collection[str]) -> str:
         return "it is an embedding: its weight is looked up, and not multiplied with"
     if isinstance(module, _RECURRENT):
         return "it is a recurrent layer, and neither a convolution nor a linear one"
-    return f"{' and '.join(weights)} of {type(module).__name__} is no convolution's or linear layer's"
+    return (
+        f"{' and '.join(weights)} of {type(module).__name__} is no convolution's or linear layer's"
+    )

@@ -185,13 +185,13 @@ def _covered(
     spared: dict[int, str] = {}
     for name, module in layers.items():
         reason = scopes.why_left_out(name)
-        weight = module._parameters.get("weight")
-        if reason is None and weight is None:
+        own = module._parameters.get("weight")
+        if reason is None and own is None:
             reason = "its weight is computed from other parameters"
         if reason is not None:
             left_out.append(LeftOut(name, reason))
-            if weight is not None:
-                spared.setdefault(id(weight), name)
+            if own is not None:
+                spared.setdefault(id(own), name)
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
     told = {entry.layer for entry in left_out}

@@ -157,7 +157,9 @@ class ActivationPlaces:
                 places.add(place)
             else:
                 name = f"the model's output, tensor {number}"
-                left_out.append(LeftOut(name, "no module gives it, so that there is no place for it"))
+                left_out.append(
+                    LeftOut(name, "no module gives it, so that there is no place for it")
+                )
         return places, left_out
 
     def _layer_readers(self) -> dict[Value, list[ModuleCall]]:
