@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from accaware.config.model import AccAwareConfig
 from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.checkpoint import load_compressed, save_compressed
+from accaware.pytorch.copies import copied
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
@@ -93,9 +93,9 @@ class CompressionRun:
         if not gives_numbers(task.model, self._inputs, task.device):
             raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
         # What the compressed model is loaded into and timed against; off the device meanwhile.
-        self._untouched = copy.deepcopy(task.model).cpu()
+        self._untouched = copied(task.model).cpu()
         self._controller, _ = create_compressed_model(
-            task.model,
+            task.handed_over,
             config,
             self._inputs,
             task.train_data,
@@ -207,7 +207,7 @@ class CompressionRun:
             check_reloaded(
                 path,
                 self._task.model,
-                copy.deepcopy(self._untouched).cpu(),
+                copied(self._untouched).cpu(),
                 self._inputs,
                 device=self._task.device,
                 warn=self._warn,
@@ -230,7 +230,7 @@ class CompressionRun:
             return None
         device = self._task.device if in_torch else torch.device("cpu")
         dense = self._untouched.to(device)
-        compressed = load_compressed(path, copy.deepcopy(dense))
+        compressed = load_compressed(path, copied(dense))
         return comparison.latency(dense, compressed, self._inputs.on(device))
 
     @property

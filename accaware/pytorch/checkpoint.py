@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
+from accaware.pytorch.acceptance import check_initialised
 from accaware.pytorch.bits import same_bits
 from accaware.pytorch.channels import KeptMasks, slice_dense
 from accaware.pytorch.compact import first_names, replace_data, sized_modules, tensors_of
@@ -23,6 +24,7 @@ from accaware.pytorch.layers import update_sizes
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.record import attach_recorded, integer_weights
 from accaware.pytorch.saved_model import SavedModel
+from accaware.pytorch.wrappers import recompile, unwrapped
 from accaware.rundir import atomic
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None
     Raises:
         OSError: the file can't be written; an earlier one of that name is intact.
     """
-    write_file(saved_form(model, kept).content(), Path(path))
+    write_file(saved_form(unwrapped(model), kept).content(), Path(path))
 
 
 def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
@@ -49,7 +51,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
 
     Args:
         path: a file that accaware saved.
-        model: with the architecture and the dense shapes of the model that was compressed.
+        model: with the architecture and the dense shapes of the model that was compressed. A
+            wrapper around it, of torch.compile or DataParallel, makes no difference.
 
     Returns:
         ``model``, with fewer channels where some were removed, and with quantizers where some
@@ -60,6 +63,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
             names the layers and both shapes. The model is as it was, unless hooks of its own
             refused its state.
     """
+    handed_over, model = model, unwrapped(model)
+    check_initialised(model)
     file = Path(path)
     content = read_file(file)
     with reading(file):
@@ -69,7 +74,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         _enter(model, saved, parts)
     except Exception as error:  # a model's own hooks may refuse in any way
         raise CheckpointError(f"{path} doesn't fit this {type(model).__name__}: {error}") from error
-    return model
+    recompile(handed_over)
+    return handed_over
 
 
 def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:

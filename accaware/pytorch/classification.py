@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from accaware.errors import PluginContractError
 from accaware.pytorch.batches import batch_size_of, inputs_of, targets_of
+from accaware.pytorch.batchnorm import single_values_allowed
 from accaware.pytorch.precision import MixedPrecision
 
 Loss = Callable[[Any, Any], Tensor]
@@ -90,8 +91,8 @@ def train_epoch(
     total, samples = 0.0, 0
     for batch in loader:
         targets = targets_of(batch)
-        with _forward(precision, targets):
-            loss = loss_of(inputs_of(batch).call(model), targets)
+        with _forward(precision, targets), _alone(batch, model):
+            loss = loss_of(inputs_of(batch, model).call(model), targets)
         loss = loss + compression.loss()
         if not loss.requires_grad:
             raise PluginContractError(
@@ -132,13 +133,18 @@ def validate(
         for batch in loader:
             targets = checked_classes(targets_of(batch))
             with _forward(precision, targets):
-                outputs = inputs_of(batch).call(model)
+                outputs = inputs_of(batch, model).call(model)
             predicted = logits_of(outputs).argmax(dim=1)
             correct += int((predicted == targets).sum())
             samples += len(targets)
     if not samples:
         raise PluginContractError("the validation data is empty")
     return 100 * correct / samples
+
+
+def _alone(batch: Any, model: nn.Module) -> AbstractContextManager[object]:
+    """Batch norm can't train on a batch of one, the last one of many loaders."""
+    return single_values_allowed(model) if batch_size_of(batch) == 1 else nullcontext()
 
 
 def _forward(precision: MixedPrecision | None, targets: Any) -> AbstractContextManager[object]:

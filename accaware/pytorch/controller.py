@@ -20,6 +20,7 @@ from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.processes import is_one_of_several
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
+from accaware.pytorch.wrappers import recompile, unwrapped
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.base import SEARCHED
@@ -67,6 +68,7 @@ class PTCompressionController:
     is set or the scheduler takes its first ``epoch_step()``.
 
     Args:
+        model: what the algorithm compresses, or a wrapper around it.
         algorithm: what the rate is about.
         paces: a schedule for each level that the algorithm has.
         quantization: rounds whatever the rate is, once it is active.
@@ -85,7 +87,8 @@ class PTCompressionController:
         distillation: Distillation | None = None,
         preparations: Sequence[Preparation] = (),
     ) -> None:
-        self._model = model
+        self._handed_over = model
+        self._model = unwrapped(model)
         self._algorithm = algorithm
         self._reference = reference
         self._target = 0.0
@@ -133,6 +136,7 @@ class PTCompressionController:
         self._unprepared = False
         if self.quantization is not None:
             self.quantization.active = False
+        recompile(self._handed_over)
 
     @property
     def maximal_compression_rate(self) -> float:
@@ -224,6 +228,7 @@ class PTCompressionController:
             self.quantization.load_state_dict(state["quantization"])
         self._target = state["target_rate"]
         self._unprepared = state["unprepared"]
+        recompile(self._handed_over)
 
     def create_runner(
         self, model: nn.Module, callbacks: TrainingCallbacks, log_dir: str | None
@@ -250,6 +255,7 @@ class PTCompressionController:
         if within:
             self._unprepared = True
         else:
+            recompile(self._handed_over)
             self._note_change(before)
 
     def _enter_epoch(self) -> None:
@@ -266,6 +272,7 @@ class PTCompressionController:
         before = self._achieved_for_preparations()
         self._algorithm.set_rate(target, self._optimizers)
         self._target = target
+        recompile(self._handed_over)
         self._note_change(before)
         if self._unprepared or (self.quantization is not None and not self.quantization.active):
             self._prepare()

@@ -16,6 +16,7 @@ from accaware.config.model import (
 from accaware.config.quantization import QuantizationConfig
 from accaware.config.schedule import schedule_of
 from accaware.errors import UsageError
+from accaware.pytorch.acceptance import check_model, counted
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.compression.filter_pruning import FilterPruning
@@ -24,11 +25,11 @@ from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.compression.quantization_alone import QuantizationAlone
 from accaware.pytorch.controller import PTCompressionController
-from accaware.pytorch.flops import FlopsModel
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.preparations import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
+from accaware.pytorch.wrappers import recompile, unwrapped
 from accaware.search.schedules import Baseline
 from accaware.search.side_by_side import Pace
 
@@ -44,7 +45,9 @@ def create_compressed_model(
     """Prepare a model for compression; measure its baseline before this.
 
     Args:
-        model: trained. It is compressed in place, and stays dense until a rate is set.
+        model: trained. It is compressed in place, and stays dense until a rate is set. Where it
+            is compiled by torch.compile or wrapped in DataParallel, what is compressed is the
+            module within, and all names are that module's.
         config: its ``compression`` section says how.
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of the
             model's forward, batch first (a batch of 1 will do), on the model's device; None for
@@ -58,14 +61,17 @@ def create_compressed_model(
 
     Raises:
         CompressionError: the model can't be compressed as asked; says why.
-        UsageError: a scope matches nothing; example_inputs, a train_loader or ranking_callbacks
+        UsageError: the model has no parameters, or some without values; a scope matches nothing;
+            example_inputs, a train_loader or ranking_callbacks
             are missing; ranking coefficients don't fit.
     """
     rounding, teaching = config.quantization, config.knowledge_distillation
+    handed_over, model = model, unwrapped(model)
+    check_model(model)
     if train_loader is None:
         _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
-    flops = FlopsModel(model, inputs)
+    flops = counted(model, inputs)
     pruning = None
     if config.filter_pruning is not None:
         pruning = FilterPruning(model, config.filter_pruning, inputs, flops)
@@ -81,7 +87,7 @@ def create_compressed_model(
     algorithm = _algorithm(pruning, sparsity, quantization)
     paces = [_pace(section) for section in config.levelled]
     controller = PTCompressionController(
-        model,
+        handed_over,
         algorithm,
         paces or [Pace(schedule=Baseline(algorithm.maximal_compression_rate))],
         SizeReference(model, flops, () if pruning is None else pruning.groups),
@@ -89,7 +95,8 @@ def create_compressed_model(
         distillation=distillation,
         preparations=_preparations(config, quantization, train_loader),
     )
-    return controller, model
+    recompile(handed_over)
+    return controller, handed_over
 
 
 def _algorithm(

@@ -7,7 +7,6 @@ as this one pass went.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -18,7 +17,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from accaware.pytorch.copies import copied
 from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.wrappers import eagerly
 
 Value = int
 """Stands for a tensor's content: what changes a tensor in place makes a new one."""
@@ -69,12 +70,18 @@ class Dataflow:
         calls: in the order in which they returned, an inner one before the outer one.
         model_inputs: tensors that went into the model.
         model_outputs: tensors that came out of it.
+        floating_outputs: those of them whose values are floating-point numbers.
+        output_is_tensor: whether a single tensor came out, in nothing else.
+        parameters_used: the names of parameters that some operation took.
     """
 
     operations: list[Operation] = field(default_factory=list)
     calls: list[ModuleCall] = field(default_factory=list)
     model_inputs: tuple[Value, ...] = ()
     model_outputs: tuple[Value, ...] = ()
+    floating_outputs: tuple[Value, ...] = ()
+    output_is_tensor: bool = True
+    parameters_used: frozenset[str] = frozenset()
 
     def call_of(self, module: str) -> ModuleCall | None:
         """The one call of a module; None where it was called never or several times."""
@@ -114,22 +121,35 @@ def trace(model: nn.Module, inputs: ExampleInputs) -> Dataflow:
         model: it is copied, not touched.
 
     Raises:
+        CompressionError: it can't be copied.
         Exception: whatever the model's forward raises.
     """
-    traced = copy.deepcopy(model).eval()
+    traced = copied(model).eval()
     recorder = _Recorder()
     handles = [
         handle for name, module in traced.named_modules() for handle in recorder.watch(name, module)
     ]
     try:
         recorder.flow.model_inputs = recorder.values((inputs.args, dict(inputs.kwargs)))
-        with torch.no_grad(), recorder:
+        with torch.no_grad(), eagerly(), recorder:
             outputs = inputs.call(traced)
-        recorder.flow.model_outputs = recorder.values(outputs)
+        flow = recorder.flow
+        flow.model_outputs = recorder.values(outputs)
+        flow.floating_outputs = recorder.values(
+            [leaf for leaf in pytree.tree_leaves(outputs) if _is_floating(leaf)]
+        )
+        flow.output_is_tensor = isinstance(outputs, Tensor)
+        flow.parameters_used = frozenset(
+            name for name, parameter in traced.named_parameters() if recorder.met(parameter)
+        )
     finally:
         for handle in handles:
             handle.remove()
-    return recorder.flow
+    return flow
+
+
+def _is_floating(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
 class _Recorder(TorchFunctionMode):
@@ -143,6 +163,8 @@ class _Recorder(TorchFunctionMode):
         self._next = 0
 
     def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
+        if isinstance(module, torch.jit.ScriptModule):
+            return  # its calls are no calls of torch functions, and it takes no such hooks
         yield module.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True)
         yield module.register_forward_hook(self._leave)
 
@@ -150,6 +172,10 @@ class _Recorder(TorchFunctionMode):
         return tuple(
             self._value(leaf) for leaf in pytree.tree_leaves(structure) if isinstance(leaf, Tensor)
         )
+
+    def met(self, tensor: Tensor) -> bool:
+        """Whether some operation or module took or gave it."""
+        return id(tensor) in self._known
 
     def __torch_function__(
         self,

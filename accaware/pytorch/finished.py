@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import nn
 from accaware.config.model import AccAwareConfig
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.checkpoint import load_compressed
+from accaware.pytorch.copies import copied
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.loaders import seed_everything
 from accaware.pytorch.task import PluginTask
@@ -44,4 +44,4 @@ class FinishedRun:
         seed_everything(config.seed)
         task = PluginTask(config, plugin, device, ())
         inputs = task.example_inputs()
-        return cls(task, load_compressed(path, copy.deepcopy(task.model)), inputs)
+        return cls(task, load_compressed(path, copied(task.model)), inputs)

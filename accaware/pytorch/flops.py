@@ -1,30 +1,41 @@
 """Floating-point operations of one forward pass, counted once and scaled to any layout.
 
-A multiply and an add are two operations. A layer's count is proportional to its weight's
-number of elements, whatever channels are kept; what no weight explains (attention products)
-stays the same.
+A multiply and an add are two operations. A layer's count is proportional to its weights' number
+of elements, whatever channels are kept; what no weight explains (attention products) stays the
+same.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
+from accaware.pytorch.batches import batch_size_of
+from accaware.pytorch.copies import copy_with
 from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.wrappers import eagerly
 
 
 class FlopsModel:
-    """The operations of a dense model, layer by layer.
+    """The operations of a dense model on one sample, layer by layer.
 
     Args:
         model: dense; it is copied, not touched.
-        inputs: the sample whose forward is counted, batch included.
+        inputs: their first sample is what is counted; all of them where the model doesn't run on
+            that alone.
+
+    Raises:
+        CompressionError: the model can't be copied.
+        Exception: whatever the model's forward raises.
 
     Attributes:
         dense: the operations of the whole model.
@@ -32,35 +43,103 @@ class FlopsModel:
     """
 
     def __init__(self, model: nn.Module, inputs: ExampleInputs) -> None:
-        counted = copy.deepcopy(model).eval()
-        counter = FlopCounterMode(display=False)
-        with torch.no_grad(), _plain_attention(), counter:
-            inputs.call(counted)
-        counts = counter.get_flop_counts()
-        root = type(counted).__name__
-        self._per_element: dict[str, float] = {}
-        self._elements: dict[str, int] = {}
-        self.by_layer = {
-            name.removeprefix(f"{root}."): sum(operations.values())
-            for name, operations in counts.items()
-        }
-        for name, module in counted.named_modules():
-            weight = getattr(module, "weight", None)
-            if any(True for _ in module.children()) or not isinstance(weight, torch.Tensor):
-                continue
-            flops = sum(counts.get(f"{root}.{name}", {}).values())
-            if flops:
-                self._per_element[f"{name}.weight"] = flops / weight.numel()
-                self._elements[f"{name}.weight"] = weight.numel()
+        counter = _counted(model, inputs)
         self.dense = counter.get_total_flops()
+        self.by_layer = {
+            name: sum(operations.values()) for name, operations in counter.get_flop_counts().items()
+        }
+        self._layers = [
+            (flops, sizes)
+            for name, module in model.named_modules()
+            if (flops := self.by_layer.get(name)) and (sizes := _weights(name, module))
+        ]
 
     def count(self, shapes: Mapping[str, torch.Size]) -> int:
         """Operations with weights of these shapes; a weight that is missing counts as dense."""
         flops = float(self.dense)
-        for name, each in self._per_element.items():
-            if name in shapes:
-                flops -= each * (self._elements[name] - shapes[name].numel())
+        for dense, sizes in self._layers:
+            kept = sum(
+                shapes[name].numel() if name in shapes else size for name, size in sizes.items()
+            )
+            flops -= dense * (1 - kept / sum(sizes.values()))
         return round(flops)
+
+
+def _weights(name: str, module: nn.Module) -> dict[str, int]:
+    """The elements of what a layer multiplies with, by the parameters' names.
+
+    That is its weight, or what this is computed from, or all its matrices (a recurrent layer's).
+    None for a module with layers within it.
+    """
+    if any(key != "parametrizations" for key, _ in module.named_children()):
+        return {}
+    matrices = {
+        key: parameter.numel()
+        for key, parameter in module.named_parameters()
+        if parameter.dim() > 1
+    }
+    # Of what a weight is computed from, the largest has its shape, or that of its channels.
+    of_weight = {key: size for key, size in matrices.items() if key.split(".")[-2:-1] == ["weight"]}
+    if "weight" in matrices:
+        matrices = {"weight": matrices["weight"]}
+    elif of_weight:
+        largest = max(of_weight, key=of_weight.__getitem__)
+        matrices = {largest: of_weight[largest]}
+    return {f"{name}.{key}".lstrip("."): size for key, size in matrices.items()}
+
+
+def _counted(model: nn.Module, inputs: ExampleInputs) -> FlopCounterMode:
+    """A counter that has seen one forward, of a single sample if the model runs on one."""
+    own = copy_with(model, lambda tensor: tensor.detach().clone()).eval()
+    size = batch_size_of((inputs.args, dict(inputs.kwargs)))
+    if size > 1:
+
+        def first(tensor: Tensor) -> Tensor:
+            return tensor[:1] if tensor.dim() and len(tensor) == size else tensor
+
+        with suppress(Exception):  # it takes whole batches only
+            return _count(own, inputs.mapped(first))
+    return _count(own, inputs)
+
+
+def _count(model: nn.Module, inputs: ExampleInputs) -> FlopCounterMode:
+    counter = FlopCounterMode(display=False, custom_mapping=_RECURRENT)
+    # PyTorch's own tracker watches gradients too, and fails in a forward that computes some.
+    counter.mod_tracker = _Running(model)  # type: ignore[assignment]
+    with torch.no_grad(), eagerly(), _plain_attention(), counter:
+        inputs.mapped(Tensor.detach).call(model)
+    return counter
+
+
+class _Running:
+    """Which modules are in their forwards, for FlopCounterMode.
+
+    Attributes:
+        parents: their names.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._handles: list[RemovableHandle] = []
+        self.parents = {"Global"}
+
+    def __enter__(self) -> None:
+        for name, module in self._model.named_modules():
+            if not isinstance(module, torch.jit.ScriptModule):  # it takes no hooks of this kind
+                self._handles += [
+                    module.register_forward_pre_hook(partial(self._begin, name)),
+                    module.register_forward_hook(partial(self._end, name)),
+                ]
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _begin(self, name: str, *_: object) -> None:
+        self.parents.add(name)
+
+    def _end(self, name: str, *_: object) -> None:
+        self.parents.discard(name)
 
 
 @contextmanager
@@ -73,3 +152,27 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _multiplied(taken: torch.Size, matrices: Sequence[torch.Size]) -> int:
+    """Each element of a recurrent layer's matrices, for each of its (..., features) inputs."""
+    sizes = [math.prod(shape) for shape in matrices if len(shape) == 2]
+    return 2 * math.prod(taken[:-1]) * sum(sizes)
+
+
+def _one_layer(
+    taken: torch.Size, to_hidden: torch.Size, hidden: torch.Size, *_: Any, **__: Any
+) -> int:
+    return _multiplied(taken, (to_hidden, hidden))
+
+
+def _all_layers(taken: torch.Size, weights: Sequence[torch.Size], *_: Any, **__: Any) -> int:
+    return _multiplied(taken, weights)
+
+
+_RECURRENT = {
+    torch.ops.aten.mkldnn_rnn_layer: _one_layer,
+    torch.ops.aten._cudnn_rnn: _all_layers,
+    torch.ops.aten.miopen_rnn: _all_layers,
+}
+"""Fused kernels; other recurrent layers are made of operations that PyTorch's counter knows."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from accaware.errors import PluginContractError, PluginFailure, RunError, UnkeepableError
+from accaware.errors import PluginContractError, PluginFailure, UnkeepableError
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks

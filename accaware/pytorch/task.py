@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from accaware.config.model import AccAwareConfig
-from accaware.errors import PluginContractError
+from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.plugin import Plugin, guarded
 from accaware.plugins.plugin_state import PluginState
 from accaware.pytorch import classification
+from accaware.pytorch.acceptance import NEEDS_GRADIENTS, check_model, needs_gradients
 from accaware.pytorch.batches import first_sample
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.inputs import ExampleInputs
@@ -22,6 +23,7 @@ from accaware.pytorch.optimizers import build_optimizer
 from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.runner import named, number_of
+from accaware.pytorch.wrappers import unwrapped
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer
@@ -41,7 +43,9 @@ class PluginTask:
         self._plugin = plugin
         self.device = device
         self.observers = observers
-        self.model = self._create_model()
+        # The plugin's functions get what its create_model gave; all else has the bare module.
+        self.handed_over = self._create_model()
+        self.model = unwrapped(self.handed_over)
         train, validation = self._create_loaders()
         self.train_data = train
         self.validation_data = validation
@@ -62,6 +66,7 @@ class PluginTask:
         self, loader: Any, model: nn.Module, optimizer: Any, compression: classification.Compression
     ) -> Any:
         """The plugin's way of training, on other batches than those of an epoch."""
+        model = self._as_handed_over(model)
         if self._plugin.offers("train_epoch"):
             return self._plugin.call("train_epoch", model, loader, optimizer, compression)
         loss = self._loss if self._plugin.offers("loss") else classification.cross_entropy
@@ -83,13 +88,14 @@ class PluginTask:
         return number_of(self._validated(loader, model), "validate", "the metric, a number")
 
     def _validated(self, loader: Any, model: nn.Module) -> Any:
+        model = self._as_handed_over(model)
         if self._plugin.offers("validate"):
             return self._plugin.call("validate", model, loader)
         return guarded("the default validate", classification.validate, model, loader)
 
     def configure_optimizers(self) -> Any:
         if self._plugin.offers("configure_optimizers"):
-            return self._plugin.call("configure_optimizers", self.model)
+            return self._plugin.call("configure_optimizers", self.handed_over)
         params = self._config.accuracy_aware_training
         if isinstance(params, AdaptiveParams):
             epochs = params.patience_epochs
@@ -113,11 +119,16 @@ class PluginTask:
             batch = guarded("the training data", lambda: next(iter(self.train_data), None))
             if batch is None:
                 raise self._fault("the training data is empty")
-            inputs = first_sample(batch).on(self.device)
+            inputs = first_sample(batch, self.model).on(self.device)
         # Tried once here, where it is clear whose an exception is.
         self.model.eval()
         with torch.no_grad():
-            guarded("the model, called with the example inputs,", inputs.call, self.model)
+            try:
+                guarded("the model, called with the example inputs,", inputs.call, self.model)
+            except PluginFailure as failure:
+                if needs_gradients(failure.original):
+                    raise self._fault(f"the model: {NEEDS_GRADIENTS}") from failure
+                raise
         return inputs
 
     def state(self) -> PluginState:
@@ -145,8 +156,12 @@ class PluginTask:
         model = self._plugin.call("create_model")
         if not isinstance(model, nn.Module):
             raise self._fault(f"create_model must return an nn.Module; it returned {named(model)}")
+        check_model(unwrapped(model))
         moved: nn.Module = guarded("moving what create_model returned", model.to, self.device)
         return moved
+
+    def _as_handed_over(self, model: nn.Module) -> nn.Module:
+        return self.handed_over if model is self.model else model
 
     def _create_loaders(self) -> tuple[Any, Any]:
         by_loader = self._plugin.offers("create_dataloaders")

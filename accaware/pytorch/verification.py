@@ -24,6 +24,7 @@ from accaware.pytorch.compact import CompactModel
 from accaware.pytorch.copies import copy_in, copy_without_values
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.modes import set_structural_mode
+from accaware.pytorch.wrappers import eagerly
 
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Largest relative difference of outputs; wrong groups miss it by far.
@@ -257,7 +258,7 @@ def _forward(model: nn.Module, inputs: ExampleInputs) -> tuple[_Run, list[Tensor
     devices = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
 
     def run(seed: int = 0) -> list[Tensor]:
-        with torch.no_grad(), torch.random.fork_rng(list(devices)):
+        with torch.no_grad(), eagerly(), torch.random.fork_rng(list(devices)):
             torch.manual_seed(seed)
             output: Any = inputs.call(model)
         return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]

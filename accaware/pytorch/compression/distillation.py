@@ -5,7 +5,6 @@ Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), section 2.
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.utils import _pytree as pytree
 from accaware.config.model import KnowledgeDistillationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.copies import copied
 from accaware.pytorch.inputs import ExampleInputs
 
 
@@ -32,7 +32,7 @@ class Distillation:
 
     def __init__(self, model: nn.Module, config: KnowledgeDistillationConfig) -> None:
         self._config = config
-        self._teacher = copy.deepcopy(model).eval().requires_grad_(False)
+        self._teacher = copied(model).eval().requires_grad_(False)
         self._last: _Forward | None = None
         self.used = False
         """Whether anybody has asked for the loss."""

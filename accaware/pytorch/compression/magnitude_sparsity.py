@@ -21,6 +21,7 @@ from accaware.pytorch.compression.lowest import Score, masks_of
 from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
 from accaware.pytorch.scopes import Scopes
 from accaware.pytorch.shared import Key, Shared
+from accaware.pytorch.uncovered import uncovered_weights
 
 
 class MagnitudeSparsity:
@@ -50,6 +51,8 @@ class MagnitudeSparsity:
             validate=config.validate_scopes,
         )
         self._weights, self.left_out = _covered(modules, scopes)
+        told = {entry.layer for entry in self.left_out}
+        self.left_out += uncovered_weights(model, self._weights, told)
         if not self._weights:
             reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.left_out[:3])
             raise CompressionError(
@@ -203,11 +206,13 @@ def _covered(
     spared: dict[int, str] = {}
     for name, module in layers.items():
         reason = scopes.why_left_out(name)
-        if reason is None and not isinstance(module.weight, nn.Parameter):
+        own = module._parameters.get("weight")
+        if reason is None and own is None:
             reason = "its weight is computed from other parameters"
         if reason is not None:
             left_out.append(LeftOut(name, reason))
-            spared.setdefault(id(module.weight), name)
+            if own is not None:
+                spared.setdefault(id(own), name)
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
     told = {entry.layer for entry in left_out}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from accaware.config.model import FilterPruningParams
@@ -48,7 +50,7 @@ def _reason(
     if not params.prune_first_conv and name in dependencies.first_convolutions:
         return "it is a first convolution (prune_first_conv is false)"
     stride = getattr(module, "stride", 1)
-    downsamples = any(step > 1 for step in (stride if isinstance(stride, tuple) else (stride,)))
+    downsamples = any(step > 1 for step in (stride if isinstance(stride, Iterable) else (stride,)))
     # A depthwise convolution has no filters of its own choosing: it follows its input.
     if downsamples and not params.prune_downsample_convs and not is_depthwise(module):
         return "it is a convolution with stride (prune_downsample_convs is false)"

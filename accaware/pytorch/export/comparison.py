@@ -14,6 +14,7 @@ from accaware.pytorch.batches import batch_size_of
 from accaware.pytorch.export.formats import LoadedModel
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
+from accaware.pytorch.wrappers import StandIn
 
 FLOAT_TOLERANCE = 1e-4
 """Of the largest difference, in units of the largest output: float32 rounds by 6e-8 an operation,
@@ -115,7 +116,7 @@ def check_metric(metric: float, reference: float, samples: int) -> None:
         )
 
 
-class Compared(nn.Module):
+class Compared(StandIn):
     """Answers in place of the model with what its file computes, and notes how far that is off.
 
     Args:

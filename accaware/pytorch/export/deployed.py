@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 
+from accaware.pytorch.copies import copied
 from accaware.pytorch.dataflow import trace
 from accaware.pytorch.export.folding import RoundedWeight, fold_batch_norms
 from accaware.pytorch.export.rounding import Language, WrittenActivation, store_integers
@@ -26,7 +25,7 @@ def deployed(
         inputs: to follow the model with.
         fold: put batch norms into the layers before them.
     """
-    own = copy.deepcopy(model).eval().requires_grad_(False)
+    own = copied(model).eval().requires_grad_(False)
     quantizers = detach(own)
     rounded: dict[str, RoundedWeight] = {}
     written: list[WrittenActivation] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from torch import nn
 
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.batches import batch_size_of
+from accaware.pytorch.copies import copied
 from accaware.pytorch.export.comparison import Compared, Difference
 from accaware.pytorch.export.formats import ExportOptions, Format, Written
 from accaware.pytorch.export.onnx import Onnx
@@ -66,7 +66,7 @@ def export_model(
     options = ExportOptions(opset=opset, dynamic_batch=dynamic_batch, metadata=metadata or {})
     path = Path(path)
     kind = checked_format(format, path, options)
-    own = copy.deepcopy(model).cpu().eval()
+    own = copied(model).cpu().eval()
     inputs = ExampleInputs.of(example_inputs).on(torch.device("cpu"))
     with naming(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -14,12 +13,13 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from accaware.pytorch.copies import copy_without_values
+from accaware.pytorch.copies import copied, copy_without_values
 from accaware.pytorch.following.call import Call, tensors_in
 from accaware.pytorch.following.numbering import Numbering
 from accaware.pytorch.following.rules import CONVOLVE, apply
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.modes import set_structural_mode
+from accaware.pytorch.wrappers import eagerly
 
 
 def follow(model: nn.Module, inputs: ExampleInputs) -> Numbering:
@@ -35,10 +35,10 @@ def follow(model: nn.Module, inputs: ExampleInputs) -> Numbering:
     """
     with suppress(Exception):  # a forward that reads values; then it gets some
         return _run(copy_without_values(model), inputs.on(torch.device("meta")))
-    copied = copy.deepcopy(model)
+    own = copied(model)
     with suppress(Exception):  # some models train on other inputs than they evaluate
-        return _run(copied, inputs)
-    return _run(copied, inputs, structural=False)
+        return _run(own, inputs)
+    return _run(own, inputs, structural=False)
 
 
 def _run(model: nn.Module, inputs: ExampleInputs, *, structural: bool = True) -> Numbering:
@@ -51,7 +51,7 @@ def _run(model: nn.Module, inputs: ExampleInputs, *, structural: bool = True) ->
         handle for name, module in model.named_modules() for handle in follower.watch(name, module)
     ]
     try:
-        with torch.no_grad(), follower:
+        with torch.no_grad(), eagerly(), follower:
             outputs = inputs.call(model)
     finally:
         for handle in handles:
@@ -71,6 +71,8 @@ class _Follower(TorchFunctionMode):
         self._open: list[str] = []
 
     def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
+        if isinstance(module, torch.jit.ScriptModule):
+            return  # nobody sees what is done in there
         place = f"{name or 'the model'} ({type(module).__name__})"
         yield module.register_forward_pre_hook(partial(self._enter, place))
         yield module.register_forward_hook(self._leave)

@@ -72,7 +72,7 @@ def _inspected(
     model = task.model
     inputs = task.example_inputs()
     flops = FlopsModel(model, inputs)
-    controller, _ = create_compressed_model(model, config, inputs, task.train_data)
+    controller, _ = create_compressed_model(task.handed_over, config, inputs, task.train_data)
     # Rates are set here, whatever a schedule says.
     controller.scheduler.disable()
     algorithm = controller.algorithm

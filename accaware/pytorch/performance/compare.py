@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from accaware import runtimes
 from accaware.errors import MissingExtraError, UsageError
 from accaware.pytorch.clock import now
+from accaware.pytorch.copies import copied
 from accaware.pytorch.export.export import FORMATS
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSubject
@@ -106,7 +106,7 @@ class Comparison:
         self, dense: nn.Module, compressed: nn.Module, inputs: ExampleInputs
     ) -> Iterator[_Pair]:
         threads = self.threads or torch.get_num_threads()
-        models = [copy.deepcopy(model).eval() for model in (dense, compressed)]
+        models = [copied(model).eval() for model in (dense, compressed)]
         inputs = inputs.mapped(partial(_repeated, times=self.batch))
         if self.chosen == PYTORCH:
             device = next((tensor.device for tensor in dense.parameters()), torch.device("cpu"))

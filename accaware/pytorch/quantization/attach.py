@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torch.utils.hooks import RemovableHandle
 
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 
 _ATTRIBUTE = "_accaware_quantizers"
+_REPLICATED = "_accaware_replicated_weight"
 
 
 @dataclass
@@ -85,13 +87,18 @@ class _WeightHooks:
 
     def before(self, layer: nn.Module, args: Any) -> None:
         if self.quantizers.active:
-            weight = layer._parameters["weight"]
-            assert weight is not None
+            weight = layer._parameters.get("weight")
+            if weight is None:
+                # DataParallel's replicas have plain tensors in the place of parameters.
+                weight = layer.__dict__[_REPLICATED] = layer.__dict__["weight"]
             # Found before the parameter of the same name, which stays what it is.
             layer.__dict__["weight"] = self.quantizer(weight)
 
     def after(self, layer: nn.Module, args: Any, output: Any) -> None:
-        layer.__dict__.pop("weight", None)
+        if self.quantizers.active:
+            layer.__dict__.pop("weight", None)
+        if _REPLICATED in layer.__dict__:
+            layer.__dict__["weight"] = layer.__dict__.pop(_REPLICATED)
 
 
 @dataclass
@@ -102,18 +109,30 @@ class _ActivationHooks:
     def before(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        rounded = self._rounded(args[0] if args else kwargs["input"])
-        if rounded is None:
-            return None
-        return ((rounded, *args[1:]), kwargs) if args else ((), {**kwargs, "input": rounded})
+        taken = list(args)
+        for at, value in enumerate(taken):
+            if _is_floating(value):
+                taken[at] = self._rounded(value)
+                return tuple(taken), kwargs
+        for name, value in kwargs.items():
+            if _is_floating(value):
+                return args, {**kwargs, name: self._rounded(value)}
+        return None
 
-    def after(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-        return self._rounded(output)
+    def after(self, module: nn.Module, args: Any, output: Any) -> Any:
+        # What gives one tensor may give several in training: its auxiliary heads' too.
+        return pytree.tree_map_only(
+            Tensor, lambda each: self._rounded(each) if _is_floating(each) else each, output
+        )
 
-    def _rounded(self, tensor: Tensor) -> Tensor | None:
-        if not self.quantizers.active:
-            return None
+    def _rounded(self, tensor: Tensor) -> Tensor:
+        if not self.quantizers.active or not tensor.numel():
+            return tensor
         if self.quantizer.observer is not None:
             self.quantizer.observer(tensor.detach())
-            return None
+            return tensor
         return self.quantizer(tensor)
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()

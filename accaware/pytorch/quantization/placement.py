@@ -19,6 +19,7 @@ from torch import nn
 from accaware.pytorch.channels import LeftOut
 from accaware.pytorch.dataflow import Dataflow, ModuleCall, Operation, Value
 from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+from accaware.pytorch.uncovered import uncovered_weights
 
 _LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 _ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
@@ -45,7 +46,7 @@ class Place:
 def quantizable_layers(
     model: nn.Module, flow: Dataflow, spared: Mapping[str, str]
 ) -> tuple[list[str], list[LeftOut]]:
-    """The layers whose weights can be rounded, and the others with their reason.
+    """The layers whose weights can be rounded, and all other weights with their reason.
 
     Args:
         spared: layers that are not to be rounded, with their reasons.
@@ -61,10 +62,17 @@ def quantizable_layers(
             reason = "its weight is computed from other parameters"
         if reason is None and name not in called:
             reason = "no forward goes through it when the model is evaluated"
+            if f"{name}.weight" in flow.parameters_used:
+                reason = "the forward uses its weight, and doesn't call it"
+        if reason is None and not module.weight.is_floating_point():
+            reason = f"its weight is {str(module.weight.dtype).removeprefix('torch.')}"
         if reason is None:
             layers.append(name)
         else:
             left_out.append(LeftOut(name, reason))
+    covered = [f"{name}.weight" for name in layers]
+    told = {entry.layer for entry in left_out}
+    left_out += uncovered_weights(model, covered, told)
     return layers, left_out
 
 
@@ -127,10 +135,32 @@ class ActivationPlaces:
                 if place is None or call.begin < place.time
             }
         if self._quantize_outputs:
-            places.add(Place("", "output", len(self._flow.operations)))
+            found, staying = self._output_places()
+            places |= found
+            left_out += staying
         # A layer that is called several times has one place, whose range serves all its calls.
         once = {(place.module, place.side): place for place in sorted(places, key=_moment)[::-1]}
         return tuple(sorted(once.values(), key=_moment)), tuple(left_out)
+
+    def _output_places(self) -> tuple[set[Place], list[LeftOut]]:
+        """Of each tensor that comes out of the model: each has a range of its own."""
+        flow = self._flow
+        if flow.output_is_tensor and flow.floating_outputs:
+            return {Place("", "output", len(flow.operations))}, []
+        places: set[Place] = set()
+        left_out = []
+        if not flow.floating_outputs:
+            left_out.append(LeftOut("the model's output", "no floating-point tensor is seen in it"))
+        for number, value in enumerate(flow.floating_outputs, start=1):
+            place = self._innermost(value, len(flow.operations))
+            if place is not None:
+                places.add(place)
+            else:
+                name = f"the model's output, tensor {number}"
+                left_out.append(
+                    LeftOut(name, "no module gives it, so that there is no place for it")
+                )
+        return places, left_out
 
     def _layer_readers(self) -> dict[Value, list[ModuleCall]]:
         """The calls of layers, by the value that goes into them."""
@@ -175,8 +205,9 @@ class ActivationPlaces:
 
     def _output_place(self, value: Value, before: int) -> Place | None:
         """The innermost module that gives the value, before that time."""
-        if value in self._flow.model_outputs:
-            return None
+        return None if value in self._flow.model_outputs else self._innermost(value, before)
+
+    def _innermost(self, value: Value, before: int) -> Place | None:
         for call in self._flow.calls:
             if (
                 call.output == value

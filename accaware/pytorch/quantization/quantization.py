@@ -18,6 +18,7 @@ from accaware.pytorch.loaders import begun
 from accaware.pytorch.quantization.attach import attach
 from accaware.pytorch.quantization.plan import plan_quantization
 from accaware.pytorch.quantization.ranges import estimator_of
+from accaware.pytorch.wrappers import eagerly
 from accaware.rundir.quantizers import QuantizerInfo
 
 _MEASURED = ("low", "high", "scale", "zero_point")
@@ -82,13 +83,14 @@ class Quantization:
 
         Batch norms normalise by each batch, as they do in training: behind a change of rate
         their running statistics may be those of another network. Nothing of the model changes.
+        Values that aren't finite are left out.
 
         Args:
             batches: of training data.
             after_batch: told how many samples were seen so far.
 
         Raises:
-            UsageError: there was no sample.
+            UsageError: there was no sample, or no finite value at a place.
         """
         activations = self.quantizers.activations
         estimators = [estimator_of(each) for each in self._ranges]
@@ -98,9 +100,9 @@ class Quantization:
         try:
             for quantizer, estimator in zip(activations, estimators, strict=True):
                 quantizer.observer = estimator.observe
-            with torch.no_grad(), batch_statistics(self._model):
+            with torch.no_grad(), eagerly(), batch_statistics(self._model):
                 for batch in begun(batches if self.samples else ()):
-                    inputs_of(to_device(batch, device)).call(self._model)
+                    inputs_of(to_device(batch, device), self._model).call(self._model)
                     seen += batch_size_of(batch)
                     after_batch(min(seen, self.samples))
                     if seen >= self.samples:
@@ -113,6 +115,12 @@ class Quantization:
         for quantizer, estimator in zip(activations, estimators, strict=True):
             measured = estimator.range()
             if measured is None:
+                if seen:
+                    raise UsageError(
+                        f"quantization: the activations at {quantizer.name} had no finite value "
+                        f"in {seen} training samples: look for inf and NaN in the data, or raise "
+                        "num_init_samples"
+                    )
                 raise UsageError(
                     "quantization needs training data to measure the ranges of activations on: "
                     f"{seen} samples were seen at {quantizer.name}; num_init_samples is "

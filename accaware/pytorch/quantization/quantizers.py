@@ -93,7 +93,8 @@ class WeightQuantizer:
         """Scale and zero point for this weight."""
         if self.scale is not None and self.zero_point is not None:
             return self.scale.to(weight.device), self.zero_point.to(weight.device)
-        weight = weight.detach()
+        # Torch rounds tensors of any precision by scales of single precision.
+        weight = weight.detach().float()
         rows = weight.flatten() if self.axis is None else weight.transpose(0, self.axis).flatten(1)
         least, most = rows.amin(-1), rows.amax(-1)
         if self.symmetric:

@@ -1,11 +1,12 @@
 """Ranges out of samples: how far a tensor's values reach, by several definitions.
 
 An estimator is shown batches of one tensor and then asked for its range. Its samples are the
-entries of the first dimension.
+entries of the first dimension. Values that aren't finite count for nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -56,6 +57,11 @@ class ExtremeRange:
 
     def observe(self, batch: Tensor) -> None:
         least, most = (float(end) for end in torch.aminmax(batch))
+        if not math.isfinite(least + most):
+            batch = batch[batch.isfinite()]
+            if not len(batch):
+                return
+            least, most = (float(end) for end in torch.aminmax(batch))
         known = self._range or (least, most)
         self._range = min(known[0], least), max(known[1], most)
 
@@ -77,8 +83,12 @@ class MeanRange:
 
     def observe(self, batch: Tensor) -> None:
         samples = batch.flatten(1) if batch.dim() > 1 else batch[None]
-        ends = torch.stack(self._ends(samples)).double().sum(1)
-        self._sums += ends.cpu()
+        ends = torch.stack(self._ends(samples)).double()
+        if not ends.sum().isfinite():
+            # A sample in which one value is wrong tells little by its others.
+            samples = samples[samples.isfinite().all(1)]
+            ends = torch.stack(self._ends(samples)).double()
+        self._sums += ends.sum(1).cpu()
         self._samples += len(samples)
 
     def range(self) -> tuple[float, float] | None:
@@ -101,7 +111,10 @@ class KeptRange:
 
     def observe(self, batch: Tensor) -> None:
         values = batch.flatten()
-        self._kept.append(values[:: -(-len(values) // _KEPT)].float().cpu())
+        values = values[:: -(-len(values) // _KEPT)].float().cpu()
+        values = values[values.isfinite()]
+        if len(values):
+            self._kept.append(values)
 
     def range(self) -> tuple[float, float] | None:
         if not self._kept:
