@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels import KeptMasks
 from accaware.pytorch.compact import replace_data, sized_modules, tensors_of
-from accaware.pytorch.layers import update_sizes
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.record import (
     attach_recorded,
@@ -61,11 +60,12 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     state, kept, quantizers = _parse(str(path), read_file(Path(path)))
     _check_fit(str(path), model, state, kept)
     live = tensors_of(model)
-    modules = sized_modules(model, kept)
-    for name in kept:
+    modules = sized_modules(model)
+    for name in kept.keys() & live.keys():
         replace_data(live[name], state[name].to(live[name], copy=True))
-    for module, per_group in modules:
-        update_sizes(module, per_group)
+    for sized in modules:
+        if sized.names & kept.keys():
+            sized.update(kept)
     try:
         model.load_state_dict(state)
     except Exception as error:  # a model's own hooks may refuse in any way

@@ -65,7 +65,8 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
     for layer in layers:
         if f"{layer}.weight" not in found.weights:
             unseen = "the forward doesn't use it, or not as a layer"
-            left_out[layer] = found.opaque.get(f"{layer}.weight", unseen)
+            opaque = found.opaque.get(f"{layer}.weight", unseen)
+            left_out[layer] = found.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
     return Dependencies(
         tuple(sorted(groups, key=lambda group: layers.index(group.name))),
@@ -122,6 +123,8 @@ class _Families:
         for name, weight in found.weights.items():
             for dim, labels in weight.dims.items():
                 self._add(name, dim, self._owner[labels.long()], produces=dim == weight.makes)
+        for name, labels in found.counts.items():
+            self._add(name, 0, self._owner[labels.long()], produces=True)
         for name, labels in found.vectors.items():
             self._add_vectors(name, self._owner[labels.long()])
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from accaware.config.model import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels import KeptMasks, LeftOut
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, why_computed
 from accaware.pytorch.scopes import Scopes
 from accaware.pytorch.shared import Key, Shared
 
@@ -181,9 +181,7 @@ def _covered(
     left_out: list[LeftOut] = []
     spared: dict[int, str] = {}
     for name, module in layers.items():
-        reason = scopes.why_left_out(name)
-        if reason is None and not isinstance(module.weight, nn.Parameter):
-            reason = "its weight is computed from other parameters"
+        reason = scopes.why_left_out(name) or why_computed(module)
         if reason is not None:
             left_out.append(LeftOut(name, reason))
             spared.setdefault(id(module.weight), name)

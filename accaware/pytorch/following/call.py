@@ -15,13 +15,15 @@ class Call:
     """What was called, with what, and what came of it.
 
     Attributes:
-        place: the innermost module that was running, for people.
+        module: the name of the innermost module that was running.
+        place: the same for people, with its type.
         given: all tensors that it returned, in order.
     """
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    module: str
     place: str
     given: tuple[Tensor, ...]
 

@@ -81,6 +81,20 @@ def thin(labels: Labels) -> Labels:
     return labels
 
 
+def single(labels: Labels, dim: int) -> Labels | None:
+    """The one number of each line along a dimension, which then has size 1; None for several.
+
+    Places without a number (a border of padding) go with the others of their line.
+    """
+    part = thin(labels)
+    most = part.amax(dim, keepdim=True)
+    if not ((part == most) | (part == 0)).all():
+        return None
+    sizes = list(labels.shape)
+    sizes[dim] = 1
+    return most.expand(sizes)
+
+
 def varies(labels: Labels, dim: int) -> bool:
     """Whether there are different numbers along a dimension."""
     labels = thin(labels)

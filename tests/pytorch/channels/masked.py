@@ -2,7 +2,8 @@
 
 Written from what layers do, not from what accaware knows of them: of a compressed model it
 takes which filters (outputs of a layer) are gone, and nothing about who reads them. The readers
-of the reference are dense and read zeros.
+of the reference are dense and read zeros. Where a function on the way makes something of zeros (a
+sigmoid), the readers' weights for these channels are held at zero as well.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ LAYERS = (
     nn.Embedding,
     nn.PReLU,
     nn.LayerNorm,
+    nn.GroupNorm,
     *TRANSPOSED,
     *NORMS,
 )
@@ -37,12 +39,21 @@ class Masked:
         dense: a dense model of the same architecture; it is copied.
         state: the dense values.
         kept: tensor name -> dimension -> mask of the kept positions.
+        unread: whether layers don't read what is gone, whatever that is.
     """
 
-    def __init__(self, dense: nn.Module, state: Mapping[str, Tensor], kept: Kept) -> None:
+    def __init__(
+        self,
+        dense: nn.Module,
+        state: Mapping[str, Tensor],
+        kept: Kept,
+        *,
+        unread: bool = False,
+    ) -> None:
         self.model = copy.deepcopy(dense)
         self.model.load_state_dict(state)
         self.kept = kept
+        self.unread = unread
         for name, module in self.model.named_modules():
             prefix = f"{name}." if name else ""
             for own, parameter in module.named_parameters(recurse=False):
@@ -68,11 +79,13 @@ class Masked:
             dim = 0
         else:  # a parameter of the user's own, such as a scale for each channel
             (dim,) = masks or (None,)
-        if dim not in masks:
-            return None
-        shape = [1] * tensor.dim()
-        shape[dim] = -1
-        return masks[dim].reshape(shape).to(tensor.dtype)
+        result = None
+        for each in masks if self.unread else {dim} & masks.keys():
+            shape = [1] * tensor.dim()
+            shape[each] = -1
+            mask = masks[each].reshape(shape).to(tensor.dtype)
+            result = mask if result is None else result * mask
+        return result
 
     def part(self, name: str, tensor: Tensor) -> Tensor:
         """What of a dense tensor the compact model has."""
