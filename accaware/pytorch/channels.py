@@ -48,12 +48,15 @@ class ChannelGroup:
         size: C, its number of channels.
         slots: everything that has to be sliced.
         producers: names of the convolutions and linear layers whose filters these are.
+        summed: whether the model sums over the channels (a norm, a mean), which misses none that
+            is zero.
     """
 
     name: str
     size: int
     slots: tuple[Slot, ...]
     producers: tuple[str, ...]
+    summed: bool = False
 
     def filters_per_channel(self) -> Tensor:
         """(C,) how many filters go when a channel goes."""

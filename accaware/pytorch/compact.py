@@ -1,7 +1,7 @@
 """A model that really lacks its removed channels, and remembers the dense one.
 
-A filter whose output is zeroed through its batch norm contributes nothing and receives no
-gradient, so training without it is the same computation at a smaller network's price.
+A filter whose output nobody reads contributes nothing and receives no gradient, so training
+without it is the same computation at a smaller network's price.
 """
 
 from __future__ import annotations
@@ -151,19 +151,15 @@ class CompactModel:
         self._update_sizes()
 
     @contextmanager
-    def masked(self, layout: Layout, *, made: bool = False) -> Iterator[None]:
-        """The dense model in which the removed channels are neither made nor read.
+    def masked(self, layout: Layout) -> Iterator[None]:
+        """The dense model, in which nobody reads the removed channels.
 
-        Zeroed are the filters, biases and scales that make them, and of every layer that reads
-        them what it multiplies them by: a function between the two may make of zeros what it
-        likes (a sigmoid makes a half), as long as it works channel by channel. Whatever mixes
-        channels on the way makes a difference between this and the compact model. The running
-        mean of zeros is zero as well. The layout must be dense; on leaving, the zeroed values
-        are back.
-
-        Args:
-            made: leave what makes the channels as it is: for functions that zeros break (a
-                logarithm, a division by their own norm).
+        What the layers that read them multiply them by is zeroed. What makes them is left alone:
+        any function on the way that works channel by channel may do with them what it likes, and
+        one that mixes them with others makes a difference to the compact model. A sum over all
+        channels reads them without a weight, so of a group that is summed the filters, biases and
+        scales are zeroed instead, and the running means, as the mean of zeros is zero. The layout
+        must be dense; on leaving, the zeroed values are back.
         """
         tensors = self._live()
         zeroed: list[tuple[Tensor, int, Tensor, Tensor]] = []
@@ -173,9 +169,8 @@ class CompactModel:
                     live = tensors.get(slot.tensor)
                     if live is None:  # a count
                         continue
-                    follows = slot.tensor.endswith("running_mean")
-                    makes = not made and (follows or isinstance(live, nn.Parameter))
-                    if makes if slot.produces else True:
+                    made = isinstance(live, nn.Parameter) or slot.tensor.endswith("running_mean")
+                    if (slot.produces and made) if group.summed else not slot.produces:
                         gone = slot.positions[~kept[slot.channels]].to(live.device)
                         zeroed.append((live, slot.dim, gone, live.index_select(slot.dim, gone)))
                         live.index_fill_(slot.dim, gone, 0)

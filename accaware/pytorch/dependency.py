@@ -55,7 +55,9 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
     for family, members in families.layers.items():
         name, *_ = producers = tuple(sorted(members, key=layers.index))
         reason = families.reasons.get(family)
-        group = ChannelGroup(name, families.sizes[family], families.slots[family], producers)
+        summed = family in families.summed
+        size, slots = families.sizes[family], families.slots[family]
+        group = ChannelGroup(name, size, slots, producers, summed)
         if reason is None and group.size == 1 and int(group.filters_per_channel()) > len(producers):
             reason = "its channels are tied to one another"
         if reason is None:
@@ -87,6 +89,7 @@ class _Families:
         sizes: family -> number of channels.
         slots: family -> where its channels lie.
         reasons: family -> why it has to stay whole; no entry where it may lose channels.
+        summed: the families whose channels something sums over.
     """
 
     def __init__(self, found: Numbering, layers: list[str]) -> None:
@@ -119,6 +122,7 @@ class _Families:
         self.reasons: dict[int, str] = {}
         for root, reason in found.coupling.reasons(roots).items():
             self.reasons.setdefault(int(self._family[root]), reason)
+        self.summed = set(self._family[found.coupling.summed()].tolist())
         self.slots: dict[int, tuple[Slot, ...]] = {}
         for name, weight in found.weights.items():
             for dim, labels in weight.dims.items():

@@ -1,9 +1,8 @@
-"""Groups are believed after they were tried: removing channels must equal zeroing them.
+"""Groups are believed after they were tried: removing channels must equal leaving them unread.
 
 On real tensors in double precision, the model without about half of each group's channels must
-compute what the model computes with them zeroed, and with zeros in the weights that read them.
-Parameters that are all alike (a fresh model's biases, scales that start at zero) are varied first,
-lest they hide a difference. All groups are
+compute what the model computes when nobody reads them (see CompactModel.masked). Parameters that are all alike (a fresh model's
+biases, scales that start at zero) are varied first, lest they hide a difference. All groups are
 tried at once, and where that fails the set is halved until the culprits stand alone: on the meta
 device first, where tensors have shapes and no values, as that costs little and tells most of them.
 """
@@ -34,8 +33,8 @@ Single precision is for models that don't run in double.
 
 _OUTPUT = "its channels are the model's output"
 _MIXED = (
-    "removing its channels isn't zeroing them: they are mixed with others in a way that wasn't "
-    "followed"
+    "removing its channels changes what the others do: they are mixed with them in a way that "
+    "wasn't followed"
 )
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
@@ -155,10 +154,6 @@ def _value_fault_finder(
         compact.set_layout(dense)  # after an earlier trial; most often there is none
         with compact.masked(layout):
             wanted = run()
-        if not all(output.isfinite().all() for output in wanted):
-            # Zeros broke a function on the way; nobody reads what it makes of other values either.
-            with compact.masked(layout, made=True):
-                wanted = run()
         compact.set_layout(layout)
         try:
             got = run()

@@ -41,6 +41,10 @@ class Call:
         """None where it wasn't passed."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name)
 
+    def dims(self, position: int) -> Any:
+        """The argument ``dim``, which goes by NumPy's name as well."""
+        return self.argument(position, "axis" if "axis" in self.kwargs else "dim")
+
     def on(self, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
         """What the same call gives on other tensors."""
         args, kwargs = pytree.tree_map_only(Tensor, change, (self.args, dict(self.kwargs)))

@@ -19,6 +19,7 @@ class Coupling:
         self._count = 1
         self._ties: list[tuple[Tensor, Tensor]] = []
         self._bound: list[tuple[Tensor, str]] = []
+        self._summed: list[Tensor] = []
 
     def number(self, *shape: int) -> Labels:
         """New numbers, for as many positions."""
@@ -40,8 +41,15 @@ class Coupling:
 
     def bind(self, labels: Labels, reason: str) -> None:
         """These positions have to stay; the first reason that is given for one is the one told."""
-        numbers = torch.unique(thin(labels)).long()
-        self._bound.append((numbers[numbers > 0], reason))
+        self._bound.append((_numbers(labels), reason))
+
+    def sum(self, labels: Labels) -> None:
+        """Something sums over these positions, without weights of its own."""
+        self._summed.append(_numbers(labels))
+
+    def summed(self) -> Tensor:
+        """(N,) the numbers of what is summed over."""
+        return torch.cat([torch.empty(0, dtype=torch.long), *self._summed])
 
     def roots(self, more: tuple[tuple[Tensor, Tensor], ...] = ()) -> Tensor:
         """(N,) for each number the lowest one that it is tied to, by whatever chain of ties.
@@ -71,6 +79,12 @@ class Coupling:
             for root in torch.unique(roots[numbers]).tolist():
                 reasons.setdefault(root, reason)
         return reasons
+
+
+def _numbers(labels: Labels) -> Tensor:
+    """(N,) all numbers among some, each once."""
+    numbers = torch.unique(thin(labels)).long()
+    return numbers[numbers > 0]
 
 
 def thin(labels: Labels) -> Labels:

@@ -107,9 +107,11 @@ def _pad(numbering: Numbering, call: Call) -> Given:
 
 def _gather(numbering: Numbering, call: Call) -> Given:
     """Along positions each channel keeps to itself, whatever the indices are."""
-    inputs, dim, index = (
-        call.argument(0, "input"), call.argument(1, "dim"), call.argument(2, "index")
-    )  # fmt: skip
+    inputs, dim, index = call.argument(0, "input"), call.argument(1, "dim"), call.argument(2, "index")
+    if call.name == "take_along_dim":
+        index, dim = call.argument(1, "indices"), call.argument(2, "dim")
+    if dim is None:
+        return None
     parts = [] if (numbers := numbering[index]) is None else [numbers]
     labels = numbering[inputs]
     if labels is not None:

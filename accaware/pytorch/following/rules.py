@@ -203,7 +203,7 @@ def _along(numbering: Numbering, call: Call) -> Given:
     labels = numbering[call.taken[0]]
     if labels is not None:
         position, default = _ALONG[call.name]
-        asked = call.argument(position, "dim")
+        asked = call.dims(position)
         dims = default if asked is None else asked
         if dims is None:
             return None
@@ -220,15 +220,26 @@ def _reduction(numbering: Numbering, call: Call) -> Given:
     """
     if call.given[0].dim() == call.taken[0].dim():
         return _unlisted(numbering, call)
-    reduced = _reduced(numbering, call, call.argument(2 if call.name == "norm" else 1, "dim"))
+    reduced = _reduced(numbering, call, call.dims(2 if call.name == "norm" else 1))
+    labels = numbering[call.taken[0]]
+    if reduced is None and labels is not None:
+        numbering.coupling.sum(labels)
     return [reduced] * len(call.given)
+
+
+def _normalize(numbering: Numbering, call: Call) -> Given:
+    """A division by the norm along a dimension, which is a sum."""
+    labels, dim = numbering[call.taken[0]], call.argument(2, "dim")
+    if labels is not None and single(labels, 1 if dim is None else dim) is None:
+        numbering.coupling.sum(labels)
+    return _unlisted(numbering, call)
 
 
 def _pick(numbering: Numbering, call: Call) -> Given:
     """As a reduction, but for channels: of these another one would be picked."""
     if len(call.taken) > 1 or call.given[0].dim() == call.taken[0].dim():
         return _unlisted(numbering, call)
-    reduced = _reduced(numbering, call, call.argument(1, "dim"))
+    reduced = _reduced(numbering, call, call.dims(1))
     return None if reduced is None else [reduced] * len(call.given)
 
 
@@ -315,4 +326,5 @@ _RULES: dict[str, _Rule] = {
     "linear": _linear,
     "embedding": _embedding,
     "group_norm": _group_norm,
+    "normalize": _normalize,
 }
