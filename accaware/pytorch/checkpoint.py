@@ -190,6 +190,15 @@ def _check_fit(path: str, model: nn.Module, state: dict[str, Tensor], kept: Kept
             dense[dim] = len(mask)
         if dense != shape:
             faults.append(f"{name}: {dense} in the file's dense model, {shape} in this one")
+    counts = {sized.count: sized.channels for sized in sized_modules(model) if sized.count}
+    for name in kept.keys() - own.keys():
+        if name not in counts:
+            faults.append(f"{name}: not in the model")
+        elif len(kept[name][0]) != counts[name]:
+            faults.append(
+                f"{name}: {len(kept[name][0])} channels in the file's dense model, {counts[name]} "
+                "in this one"
+            )
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults[:10])
         more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""

@@ -107,7 +107,11 @@ def _pad(numbering: Numbering, call: Call) -> Given:
 
 def _gather(numbering: Numbering, call: Call) -> Given:
     """Along positions each channel keeps to itself, whatever the indices are."""
-    inputs, dim, index = call.argument(0, "input"), call.argument(1, "dim"), call.argument(2, "index")
+    inputs, dim, index = (
+        call.argument(0, "input"),
+        call.argument(1, "dim"),
+        call.argument(2, "index"),
+    )
     if call.name == "take_along_dim":
         index, dim = call.argument(1, "indices"), call.argument(2, "dim")
     if dim is None:

@@ -107,9 +107,7 @@ def _grouped_convolution(numbering: Numbering, call: Call, axis: int, groups: in
     return [_made(numbering, call, made, axis)]
 
 
-def _weight(
-    numbering: Numbering, call: Call, dims: Sequence[int], makes: int
-) -> Weight | None:
+def _weight(numbering: Numbering, call: Call, dims: Sequence[int], makes: int) -> Weight | None:
     """The numbers of the weight that a layer uses; where it has none, its input has to stay."""
     tensor = call.argument(1, "weight")
     weight = numbering.layer_weight(tensor, dims, makes)
