@@ -64,9 +64,11 @@ def rows_per_group(module: nn.Module) -> int | None:
 
 def count_of(module: nn.Module) -> str | None:
     """The attribute in which a norm without tensors counts its channels; None for others."""
+    if any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
+        return None
     if isinstance(module, PER_CHANNEL_NORMS):
-        return "num_features" if module.weight is None and module.running_mean is None else None
-    return "num_channels" if isinstance(module, nn.GroupNorm) and module.weight is None else None
+        return "num_features"
+    return "num_channels" if isinstance(module, nn.GroupNorm) else None
 
 
 def update_sizes(module: nn.Module, per_group: int | None, count: int | None = None) -> None:

@@ -1,8 +1,9 @@
 """Groups are believed after they were tried: removing channels must equal leaving them unread.
 
 On real tensors in double precision, the model without about half of each group's channels must
-compute what the model computes when nobody reads them (see CompactModel.masked). Parameters that are all alike (a fresh model's
-biases, scales that start at zero) are varied first, lest they hide a difference. All groups are
+compute what the model computes when nobody reads them (see CompactModel.masked). Parameters that
+are all alike (a fresh model's biases, scales that start at zero) are varied first, lest they hide
+a difference. All groups are
 tried at once, and where that fails the set is halved until the culprits stand alone: on the meta
 device first, where tensors have shapes and no values, as that costs little and tells most of them.
 """

@@ -83,7 +83,7 @@ class Coupling:
 
 def _numbers(labels: Labels) -> Tensor:
     """(N,) all numbers among some, each once."""
-    numbers = torch.unique(thin(labels)).long()
+    numbers: Tensor = torch.unique(thin(labels)).long()
     return numbers[numbers > 0]
 
 
@@ -106,7 +106,8 @@ def single(labels: Labels, dim: int) -> Labels | None:
         return None
     sizes = list(labels.shape)
     sizes[dim] = 1
-    return most.expand(sizes)
+    line: Labels = most.expand(sizes)
+    return line
 
 
 def varies(labels: Labels, dim: int) -> bool:

@@ -136,7 +136,7 @@ def _fold(numbering: Numbering, call: Call) -> Given:
     line = single(labels, -1)
     if line is None:
         return None
-    rows = line.squeeze(-1).unflatten(-1, (output.shape[-3], -1))
+    rows = line.reshape(*line.shape[:-2], output.shape[-3], -1)
     channels = rows.amax(-1, keepdim=True)
     numbering.coupling.tie(channels, rows)
     return [channels.unsqueeze(-1).expand(output.shape)]

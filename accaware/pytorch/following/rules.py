@@ -50,7 +50,7 @@ _ALONG: dict[str, tuple[int, int | tuple[int, ...] | None]] = {
         (2, (-2, -1)),
     ),
 }  # fmt: skip
-"""What mixes all that lies along some dimensions -> where these are among the arguments, default."""
+"""What mixes all that lies along some dimensions -> the place of that argument, and its default."""
 
 
 def apply(numbering: Numbering, call: Call) -> None:
