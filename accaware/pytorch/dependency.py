@@ -128,7 +128,7 @@ class _Families:
             for dim, labels in weight.dims.items():
                 self._add(name, dim, self._owner[labels.long()], produces=dim == weight.makes)
         for name, labels in found.counts.items():
-            self._add(name, 0, self._owner[labels.long()], produces=True)
+            self._add(name, 0, self._owner[labels.long()], produces=False)
         for name, labels in found.vectors.items():
             self._add_vectors(name, self._owner[labels.long()])
 
