@@ -22,7 +22,8 @@ class Slot:
     """One dimension of one tensor along which a group's channels lie.
 
     Attributes:
-        tensor: the parameter's or buffer's name in the model.
+        tensor: the parameter's or buffer's name in the model, or that of a count of channels
+            (accaware.pytorch.layers.count_of), which has one dimension and no values.
         dim: the dimension.
         positions: (P,) indices along that dimension.
         channels: (P,) the group's channel at each of them; P is a multiple of C where each
@@ -47,12 +48,15 @@ class ChannelGroup:
         size: C, its number of channels.
         slots: everything that has to be sliced.
         producers: names of the convolutions and linear layers whose filters these are.
+        summed: whether the model sums over the channels (a norm, a mean), which misses none that
+            is zero.
     """
 
     name: str
     size: int
     slots: tuple[Slot, ...]
     producers: tuple[str, ...]
+    summed: bool = False
 
     def filters_per_channel(self) -> Tensor:
         """(C,) how many filters go when a channel goes."""

@@ -20,7 +20,6 @@ from accaware.pytorch.bits import same_bits
 from accaware.pytorch.channels import KeptMasks, slice_dense
 from accaware.pytorch.compact import first_names, replace_data, sized_modules, tensors_of
 from accaware.pytorch.fitting import Fitted, fitted
-from accaware.pytorch.layers import update_sizes
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.record import attach_recorded, integer_weights
 from accaware.pytorch.saved_model import SavedModel
@@ -80,12 +79,15 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
 
 def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:
     live = tensors_of(model)
-    modules = sized_modules(model, parts.masks)
+    modules = sized_modules(model)
     for name, masks in parts.masks.items():
+        if name not in live:  # a count
+            continue
         keep = {dim: mask.nonzero().flatten() for dim, mask in masks.items()}
         replace_data(live[name], slice_dense(live[name].detach(), keep))
-    for module, per_group in modules:
-        update_sizes(module, per_group)
+    for sized in modules:
+        if sized.names & parts.masks.keys():
+            sized.update(parts.masks)
     for name, buffer in parts.buffers.items():
         if not same_bits(live[name].cpu(), buffer):
             replace_data(live[name], buffer.to(live[name], copy=True))
@@ -195,7 +197,10 @@ def saved_form(model: nn.Module, kept: KeptMasks) -> SavedModel:
             for name, value in state.items()
         },
         metadata={name: dict(entry) for name, entry in getattr(state, "_metadata", {}).items()},
-        kept={name: kept[first] for name, first in firsts.items() if first in kept},
+        kept={
+            **{name: masks for name, masks in kept.items() if name not in firsts},  # of counts
+            **{name: kept[first] for name, first in firsts.items() if first in kept},
+        },
         buffers={
             name: whole.of(buffer)
             for name, buffer in model.named_buffers()

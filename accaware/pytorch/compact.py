@@ -1,13 +1,14 @@
 """A model that really lacks its removed channels, and remembers the dense one.
 
-A filter whose output is zeroed through its batch norm contributes nothing and receives no
-gradient, so training without it is the same computation at a smaller network's price.
+A filter whose output nobody reads contributes nothing and receives no gradient, so training
+without it is the same computation at a smaller network's price.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from accaware.pytorch.channels import (
     slice_again,
     slice_dense,
 )
-from accaware.pytorch.layers import rows_per_group, update_sizes
+from accaware.pytorch.layers import count_of, rows_per_group, update_sizes
 from accaware.pytorch.shared import Key, Shared
 
 
@@ -50,17 +51,21 @@ class CompactModel:
         self.groups = tuple(groups)
         live = tensors_of(model)
         self._dense_shapes = {name: tensor.shape for name, tensor in live.items()}
-        self._plan = SlicePlan(groups, self._dense_shapes)
+        self._modules = sized_modules(model)
+        counts = {each.count: torch.Size([each.channels]) for each in self._modules if each.count}
+        self._sliceable = {**self._dense_shapes, **counts}
+        self._plan = SlicePlan(groups, self._sliceable)
         self._layout = Layout.dense(groups)
         self._masks = self._plan.masks(self._layout)
         self._keep = self._plan.keep(self._masks)
         self._dense = {
             name: live[name].detach().clone() if own_copy else live[name].detach()
             for name in self._plan.tensors
+            if name in live
         }
         self._key = Key()
-        self._owners = {name: _owner(model, name) for name in self._plan.tensors}
-        self._modules = sized_modules(model, self._plan.tensors)
+        self._owners = {name: _owner(model, name) for name in self._dense}
+        self._modules = [sized for sized in self._modules if sized.names & {*self._plan.tensors}]
 
     @property
     def layout(self) -> Layout:
@@ -81,7 +86,7 @@ class CompactModel:
 
     def shapes_under(self, layout: Layout) -> dict[str, torch.Size]:
         """The shapes that ``layout`` would give, without slicing anything."""
-        return self._plan.shapes(layout, self._dense_shapes)
+        return self._plan.shapes(layout, self._sliceable)
 
     def dense_tensors(self) -> dict[str, Tensor]:
         """The dense form of every tensor that can be sliced, trained values included."""
@@ -147,20 +152,25 @@ class CompactModel:
 
     @contextmanager
     def masked(self, layout: Layout) -> Iterator[None]:
-        """The dense model with the filters, biases and scales of the removed channels zeroed.
+        """The dense model, in which nobody reads the removed channels.
 
-        What consumes the channels is left alone: whether that makes no difference is what a
-        comparison with the compact model shows. The running mean of zeros is zero as well. The
-        layout must be dense; on leaving, the zeroed values are back.
+        What the layers that read them multiply them by is zeroed. What makes them is left alone:
+        any function on the way that works channel by channel may do with them what it likes, and
+        one that mixes them with others makes a difference to the compact model. A sum over all
+        channels reads them without a weight, so of a group that is summed the filters, biases and
+        scales are zeroed instead, and the running means, as the mean of zeros is zero. The layout
+        must be dense; on leaving, the zeroed values are back.
         """
         tensors = self._live()
         zeroed: list[tuple[Tensor, int, Tensor, Tensor]] = []
         with torch.no_grad():
             for group, kept in zip(self.groups, layout.kept, strict=True):
                 for slot in group.slots:
-                    live = tensors[slot.tensor]
-                    follows = slot.tensor.endswith("running_mean")
-                    if slot.produces and (follows or isinstance(live, nn.Parameter)):
+                    live = tensors.get(slot.tensor)
+                    if live is None:  # a count
+                        continue
+                    made = isinstance(live, nn.Parameter) or slot.tensor.endswith("running_mean")
+                    if (slot.produces and made) if group.summed else not slot.produces:
                         gone = slot.positions[~kept[slot.channels]].to(live.device)
                         zeroed.append((live, slot.dim, gone, live.index_select(slot.dim, gone)))
                         live.index_fill_(slot.dim, gone, 0)
@@ -168,7 +178,8 @@ class CompactModel:
             yield
         finally:
             with torch.no_grad():
-                for live, dim, gone, values in zeroed:
+                # In reverse, as one weight may have been zeroed along both dimensions.
+                for live, dim, gone, values in reversed(zeroed):
                     live.index_copy_(dim, gone, values)
 
     def _live(self) -> dict[str, Tensor]:
@@ -189,8 +200,8 @@ class CompactModel:
         self._keep = self._plan.keep(self._masks)
 
     def _update_sizes(self) -> None:
-        for module, per_group in self._modules:
-            update_sizes(module, per_group)
+        for sized in self._modules:
+            sized.update(self._masks)
 
     def _slice_state(
         self, optimizer: Optimizer, live: Mapping[str, Tensor], before: Keep, names: Iterable[str]
@@ -265,16 +276,40 @@ def first_names(model: nn.Module) -> dict[str, str]:
     return names
 
 
-def sized_modules(model: nn.Module, tensors: Iterable[str]) -> list[tuple[nn.Module, int | None]]:
-    """The modules that own one of the tensors, each with its ``rows_per_group``.
+@dataclass(frozen=True)
+class SizedModule:
+    """A module with numbers of its own that follow its channels.
 
-    To be asked while the model is dense.
+    Attributes:
+        names: of its tensors, and of its count.
+        count: the name of the attribute that counts its channels, where it has no tensors.
+        channels: what that attribute says while the model is dense.
+        per_group: what rows_per_group says then.
     """
-    by_name = tensors_of(model)
-    sliced = {id(by_name[name]) for name in tensors}
-    return [
-        (module, rows_per_group(module))
-        for module in model.modules()
-        if any(id(parameter) in sliced for parameter in module.parameters(recurse=False))
-        or any(id(buffer) in sliced for buffer in module.buffers(recurse=False))
-    ]
+
+    module: nn.Module
+    names: frozenset[str]
+    count: str
+    channels: int
+    per_group: int | None
+
+    def update(self, kept: KeptMasks) -> None:
+        """Make its numbers agree with its tensors, or its count with what ``kept`` has of it."""
+        count = int(kept[self.count][0].sum()) if self.count in kept else self.channels
+        update_sizes(self.module, self.per_group, count)
+
+
+def sized_modules(model: nn.Module) -> list[SizedModule]:
+    """The modules that own tensors, or a count of channels; to be asked while it is dense."""
+    names = {id(tensor): name for name, tensor in tensors_of(model).items()}
+    found = []
+    for prefix, module in model.named_modules():
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        attribute = count_of(module)
+        count = ".".join(filter(None, (prefix, attribute))) if attribute else ""
+        channels = int(getattr(module, attribute)) if attribute else 0
+        tensors = frozenset(names[id(tensor)] for tensor in own)
+        names_of = tensors | {count} if count else tensors
+        if names_of:
+            found.append(SizedModule(module, names_of, count, channels, rows_per_group(module)))
+    return found

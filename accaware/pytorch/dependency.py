@@ -55,7 +55,9 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
     for family, members in families.layers.items():
         name, *_ = producers = tuple(sorted(members, key=layers.index))
         reason = families.reasons.get(family)
-        group = ChannelGroup(name, families.sizes[family], families.slots[family], producers)
+        summed = family in families.summed
+        size, slots = families.sizes[family], families.slots[family]
+        group = ChannelGroup(name, size, slots, producers, summed)
         if reason is None and group.size == 1 and int(group.filters_per_channel()) > len(producers):
             reason = "its channels are tied to one another"
         if reason is None:
@@ -65,7 +67,8 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
     for layer in layers:
         if f"{layer}.weight" not in found.weights:
             unseen = "the forward doesn't use it, or not as a layer"
-            left_out[layer] = found.opaque.get(f"{layer}.weight", unseen)
+            opaque = found.opaque.get(f"{layer}.weight", unseen)
+            left_out[layer] = found.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
     return Dependencies(
         tuple(sorted(groups, key=lambda group: layers.index(group.name))),
@@ -86,6 +89,7 @@ class _Families:
         sizes: family -> number of channels.
         slots: family -> where its channels lie.
         reasons: family -> why it has to stay whole; no entry where it may lose channels.
+        summed: the families whose channels something sums over.
     """
 
     def __init__(self, found: Numbering, layers: list[str]) -> None:
@@ -118,10 +122,13 @@ class _Families:
         self.reasons: dict[int, str] = {}
         for root, reason in found.coupling.reasons(roots).items():
             self.reasons.setdefault(int(self._family[root]), reason)
+        self.summed = set(self._family[found.coupling.summed()].tolist())
         self.slots: dict[int, tuple[Slot, ...]] = {}
         for name, weight in found.weights.items():
             for dim, labels in weight.dims.items():
                 self._add(name, dim, self._owner[labels.long()], produces=dim == weight.makes)
+        for name, labels in found.counts.items():
+            self._add(name, 0, self._owner[labels.long()], produces=False)
         for name, labels in found.vectors.items():
             self._add_vectors(name, self._owner[labels.long()])
 

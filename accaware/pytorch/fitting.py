@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from accaware.errors import CheckpointError
 from accaware.pytorch.bits import same_bits
 from accaware.pytorch.channels import KeptMasks
-from accaware.pytorch.compact import first_names, tensors_of
+from accaware.pytorch.compact import first_names, sized_modules, tensors_of
 from accaware.pytorch.quantization.record import record_misfits, rounded_weight, weight_name
 from accaware.pytorch.saved_model import SavedModel
 
@@ -24,7 +24,7 @@ class Fitted:
 
     Attributes:
         state: the state dict, all weights as floating-point numbers.
-        masks: by the first name that a tensor has in the model.
+        masks: by the first name that a tensor has in the model, and by the names of counts.
         buffers: what else there is for the model's buffers, by their first names.
     """
 
@@ -55,7 +55,9 @@ def fitted(saved: SavedModel, model: nn.Module, path: str) -> Fitted:
     live, firsts = tensors_of(model), first_names(model)
     check(f"{name}: not initialized in this model" for name in live if is_lazy(live[name]))
     own = model.state_dict()
-    check(_other_names(saved, own, firsts))
+    counts = {sized.count: sized.channels for sized in sized_modules(model) if sized.count}
+    check(_other_names(saved, own, {**firsts, **dict.fromkeys(counts)}))
+    check(_other_counts(saved, counts))
     masks = _masks(saved.kept, firsts)
     check(_other_shapes(saved, own, live, masks, firsts))
     check(_other_masks(saved, masks, firsts))
@@ -76,12 +78,12 @@ def fitted(saved: SavedModel, model: nn.Module, path: str) -> Fitted:
 def _masks(kept: KeptMasks, firsts: Mapping[str, str]) -> KeptMasks:
     masks: KeptMasks = {}
     for name, dims in kept.items():
-        masks.setdefault(firsts[name], {}).update(dims)
+        masks.setdefault(firsts.get(name, name), {}).update(dims)
     return masks
 
 
 def _other_names(
-    saved: SavedModel, own: Mapping[str, Any], firsts: Mapping[str, str]
+    saved: SavedModel, own: Mapping[str, Any], known: Mapping[str, Any]
 ) -> Iterator[str]:
     for name, value in saved.state.items():
         if name not in own:
@@ -89,7 +91,19 @@ def _other_names(
         elif isinstance(value, Tensor) is not isinstance(own[name], Tensor):
             yield f"{name}: a tensor in the one, and something else in the other"
     yield from (f"{name}: not in the file" for name in own if name not in saved.state)
-    yield from (f"{name}: not in the model" for name in saved.kept if name not in firsts)
+    yield from (f"{name}: not in the model" for name in saved.kept if name not in known)
+
+
+def _other_counts(saved: SavedModel, counts: Mapping[str, int]) -> Iterator[str]:
+    for name, channels in counts.items():
+        for dim, mask in saved.kept.get(name, {}).items():
+            if dim != 0:
+                yield f"{name}: no dimension {dim}, of which the file keeps a part"
+            elif len(mask) != channels:
+                yield (
+                    f"{name}: {len(mask)} channels in the file's dense model, {channels} in "
+                    "this one"
+                )
 
 
 def _other_shapes(
@@ -117,7 +131,7 @@ def _other_shapes(
 def _other_masks(saved: SavedModel, masks: KeptMasks, firsts: Mapping[str, str]) -> Iterator[str]:
     for name, dims in saved.kept.items():
         for dim, mask in dims.items():
-            if not torch.equal(mask, masks[firsts[name]][dim]):
+            if not torch.equal(mask, masks[firsts.get(name, name)][dim]):
                 yield f"{name}: the same tensor as {firsts[name]}, but with other channels removed"
     for name, tensor in saved.state.items():
         for dim, mask in masks.get(firsts.get(name, name), {}).items():

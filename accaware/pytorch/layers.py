@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from torch import nn
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -21,22 +24,59 @@ def is_depthwise(module: nn.Module) -> bool:
     )
 
 
-def rows_per_group(module: nn.Module) -> int | None:
-    """How long each group of a grouped convolution is along its weight's first dimension.
-
-    To be asked while the layer is dense: with one group left it looks like any other. None for
-    every other layer.
-    """
-    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and module.groups > 1:
-        return int(module.weight.shape[0]) // module.groups
+def why_computed(module: nn.Module) -> str | None:
+    """Why a layer's weight is no parameter of its own, with the remedy; None where it is one."""
+    if parametrize.is_parametrized(module, "weight"):
+        parametrizations = module.parametrizations["weight"]  # type: ignore[index]
+        kinds = ", ".join(type(each).__name__.lstrip("_") for each in parametrizations)
+        return (
+            f"its weight is parametrized ({kinds}): torch.nn.utils.parametrize."
+            'remove_parametrizations(layer, "weight") makes it an ordinary one'
+        )
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm) and hook.name == "weight":
+            remedy = "torch.nn.utils.remove_weight_norm(layer)"
+        elif isinstance(hook, SpectralNorm) and hook.name == "weight":
+            remedy = "torch.nn.utils.remove_spectral_norm(layer)"
+        elif isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == "weight":
+            remedy = 'torch.nn.utils.prune.remove(layer, "weight")'
+        else:
+            continue
+        kind = type(hook).__name__
+        return f"its weight is computed by a hook ({kind}): {remedy} makes it an ordinary one"
+    if module._parameters.get("weight") is None:
+        return "its weight is computed from other parameters"
     return None
 
 
-def update_sizes(module: nn.Module, per_group: int | None) -> None:
+def rows_per_group(module: nn.Module) -> int | None:
+    """Along the first dimension of its weight, how long each group of a grouped layer is.
+
+    Of a grouped convolution, or of a group norm. To be asked while the layer is dense: with one
+    group left it looks like any other. None for every other layer.
+    """
+    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and module.groups > 1:
+        return int(module.weight.shape[0]) // module.groups
+    if isinstance(module, nn.GroupNorm):
+        return module.num_channels // module.num_groups
+    return None
+
+
+def count_of(module: nn.Module) -> str | None:
+    """The attribute in which a norm without tensors counts its channels; None for others."""
+    if any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False))):
+        return None
+    if isinstance(module, PER_CHANNEL_NORMS):
+        return "num_features"
+    return "num_channels" if isinstance(module, nn.GroupNorm) else None
+
+
+def update_sizes(module: nn.Module, per_group: int | None, count: int | None = None) -> None:
     """Make a layer's own numbers (``out_channels`` and the like) agree with its tensors.
 
     Args:
         per_group: what rows_per_group said.
+        count: how many channels there are, for a layer that has no tensors (see count_of).
     """
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         first, second = module.weight.shape[:2]
@@ -50,8 +90,12 @@ def update_sizes(module: nn.Module, per_group: int | None) -> None:
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, PER_CHANNEL_NORMS):
         tensor = module.weight if module.weight is not None else module.running_mean
-        if tensor is not None:
-            module.num_features = tensor.shape[0]
+        module.num_features = count if tensor is None else tensor.shape[0]
+    elif isinstance(module, nn.GroupNorm):
+        channels = count if module.weight is None else module.weight.shape[0]
+        assert channels is not None
+        assert per_group is not None
+        module.num_channels, module.num_groups = channels, channels // per_group
     elif isinstance(module, nn.PReLU):
         module.num_parameters = module.weight.shape[0]
     elif isinstance(module, nn.Embedding):

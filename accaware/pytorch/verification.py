@@ -1,8 +1,9 @@
-"""Groups are believed after they were tried: removing channels must equal zeroing them.
+"""Groups are believed after they were tried: removing channels must equal leaving them unread.
 
 On real tensors in double precision, the model without about half of each group's channels must
-compute what the model computes with them zeroed. Parameters that are all alike (a fresh model's
-biases, scales that start at zero) are varied first, lest they hide a difference. All groups are
+compute what the model computes when nobody reads them (see CompactModel.masked). Parameters that
+are all alike (a fresh model's biases, scales that start at zero) are varied first, lest they hide
+a difference. All groups are
 tried at once, and where that fails the set is halved until the culprits stand alone: on the meta
 device first, where tensors have shapes and no values, as that costs little and tells most of them.
 """
@@ -34,8 +35,8 @@ Single precision is for models that don't run in double.
 
 _OUTPUT = "its channels are the model's output"
 _MIXED = (
-    "removing its channels isn't zeroing them: they are mixed with others in a way that wasn't "
-    "followed, or a layer after them makes something of zeros"
+    "removing its channels changes what the others do: they are mixed with them in a way that "
+    "wasn't followed"
 )
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"

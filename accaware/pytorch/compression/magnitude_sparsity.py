@@ -18,7 +18,7 @@ from accaware.config.model import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels import KeptMasks, LeftOut
 from accaware.pytorch.compression.lowest import Score, masks_of
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, why_computed
 from accaware.pytorch.scopes import Scopes
 from accaware.pytorch.shared import Key, Shared
 from accaware.pytorch.uncovered import uncovered_weights
@@ -205,10 +205,8 @@ def _covered(
     left_out: list[LeftOut] = []
     spared: dict[int, str] = {}
     for name, module in layers.items():
-        reason = scopes.why_left_out(name)
+        reason = scopes.why_left_out(name) or why_computed(module)
         own = module._parameters.get("weight")
-        if reason is None and own is None:
-            reason = "its weight is computed from other parameters"
         if reason is not None:
             left_out.append(LeftOut(name, reason))
             if own is not None:

@@ -15,13 +15,15 @@ class Call:
     """What was called, with what, and what came of it.
 
     Attributes:
-        place: the innermost module that was running, for people.
+        module: the name of the innermost module that was running.
+        place: the same for people, with its type.
         given: all tensors that it returned, in order.
     """
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    module: str
     place: str
     given: tuple[Tensor, ...]
 
@@ -38,6 +40,10 @@ class Call:
     def argument(self, position: int, name: str) -> Any:
         """None where it wasn't passed."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name)
+
+    def dims(self, position: int) -> Any:
+        """The argument ``dim``, which goes by NumPy's name as well."""
+        return self.argument(position, "axis" if "axis" in self.kwargs else "dim")
 
     def on(self, change: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
         """What the same call gives on other tensors."""

@@ -19,6 +19,7 @@ class Coupling:
         self._count = 1
         self._ties: list[tuple[Tensor, Tensor]] = []
         self._bound: list[tuple[Tensor, str]] = []
+        self._summed: list[Tensor] = []
 
     def number(self, *shape: int) -> Labels:
         """New numbers, for as many positions."""
@@ -40,8 +41,15 @@ class Coupling:
 
     def bind(self, labels: Labels, reason: str) -> None:
         """These positions have to stay; the first reason that is given for one is the one told."""
-        numbers = torch.unique(thin(labels)).long()
-        self._bound.append((numbers[numbers > 0], reason))
+        self._bound.append((_numbers(labels), reason))
+
+    def sum(self, labels: Labels) -> None:
+        """Something sums over these positions, without weights of its own."""
+        self._summed.append(_numbers(labels))
+
+    def summed(self) -> Tensor:
+        """(N,) the numbers of what is summed over."""
+        return torch.cat([torch.empty(0, dtype=torch.long), *self._summed])
 
     def roots(self, more: tuple[tuple[Tensor, Tensor], ...] = ()) -> Tensor:
         """(N,) for each number the lowest one that it is tied to, by whatever chain of ties.
@@ -73,12 +81,33 @@ class Coupling:
         return reasons
 
 
+def _numbers(labels: Labels) -> Tensor:
+    """(N,) all numbers among some, each once."""
+    numbers: Tensor = torch.unique(thin(labels)).long()
+    return numbers[numbers > 0]
+
+
 def thin(labels: Labels) -> Labels:
     """Without the repeats that an expansion made: one of each."""
     for dim in range(labels.dim()):
         if labels.shape[dim] > 1 and labels.stride(dim) == 0:
             labels = labels.narrow(dim, 0, 1)
     return labels
+
+
+def single(labels: Labels, dim: int) -> Labels | None:
+    """The one number of each line along a dimension, which then has size 1; None for several.
+
+    Places without a number (a border of padding) go with the others of their line.
+    """
+    part = thin(labels)
+    most = part.amax(dim, keepdim=True)
+    if not ((part == most) | (part == 0)).all():
+        return None
+    sizes = list(labels.shape)
+    sizes[dim] = 1
+    line: Labels = most.expand(sizes)
+    return line
 
 
 def varies(labels: Labels, dim: int) -> bool:

@@ -68,17 +68,17 @@ class _Follower(TorchFunctionMode):
         super().__init__()
         self._numbering = numbering
         self._convolved: Any = WeakIdKeyDictionary()  # what some convolution has had a part in
-        self._open: list[str] = []
+        self._open: list[tuple[str, str]] = []
 
     def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
         if isinstance(module, torch.jit.ScriptModule):
             return  # nobody sees what is done in there
         place = f"{name or 'the model'} ({type(module).__name__})"
-        yield module.register_forward_pre_hook(partial(self._enter, place))
+        yield module.register_forward_pre_hook(partial(self._enter, name, place))
         yield module.register_forward_hook(self._leave)
 
-    def _enter(self, place: str, *_: Any) -> None:
-        self._open.append(place)
+    def _enter(self, name: str, place: str, *_: Any) -> None:
+        self._open.append((name, place))
 
     def _leave(self, *_: Any) -> None:
         self._open.pop()
@@ -92,8 +92,8 @@ class _Follower(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         outputs = _computed(func, args, kwargs)
-        place = self._open[-1] if self._open else "the model"
-        call = Call(func, args, kwargs, place, tensors_in(outputs))
+        module, place = self._open[-1] if self._open else ("", "the model")
+        call = Call(func, args, kwargs, module, place, tensors_in(outputs))
         if call.taken and call.given:
             apply(self._numbering, call)
             self._follow_convolutions(call)

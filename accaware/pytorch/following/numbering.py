@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from accaware.pytorch.following.coupling import Coupling, Labels, thin
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+from accaware.pytorch.following.coupling import Coupling, Labels, thin, varies
+from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, count_of, why_computed
 
 PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
@@ -39,7 +40,9 @@ class Numbering:
     Attributes:
         weights: of convolutions, linear layers and embeddings, by name.
         vectors: all other parameters and buffers that meet channels: a number each element.
+        counts: numbers of channels that layers without tensors keep, by the attribute's name.
         opaque: parameters that go into what can't be followed -> why.
+        computed: layers whose weight is made of other tensors -> why they aren't pruned.
         first_convolutions: names of convolutions that read what no other one made.
     """
 
@@ -47,18 +50,23 @@ class Numbering:
         self.coupling = Coupling()
         self.weights: dict[str, Weight] = {}
         self.vectors: dict[str, Labels] = {}
+        self.counts: dict[str, Labels] = {}
         self.opaque: dict[str, str] = {}
+        self.computed: dict[str, str] = {}
         self.first_convolutions: set[str] = set()
         self._labels: Any = WeakIdKeyDictionary()
         self._names: dict[int, list[str]] = {}
         self._layers: set[str] = set()
-        for prefix, module in model.named_modules():
+        self._modules = dict(model.named_modules())
+        for prefix, module in self._modules.items():
             own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
             for key, tensor in own:
                 name = f"{prefix}.{key}" if prefix else key
                 self._names.setdefault(id(tensor), []).append(name)
             if isinstance(module, (*PRODUCERS, nn.Embedding)):
                 self._layers.add(f"{prefix}.weight" if prefix else "weight")
+                if (reason := why_computed(module)) is not None:
+                    self.computed[prefix] = reason
 
     def __setitem__(self, tensor: Tensor, labels: Labels | None) -> None:
         if labels is None:
@@ -94,6 +102,23 @@ class Numbering:
             known = self.weights[names[0]] = Weight(numbers, makes, grouped=len(dims) == 1)
         return known if list(known.dims) == list(dims) else None
 
+    def why_unknown(self, module: str, weight: Tensor) -> str | None:
+        """Why a weight that a module uses isn't its own; None where it is some module's."""
+        if id(weight) in self._names:
+            return None
+        if isinstance(self._modules[module], PRODUCERS):
+            self.computed.setdefault(module, "its forward computes the weight that it uses")
+        return self.computed.get(module)
+
+    def count(self, module: str, channels: Labels) -> None:
+        """Of a module without tensors: its own count of channels follows these."""
+        attribute = count_of(self._modules[module])
+        if attribute is not None:
+            name = f"{module}.{attribute}" if module else attribute
+            if name not in self.counts:
+                self.counts[name] = self.coupling.number(*channels.shape)
+            self.coupling.tie(self.counts[name], channels)
+
     def layer_of(self, weight: Tensor) -> str | None:
         """The name of the layer whose weight it is, the first one's if several share it."""
         names = self._names.get(id(weight))
@@ -112,6 +137,30 @@ class Numbering:
         first: Labels = rows.amax(1)
         self.coupling.tie(first[:, None], rows)
         return first
+
+    def meet(self, parts: Sequence[Labels], shape: torch.Size, place: str) -> Labels | None:
+        """Of elements that meet, which are tied, what they make.
+
+        Args:
+            parts: they broadcast to ``shape``.
+        """
+        parts = [part.reshape([1] * (len(shape) - part.dim()) + list(part.shape)) for part in parts]
+        result: Labels | None = None
+        for number, part in enumerate(parts):
+            others = [*parts[:number], *parts[number + 1 :]]
+            if any(
+                part.shape[dim] == 1 < size and varies(other, dim)
+                for dim, size in enumerate(shape)
+                for other in others
+            ):
+                self.coupling.bind(part, f"{place} spreads it over other channels")
+            elif result is None:
+                result = part.expand(shape)
+            else:
+                self.coupling.tie(result, part)
+                if not (thin(result) > 0).all():
+                    result = torch.where(result > 0, result, part)
+        return result
 
     def bind(self, tensors: Iterable[Tensor], reason: str) -> None:
         """All channels of these have to stay."""

@@ -7,33 +7,50 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from accaware.pytorch.following import movement, norms, products
 from accaware.pytorch.following.call import Call
-from accaware.pytorch.following.coupling import Labels, thin, varies
-from accaware.pytorch.following.numbering import Numbering
+from accaware.pytorch.following.coupling import Labels, single
+from accaware.pytorch.following.numbering import Numbering, Weight
 
 Given = Sequence[Labels | None] | None
 """For each tensor that a call gave its numbers, or none; None for a call that can't be followed."""
 
 CONVOLVE = frozenset(f"conv{each}{n}d" for each in ("", "_transpose") for n in (1, 2, 3))
-_SPLIT = frozenset(("reshape", "view", "unflatten", "view_as", "reshape_as"))
-_MOVE = _SPLIT | {
-    "__getitem__", "__get__", "broadcast_to", "cat", "channel_shuffle", "chunk", "clone",
-    "concat", "concatenate", "contiguous", "expand", "expand_as", "flatten", "flip", "hstack",
-    "index_select", "moveaxis", "movedim", "narrow", "pad", "permute", "pixel_shuffle",
-    "pixel_unshuffle", "repeat", "repeat_interleave", "roll", "select", "split",
-    "split_with_sizes", "squeeze", "stack", "swapaxes", "swapdims", "t", "tensor_split", "tile",
-    "transpose", "unbind", "unfold", "unsqueeze", "vstack",
-}  # fmt: skip
-_REDUCE = ("mean", "sum", "amax", "amin", "logsumexp", "norm", "std", "var", "nanmean", "prod")
+_REDUCE = (
+    "mean", "sum", "amax", "amin", "logsumexp", "norm", "std", "var", "nanmean", "prod", "any",
+    "all",
+)  # fmt: skip
+_PICK = ("max", "min", "median", "argmax", "argmin", "var_mean", "std_mean")
 _CREATE = (
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros",
     "new_ones", "new_empty", "new_full", "new_tensor",
 )  # fmt: skip
 _CONVERT = ("to", "type_as")
 _MIX = (
-    "matmul", "__matmul__", "__rmatmul__", "bmm", "mm", "baddbmm", "addmm", "addbmm", "einsum",
-    "tensordot", "bilinear", "multi_head_attention_forward", "scaled_dot_product_attention",
+    "tensordot", "bilinear", "multi_head_attention_forward", "addbmm", "ps_roi_align",
+    "ps_roi_pool",
 )  # fmt: skip
+_SAMPLE = ("grid_sample", "roi_align", "roi_pool")
+_UNPOOL = ("max_unpool1d", "max_unpool2d", "max_unpool3d")
+
+_ALONG: dict[str, tuple[int, int | tuple[int, ...] | None]] = {
+    **dict.fromkeys(
+        ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "softmax", "log_softmax",
+         "softmin"), (1, None),
+    ),
+    **dict.fromkeys(("sort", "argsort"), (1, -1)),
+    "topk": (2, -1),
+    "kthvalue": (2, -1),
+    "diff": (2, -1),
+    **dict.fromkeys(
+        ("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft", "fft_ihfft"), (2, -1)
+    ),
+    **dict.fromkeys(
+        ("fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2", "fft_hfft2", "fft_ihfft2"),
+        (2, (-2, -1)),
+    ),
+}  # fmt: skip
+"""What mixes all that lies along some dimensions -> the place of that argument, and its default."""
 
 
 def apply(numbering: Numbering, call: Call) -> None:
@@ -63,7 +80,7 @@ def _linear(numbering: Numbering, call: Call) -> Given:
 
 def _new_channels(numbering: Numbering, call: Call, axis: int, *, makes: int) -> Given:
     """The weight's one dimension reads the old channels, the other one makes the new ones."""
-    weight = numbering.layer_weight(call.argument(1, "weight"), (0, 1), makes)
+    weight = _weight(numbering, call, (0, 1), makes)
     if weight is None:
         return None
     read = numbering.along(call.argument(0, "input"), axis)
@@ -74,7 +91,7 @@ def _new_channels(numbering: Numbering, call: Call, axis: int, *, makes: int) ->
 
 def _grouped_convolution(numbering: Numbering, call: Call, axis: int, groups: int) -> Given:
     """Whole groups go: what one reads, with what it makes."""
-    weight = numbering.layer_weight(call.argument(1, "weight"), (0,), 0)
+    weight = _weight(numbering, call, (0,), 0)
     if weight is None:
         return None
     rows = weight.dims[0].reshape(groups, -1)
@@ -90,6 +107,16 @@ def _grouped_convolution(numbering: Numbering, call: Call, axis: int, groups: in
     return [_made(numbering, call, made, axis)]
 
 
+def _weight(numbering: Numbering, call: Call, dims: Sequence[int], makes: int) -> Weight | None:
+    """The numbers of the weight that a layer uses; where it has none, its input has to stay."""
+    tensor = call.argument(1, "weight")
+    weight = numbering.layer_weight(tensor, dims, makes)
+    if weight is None and (reason := numbering.why_unknown(call.module, tensor)) is not None:
+        # The first reason is the one that is told.
+        numbering.bind(call.taken[:1], f"{call.place} reads them, and {reason}")
+    return weight
+
+
 def _made(numbering: Numbering, call: Call, made: Labels, axis: int) -> Labels:
     """New channels laid out along an axis of the output, the bias tied to them."""
     bias = call.argument(2, "bias")
@@ -100,25 +127,9 @@ def _made(numbering: Numbering, call: Call, made: Labels, axis: int) -> Labels:
 
 
 def _embedding(numbering: Numbering, call: Call) -> Given:
+    numbering.bind(call.taken[:1], f"{call.place} looks something up by it")
     weight = numbering.layer_weight(call.argument(1, "weight"), (1,), 1)
     return None if weight is None else [weight.dims[1].expand(call.given[0].shape)]
-
-
-def _channelwise(numbering: Numbering, call: Call) -> Given:
-    """Batch norm and its like, PReLU: vectors with a number for each channel."""
-    inputs, *vectors = call.taken
-    if call.name == "instance_norm" and not vectors:
-        numbering.bind([inputs], f"{call.place} has no tensor that could be made smaller")
-    channels = numbering.along(inputs, min(1, inputs.dim() - 1))
-    for vector in vectors:
-        if channels is not None and (numbers := numbering[vector]) is not None:
-            numbering.coupling.tie(numbers, channels)
-    return [numbering[inputs]]
-
-
-def _normalisation(numbering: Numbering, call: Call) -> Given:
-    numbering.bind(call.taken[:1], f"{call.place} normalises each channel by its neighbours")
-    return [None]
 
 
 def _mix(numbering: Numbering, call: Call) -> Given:
@@ -133,35 +144,19 @@ def _convert(numbering: Numbering, call: Call) -> Given:
     return [numbering[call.taken[0]]]
 
 
-def _move(numbering: Numbering, call: Call) -> Given:
-    """The same is done to the numbers."""
-    before = [numbering[tensor] for tensor in call.taken]
-    if all(labels is None for labels in before):
-        return [None] * len(call.given)
-    if any(tensor.is_meta and not tensor.is_floating_point() for tensor in call.taken):
-        return None  # indices without values
-
-    def numbers(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor.cpu()
-        labels = numbering[tensor]
-        return torch.zeros(tensor.shape, dtype=torch.float64) if labels is None else labels
-
-    try:
-        after = call.on(numbers)
-    except Exception:  # noqa: BLE001 - what can't be done to numbers isn't followed
-        return None
-    if call.name in _SPLIT and before[0] is not None:
-        varying = [dim for dim in range(after[0].dim()) if varies(after[0], dim)]
-        if len(varying) > sum(varies(before[0], dim) for dim in range(before[0].dim())):
-            # Channels are laid out in rows: the rows stay, and lose the same places.
-            numbering.tie_across(after[0], varying[-1])
-    elif call.name == "chunk":
-        # Halves are halves of whatever is left, so they have to lose the same.
-        for each in after[1:]:
-            if each.shape == after[0].shape:
-                numbering.coupling.tie(after[0], each)
-    return after
+def _along(numbering: Numbering, call: Call) -> Given:
+    """Nothing is mixed where only positions lie along these dimensions."""
+    labels = numbering[call.taken[0]]
+    if labels is not None:
+        position, default = _ALONG[call.name]
+        asked = call.dims(position)
+        dims = default if asked is None else asked
+        if dims is None:
+            return None
+        for dim in (dims,) if isinstance(dims, int) else dims:
+            if single(labels, dim) is None:
+                return None
+    return _unlisted(numbering, call)
 
 
 def _reduction(numbering: Numbering, call: Call) -> Given:
@@ -169,59 +164,84 @@ def _reduction(numbering: Numbering, call: Call) -> Given:
 
     A sum over channels doesn't miss those that were zero, so it binds none.
     """
-    labels = numbering[call.taken[0]]
-    dims = call.argument(2 if call.name == "norm" else 1, "dim")
     if call.given[0].dim() == call.taken[0].dim():
         return _unlisted(numbering, call)
-    if labels is None or dims is None:
-        return [None] * len(call.given)
-    highest, lowest = labels.amax(dims), labels.amin(dims)
-    return [highest if torch.equal(highest, lowest) else None]
+    reduced = _reduced(numbering, call, call.dims(2 if call.name == "norm" else 1))
+    labels = numbering[call.taken[0]]
+    if reduced is None and labels is not None:
+        numbering.coupling.sum(labels)
+    return [reduced] * len(call.given)
+
+
+def _normalize(numbering: Numbering, call: Call) -> Given:
+    """A division by the norm along a dimension, which is a sum."""
+    labels, dim = numbering[call.taken[0]], call.argument(2, "dim")
+    if labels is not None and single(labels, 1 if dim is None else dim) is None:
+        numbering.coupling.sum(labels)
+    return _unlisted(numbering, call)
+
+
+def _pick(numbering: Numbering, call: Call) -> Given:
+    """As a reduction, but for channels: of these another one would be picked."""
+    if len(call.taken) > 1 or call.given[0].dim() == call.taken[0].dim():
+        return _unlisted(numbering, call)
+    reduced = _reduced(numbering, call, call.dims(1))
+    return None if reduced is None else [reduced] * len(call.given)
+
+
+def _reduced(numbering: Numbering, call: Call, dims: object) -> Labels | None:
+    """The numbers without some dimensions; None where there were several along one."""
+    labels = numbering[call.taken[0]]
+    if labels is None or dims is None or isinstance(dims, bool):
+        return None
+    everything = [dims] if isinstance(dims, int) else list(dims)  # type: ignore[call-overload]
+    for dim in everything:
+        line = single(labels, dim)
+        if line is None:
+            return None
+        labels = line
+    for dim in sorted((dim % labels.dim() for dim in everything), reverse=True):
+        labels = labels.squeeze(dim)
+    return labels
 
 
 def _unlisted(numbering: Numbering, call: Call) -> Given:
     """Told by its shapes: element by element, or channel by channel, or not to be followed."""
     shape = call.given[0].shape
     if _common_shape(call.taken) == shape and all(each.shape == shape for each in call.given):
-        return [_meeting(numbering, call, shape)] * len(call.given)
+        parts = [labels for tensor in call.taken if (labels := numbering[tensor]) is not None]
+        return [numbering.meet(parts, shape, call.place)] * len(call.given)
+    return None if len(call.taken) > 1 else _resized(numbering, call)
+
+
+def _sample(numbering: Numbering, call: Call) -> Given:
+    """What is read at given places has the channels of what it is read from."""
+    numbering.bind(call.taken[1:], f"{call.place} looks for places by it ({call.name})")
     return _resized(numbering, call)
 
 
-def _meeting(numbering: Numbering, call: Call, shape: torch.Size) -> Labels | None:
-    """Elements that meet are tied."""
-    parts = [labels for tensor in call.taken if (labels := numbering[tensor]) is not None]
-    parts = [part.reshape([1] * (len(shape) - part.dim()) + list(part.shape)) for part in parts]
-    result: Labels | None = None
-    for number, part in enumerate(parts):
-        others = [*parts[:number], *parts[number + 1 :]]
-        if any(
-            part.shape[dim] == 1 < size and varies(other, dim)
-            for dim, size in enumerate(shape)
-            for other in others
-        ):
-            numbering.coupling.bind(part, f"{call.place} spreads it over other channels")
-        elif result is None:
-            result = part.expand(shape)
-        else:
-            numbering.coupling.tie(result, part)
-            if not (thin(result) > 0).all():
-                result = torch.where(result > 0, result, part)
-    return result
+def _unpool(numbering: Numbering, call: Call) -> Given:
+    """What a pooling gave, put back to where its indices say."""
+    inputs, indices = call.taken[:2]
+    parts = [labels for tensor in (inputs, indices) if (labels := numbering[tensor]) is not None]
+    numbering.meet(parts, inputs.shape, call.place)
+    return _resized(numbering, call)
 
 
 def _resized(numbering: Numbering, call: Call) -> Given:
     """Pooling and interpolation: channels stay, other dimensions get other sizes."""
-    inputs, *others = call.taken
+    inputs = call.taken[0]
     labels = numbering[inputs]
-    if others or any(output.dim() != inputs.dim() for output in call.given):
+    if any(output.dim() != inputs.dim() for output in call.given):
         return None
     if labels is None:
         return [None] * len(call.given)
     for dim, size in enumerate(inputs.shape):
         if any(output.shape[dim] != size for output in call.given):
-            if varies(labels, dim):
+            line = single(labels, dim)
+            if line is None:
                 return None
-            labels = labels.narrow(dim, 0, 1)
+            labels = line
     return [labels.expand(output.shape) for output in call.given]
 
 
@@ -237,13 +257,18 @@ def _common_shape(tensors: Sequence[Tensor]) -> torch.Size | None:
 _Rule = Callable[[Numbering, Call], Given]
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(CONVOLVE, _convolution),
-    **dict.fromkeys(("batch_norm", "instance_norm", "prelu"), _channelwise),
-    **dict.fromkeys(("layer_norm", "group_norm", "rms_norm"), _normalisation),
     **dict.fromkeys(_MIX, _mix),
     **dict.fromkeys(_CREATE, _create),
     **dict.fromkeys(_CONVERT, _convert),
-    **dict.fromkeys(_MOVE, _move),
     **dict.fromkeys(_REDUCE, _reduction),
+    **dict.fromkeys(_PICK, _pick),
+    **dict.fromkeys(_SAMPLE, _sample),
+    **dict.fromkeys(_UNPOOL, _unpool),
+    **dict.fromkeys(_ALONG, _along),
+    **movement.RULES,
+    **norms.RULES,
+    **products.RULES,
     "linear": _linear,
     "embedding": _embedding,
+    "normalize": _normalize,
 }

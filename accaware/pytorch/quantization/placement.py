@@ -18,7 +18,7 @@ from torch import nn
 
 from accaware.pytorch.channels import LeftOut
 from accaware.pytorch.dataflow import Dataflow, ModuleCall, Operation, Value
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, why_computed
 from accaware.pytorch.uncovered import uncovered_weights
 
 _LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
@@ -57,9 +57,7 @@ def quantizable_layers(
     for name, module in model.named_modules():
         if not isinstance(module, _LAYERS):
             continue
-        reason = spared.get(name)
-        if reason is None and not isinstance(module._parameters.get("weight"), nn.Parameter):
-            reason = "its weight is computed from other parameters"
+        reason = spared.get(name) or why_computed(module)
         if reason is None and name not in called:
             reason = "no forward goes through it when the model is evaluated"
             if f"{name}.weight" in flow.parameters_used:

@@ -2,7 +2,8 @@
 
 Written from what layers do, not from what accaware knows of them: of a compressed model it
 takes which filters (outputs of a layer) are gone, and nothing about who reads them. The readers
-of the reference are dense and read zeros.
+of the reference are dense and read zeros. Where a function on the way makes something of zeros (a
+sigmoid), it is the readers' weights for these channels that are held at zero instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ LAYERS = (
     nn.Embedding,
     nn.PReLU,
     nn.LayerNorm,
+    nn.GroupNorm,
     *TRANSPOSED,
     *NORMS,
 )
@@ -37,28 +39,38 @@ class Masked:
         dense: a dense model of the same architecture; it is copied.
         state: the dense values.
         kept: tensor name -> dimension -> mask of the kept positions.
+        unread: whether what is gone is made as before and read by nobody, for functions on the
+            way that make something of zeros; otherwise it is zero, and read.
     """
 
-    def __init__(self, dense: nn.Module, state: Mapping[str, Tensor], kept: Kept) -> None:
+    def __init__(
+        self,
+        dense: nn.Module,
+        state: Mapping[str, Tensor],
+        kept: Kept,
+        *,
+        unread: bool = False,
+    ) -> None:
         self.model = copy.deepcopy(dense)
         self.model.load_state_dict(state)
         self.kept = kept
+        self.unread = unread
         for name, module in self.model.named_modules():
             prefix = f"{name}." if name else ""
             for own, parameter in module.named_parameters(recurse=False):
-                mask = self._outputs(module, f"{prefix}{own}", parameter)
+                mask = self._mask(module, f"{prefix}{own}", parameter)
                 if mask is not None:
                     with torch.no_grad():
                         parameter.mul_(mask)
                     if parameter.requires_grad:
                         parameter.register_hook(lambda grad, mask=mask: grad * mask)
-            if isinstance(module, NORMS) and module.running_mean is not None:
+            if not unread and isinstance(module, NORMS) and module.running_mean is not None:
                 gone = kept.get(f"{prefix}running_mean", {}).get(0)
                 if gone is not None:
                     module.running_mean.mul_(gone)
 
-    def _outputs(self, module: nn.Module, name: str, tensor: Tensor) -> Tensor | None:
-        """Ones and zeros in the shape of a tensor: which outputs it may still make."""
+    def _mask(self, module: nn.Module, name: str, tensor: Tensor) -> Tensor | None:
+        """Ones and zeros: what of a tensor may still make outputs, or read some."""
         masks = self.kept.get(name, {})
         if isinstance(module, TRANSPOSED):
             dim = 1 if module.groups == 1 and tensor.dim() > 1 else 0
@@ -68,11 +80,13 @@ class Masked:
             dim = 0
         else:  # a parameter of the user's own, such as a scale for each channel
             (dim,) = masks or (None,)
-        if dim not in masks:
-            return None
-        shape = [1] * tensor.dim()
-        shape[dim] = -1
-        return masks[dim].reshape(shape).to(tensor.dtype)
+        result = None
+        for each in masks.keys() - {dim} if self.unread else masks.keys() & {dim}:
+            shape = [1] * tensor.dim()
+            shape[each] = -1
+            mask = masks[each].reshape(shape).to(tensor.dtype)
+            result = mask if result is None else result * mask
+        return result
 
     def part(self, name: str, tensor: Tensor) -> Tensor:
         """What of a dense tensor the compact model has."""

@@ -175,7 +175,7 @@ def scaled_by_hand() -> nn.Module:
 
 
 def zero_scaled_branch_with_sigmoid() -> nn.Module:
-    """A scale that starts at zero hides at first that the sigmoid makes 0.5 of zeros."""
+    """A scale that starts at zero hides at first what the sigmoid makes."""
 
     def forward(m: Graph, x: Tensor) -> Tensor:
         branch = m.norm(m.second(m.first(x).sigmoid()))

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from accaware.pytorch.dependency import find_dependencies
 from accaware.pytorch.inputs import ExampleInputs
@@ -107,7 +108,22 @@ class Tokens(Block):
         return result
 
 
-BLOCKS = (Convolution, Grouped, Residual, Concatenation, Shuffle, Halves, Excitation, Tokens)
+class Normed(Block):
+    """Two groups of channels, each normalised as a whole, then each channel by itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.norm = nn.Sequential(nn.GroupNorm(2, channels), nn.InstanceNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.norm(functional.pad(x, (1, 0))[..., 1:]).relu()
+        return result
+
+
+BLOCKS = (
+    Convolution, Grouped, Residual, Concatenation, Shuffle, Halves, Excitation, Tokens, Normed,
+)  # fmt: skip
 
 
 @settings(max_examples=20)

@@ -27,7 +27,9 @@ def image(batch: int = 4, *size: int) -> Tensor:
     return torch.randn(batch, 3, *(size or (8, 8)), dtype=torch.float64)
 
 
-def check(model: nn.Module, inputs: Tensor, tolerance: float = 1e-10) -> FilterPruning:
+def check(
+    model: nn.Module, inputs: Tensor, tolerance: float = 1e-10, *, unread: bool = False
+) -> FilterPruning:
     """Prune to several rates, the highest included, against the masked reference."""
     if tolerance < 1e-6:
         model = model.double()
@@ -37,7 +39,8 @@ def check(model: nn.Module, inputs: Tensor, tolerance: float = 1e-10) -> FilterP
     pruning = prune(model, inputs[:1])
     for rate in (0.4, 1.0, 0.2):
         pruning.set_rate(rate, [])
-        masked = Masked(dense, dense_state(model, pruning.dense_tensors()), pruning.kept_masks())
+        state_now = dense_state(model, pruning.dense_tensors())
+        masked = Masked(dense, state_now, pruning.kept_masks(), unread=unread)
         assert_same_training(model, masked, (inputs,), tolerance)
     pruning.set_rate(0.0, [])
     for name, parameter in model.named_parameters():
@@ -83,12 +86,10 @@ def test_statistics_of_a_norm_without_scale_do_not_decide() -> None:
 @pytest.mark.parametrize(
     ("between", "reason"),
     [
-        (nn.Sigmoid(), "makes something of zeros"),
-        (nn.Softmax(1), "mixed with others"),
-        (nn.LocalResponseNorm(3, alpha=1.0), "mixed with others"),
-        (nn.GroupNorm(3, 12), "GroupNorm"),
+        (nn.Softmax(1), "1 (Softmax) mixes channels"),
+        (nn.LocalResponseNorm(3, alpha=1.0), "mixed with them"),
+        (nn.GroupNorm(1, 12), "GroupNorm"),
         (nn.LayerNorm([12, 8, 8]), "LayerNorm"),
-        (nn.InstanceNorm2d(12), "no tensor"),
         (nn.ChannelShuffle(3), "channels"),
         (nn.Sequential(nn.PixelShuffle(2), nn.PixelUnshuffle(2)), "forward fails"),
     ],
@@ -154,7 +155,6 @@ def test_a_model_that_runs_in_single_precision_only() -> None:
         (odd.returns_features, "first", "model's output"),
         (odd.gated_by_one_channel, "gate", "spreads it over other channels"),
         (odd.weight_made_by_hand, "first", "not as a layer"),
-        (odd.zero_scaled_branch_with_sigmoid, "first", "something of zeros"),
         (odd.counts_on_fours, "first", "channels don't make fours"),
     ],
 )
@@ -162,6 +162,12 @@ def test_models_that_are_pruned_in_part(make: object, layer: str, reason: str) -
     pruning = check(make(), image())  # type: ignore[operator]
     assert pruned(pruning)
     assert reason in reasons(pruning)[layer]
+
+
+def test_a_scale_of_zero_hides_nothing() -> None:
+    model = odd.zero_scaled_branch_with_sigmoid()
+    pruning = check(model, image(), unread=True)
+    assert pruned(pruning) == {"first", "second", "skip"}
 
 
 @pytest.mark.parametrize("make", [odd.hard_coded_reshape, odd.shared_weight, odd.split_unevenly])

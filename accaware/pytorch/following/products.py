@@ -1,0 +1,128 @@
+"""Products of tensors: what is summed over are positions, or the channels are mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from accaware.pytorch.following.call import Call
+from accaware.pytorch.following.coupling import Labels, single
+from accaware.pytorch.following.numbering import Numbering
+
+Given = Sequence[Labels | None] | None
+
+
+def _matmul(numbering: Numbering, call: Call) -> Given:
+    first, second = call.args if len(call.args) == 2 else call.taken[:2]
+    if call.name == "__rmatmul__":
+        first, second = second, first
+    return [_matrix_product(numbering, call, first, second)]
+
+
+def _plus_matmul(numbering: Numbering, call: Call) -> Given:
+    """``input + first @ second``."""
+    added, first, second = (
+        call.argument(0, "input"), call.argument(1, "mat1"), call.argument(2, "mat2")
+    )  # fmt: skip
+    if first is None or second is None:
+        first, second = call.argument(1, "batch1"), call.argument(2, "batch2")
+    product = _matrix_product(numbering, call, first, second)
+    parts = [part for part in (product, numbering[added]) if part is not None]
+    return [numbering.meet(parts, call.given[0].shape, call.place)]
+
+
+def _matrix_product(
+    numbering: Numbering, call: Call, first: Tensor, second: Tensor
+) -> Labels | None:
+    mine = "k" if first.dim() == 1 else "." * (first.dim() - 2) + "mk"
+    theirs = "k" if second.dim() == 1 else "." * (second.dim() - 2) + "kn"
+    made = ("m" if first.dim() > 1 else "") + ("n" if second.dim() > 1 else "")
+    return _product(numbering, call, ((first, mine), (second, theirs)), "..." + made)
+
+
+def _einsum(numbering: Numbering, call: Call) -> Given:
+    equation, *operands = call.args
+    if not isinstance(equation, str):
+        return None
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = list(operands[0])
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    names = left.split(",")
+    if not arrow:
+        letters = sorted(set(left) - {",", "."})
+        result = ("..." if "." in left else "") + "".join(
+            letter for letter in letters if left.count(letter) == 1
+        )
+    if any(len(set(each)) < len(each.replace("...", ".")) for each in names):
+        return None  # a diagonal
+    spelled = [
+        (tensor, each.replace("...", "." * (tensor.dim() - len(each.replace("...", "")))))
+        for tensor, each in zip(operands, names, strict=True)
+    ]
+    return [_product(numbering, call, spelled, result)]
+
+
+def _attention(numbering: Numbering, call: Call) -> Given:
+    """What is attended to is summed over positions; that queries and keys agree, over channels."""
+    query, key, value = (
+        call.argument(number, name) for number, name in enumerate(("query", "key", "value"))
+    )
+    if query.dim() != value.dim() or query.shape[:-2] != value.shape[:-2]:
+        return None
+    more = "." * (query.dim() - 2)
+    operands = ((query, f"{more}ld"), (key, f"{more}sd"), (value, f"{more}se"))
+    numbering.bind(call.taken[3:], f"{call.place} masks attention by it")
+    return [_product(numbering, call, operands, "...le")]
+
+
+def _product(
+    numbering: Numbering, call: Call, operands: Sequence[tuple[Tensor, str]], result: str
+) -> Labels | None:
+    """The numbers of a product, as in einsum.
+
+    An operand that is summed over its channels has to stay; the others' channels go on.
+
+    Args:
+        operands: each with a letter a dimension, and a dot for each one that is broadcast.
+        result: letters, and at most one "..." for all dots.
+    """
+    shape = call.given[0].shape
+    before, dots, behind = result.partition("...")
+    more = len(shape) - len(before) - len(behind) if dots else 0
+    parts = []
+    for tensor, letters in operands:
+        labels = numbering[tensor]
+        if labels is None:
+            continue
+        line: Labels | None = labels
+        for dim, letter in enumerate(letters):
+            if line is not None and letter not in result:
+                line = single(line, dim)
+        if line is None:
+            numbering.bind([tensor], f"{call.place} mixes channels ({call.name})")
+            continue
+        # Each dimension of the result is one of this operand's, or new.
+        broadcast = [dim for dim, letter in enumerate(letters) if dots and letter == "."]
+        sources = [
+            *(letters.find(letter) for letter in before),
+            *[-1] * (more - len(broadcast)),
+            *broadcast,
+            *(letters.find(letter) for letter in behind),
+        ]
+        gone = [dim for dim in range(labels.dim()) if dim not in sources]
+        kept = [source for source in sources if source >= 0]
+        moved = line.permute(*kept, *gone).flatten(len(kept)) if gone else line.permute(*kept)
+        moved = moved[..., 0] if gone else moved
+        for place, source in enumerate(sources):
+            moved = moved.unsqueeze(place) if source < 0 else moved
+        parts.append(moved)
+    return numbering.meet(parts, shape, call.place)
+
+
+RULES = {
+    **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv"), _matmul),
+    **dict.fromkeys(("addmm", "baddbmm"), _plus_matmul),
+    "einsum": _einsum,
+    "scaled_dot_product_attention": _attention,
+}
