@@ -14,14 +14,16 @@ import torch
 from torch import nn
 
 from accaware.errors import RunError, UsageError
-from accaware.pytorch.batches import batch_size_of
-from accaware.pytorch.export.comparison import Compared, Difference
+from accaware.pytorch.export.batch_axis import BatchAxis
+from accaware.pytorch.export.comparison import Compared
+from accaware.pytorch.export.difference import Difference
 from accaware.pytorch.export.formats import ExportOptions, Format, Written
 from accaware.pytorch.export.onnx import Onnx
 from accaware.pytorch.export.openvino import OpenVINO
 from accaware.pytorch.export.state_dict import StateDict
 from accaware.pytorch.export.torch_export import TorchExport
 from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.precision import full_precision
 from accaware.rundir.atomic import naming, sync_folder
 
 FORMATS: Mapping[str, Format] = {
@@ -74,8 +76,13 @@ def export_model(
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         draft = folder / path.with_suffix(kind.suffix).name
-        written = kind.write(own, inputs, draft, options)
-        _check(own, inputs, kind, draft, written, check)
+        with full_precision():
+            written = kind.write(own, inputs, draft, options)
+            loaded = kind.read(draft, own, inputs)
+        any_batch = written.dynamic_batch
+        axis = BatchAxis.of(inputs)
+        compared = Compared(own, loaded, axis, any_batch=any_batch, original=model)
+        _check(compared, inputs, kind, check)
         _name(draft, path, kind)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -113,18 +120,13 @@ def files_of(path: Path, kind: Format) -> list[Path]:
 
 
 def _check(
-    model: nn.Module,
+    compared: Compared,
     inputs: ExampleInputs,
     kind: Format,
-    draft: Path,
-    written: Written,
     check: Callable[[Compared], None] | None,
 ) -> None:
-    size = batch_size_of((inputs.args, dict(inputs.kwargs)))
-    loaded = kind.read(draft, model, inputs)
-    compared = Compared(model, loaded, None if written.dynamic_batch else size)
     try:
-        inputs.call(compared)
+        compared(*inputs.args, **inputs.kwargs)
         compared.difference.check()
         if check is not None:
             compared.difference = Difference()

@@ -1,0 +1,87 @@
+"""What is put around a model to run it otherwise: torch.compile's module, DataParallel.
+
+A wrapper computes what the module within it computes, and has all tensors from there. Models are
+compressed, kept and exported without it, so that no name depends on how a model was run.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from accaware.errors import UsageError
+
+
+class StandIn(nn.Module):
+    """Takes what a model takes, and answers in its place.
+
+    Attributes:
+        model: that model.
+    """
+
+    model: nn.Module
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module within torch.compile's and DataParallel's wrappers; a bare model itself.
+
+    Raises:
+        UsageError: it is wrapped by something that can't follow a model whose shapes change.
+    """
+    while True:
+        if is_compiler(model):
+            model = model.get_submodule("_orig_mod")
+        elif isinstance(model, DataParallel):
+            model = model.module
+        elif isinstance(model, StandIn):
+            model = model.model
+        elif isinstance(model, DistributedDataParallel) or _is(
+            model, "torch.distributed.fsdp", "FullyShardedDataParallel"
+        ):
+            raise UsageError(
+                f"the model is handed over as {type(model).__name__}, which can't follow layers "
+                "whose shapes change: hand over the module within it, and wrap that inside "
+                "train_epoch"
+            )
+        else:
+            return model
+
+
+def is_compiler(module: nn.Module) -> bool:
+    """Whether it is what torch.compile gave for another module."""
+    return _is(module, "torch._dynamo.eval_frame", "OptimizedModule")
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether some of it runs through torch.compile."""
+    return any(
+        is_compiler(module) or module._compiled_call_impl is not None for module in model.modules()
+    )
+
+
+def recompile(model: nn.Module) -> None:
+    """Let a compiled model be compiled anew at its next call, for its hooks and shapes of now.
+
+    Torch doesn't look at hooks again by itself, and gives a function up after eight versions.
+    """
+    if is_compiled(model):
+        torch.compiler.reset()
+
+
+def eagerly() -> AbstractContextManager[object]:
+    """Whatever is compiled runs as if it weren't, so that each of its steps can be watched."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+def _is(model: nn.Module, module: str, name: str) -> bool:
+    """Without importing what takes seconds: before that nothing is an instance of its classes."""
+    kind: Any = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(model, kind)
