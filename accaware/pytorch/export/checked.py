@@ -18,6 +18,7 @@ from accaware.pytorch.export.metric_check import check_metric
 from accaware.pytorch.export.stand_in import in_full_precision
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.task import PluginTask
+from accaware.pytorch.wrappers import eagerly
 from accaware.rundir.exports import ExportInfo
 from accaware.rundir.manifest import config_digest
 from accaware.search.result import Best
@@ -52,7 +53,8 @@ class CheckedExport:
             UsageError, RunError, OSError: as ``export_model`` does; nothing is left behind.
             PluginFailure: the plugin's validate raised.
         """
-        expected = self.task.validate(in_full_precision(self.model))
+        with eagerly():
+            expected = self.task.validate(in_full_precision(self.model))
         checked: list[tuple[Compared, float | None]] = []
 
         def check(compared: Compared) -> None:

@@ -24,6 +24,7 @@ from accaware.pytorch.export.state_dict import StateDict
 from accaware.pytorch.export.torch_export import TorchExport
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.precision import full_precision
+from accaware.pytorch.wrappers import eagerly, unwrapped
 from accaware.rundir.atomic import naming, sync_folder
 
 FORMATS: Mapping[str, Format] = {
@@ -48,7 +49,8 @@ def export_model(
     model, weights are stored as int8 and rounded activations go through integers.
 
     Args:
-        model: as ``create_compressed_model`` or ``load_compressed`` gave it; not touched.
+        model: as ``create_compressed_model`` or ``load_compressed`` gave it; not touched. What
+            torch.compile or DataParallel put around it is left out.
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of its
             forward, batch first.
         path: of the file; an OpenVINO model has its weights beside it, in a ``.bin``.
@@ -68,6 +70,7 @@ def export_model(
     options = ExportOptions(opset=opset, dynamic_batch=dynamic_batch, metadata=metadata or {})
     path = Path(path)
     kind = checked_format(format, path, options)
+    model = unwrapped(model)
     own = copy.deepcopy(model).cpu().eval()
     inputs = ExampleInputs.of(example_inputs).on(torch.device("cpu"))
     with naming(path.parent):
@@ -76,13 +79,14 @@ def export_model(
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         draft = folder / path.with_suffix(kind.suffix).name
-        with full_precision():
+        with full_precision(), eagerly():
             written = kind.write(own, inputs, draft, options)
             loaded = kind.read(draft, own, inputs)
         any_batch = written.dynamic_batch
         axis = BatchAxis.of(inputs)
         compared = Compared(own, loaded, axis, any_batch=any_batch, original=model)
-        _check(compared, inputs, kind, check)
+        with eagerly():
+            _check(compared, inputs, kind, check)
         _name(draft, path, kind)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -81,7 +81,10 @@ CASES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Any], list[str]]] = {
         ["a.b", "a.b_2", "first.weight_output", "linear"],
     ),
     "integers": (lambda _, a, b: {"class": a.argmax(1), "sure": a > 0}, ["class", "sure"]),
-    "infinities": (lambda _, a, b: {"masked": a.masked_fill(a < 0, -torch.inf)}, ["masked"]),
+    "infinities": (
+        lambda _, a, b: {"masked": a.masked_fill(a < a.mean(1, keepdim=True), -torch.inf)},
+        ["masked"],
+    ),
 }
 
 
