@@ -92,9 +92,31 @@ def _any_batch(model: nn.Module, inputs: ExampleInputs) -> ExportedProgram:
 
     # As the signature names them: what goes into *args or **kwargs is a tuple or mapping of it.
     arguments = inspect.signature(model.forward).bind(*inputs.args, **inputs.kwargs).arguments
-    return _program(
+    program = _program(
         model, inputs, {name: pytree.tree_map(of, arguments[name]) for name in arguments}
     )
+    _check_any_size(program)
+    return program
+
+
+def _check_any_size(program: ExportedProgram) -> None:
+    """
+    Raises:
+        ValueError: the forward goes this way for some sizes of a batch alone.
+    """
+    for node in program.graph.nodes:
+        if node.op != "placeholder" or node.name not in program.graph_signature.user_inputs:
+            continue
+        value = node.meta.get("val")
+        size = value.shape[0] if isinstance(value, Tensor) and value.dim() else None
+        if not isinstance(size, torch.SymInt):
+            continue
+        known = program.range_constraints.get(size.node.expr)
+        # Without a bound it is infinite, which is no Integer of sympy's.
+        if known is not None and (known.lower > 2 or known.upper.is_Integer):
+            least = 1 if known.lower <= 2 else known.lower
+            most = f"to {known.upper}" if known.upper.is_Integer else "or more"
+            raise ValueError(f"the model computes so for batches of {least} {most} alone")
 
 
 def _with_named_keywords(model: nn.Module, inputs: ExampleInputs) -> nn.Module:
