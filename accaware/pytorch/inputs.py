@@ -29,14 +29,13 @@ class ExampleInputs:
             return cls(tuple(inputs), {})
         return cls((inputs,), {})
 
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All of them, within lists and mappings too."""
-        leaves = pytree.tree_leaves((self.args, dict(self.kwargs)))
-        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
     def call(self, model: nn.Module) -> Any:
         return model(*self.args, **self.kwargs)
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, within lists and mappings too, in the order of ``mapped``."""
+        leaves = pytree.tree_leaves((self.args, dict(self.kwargs)))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> ExampleInputs:
         """The same with every tensor changed, within lists and mappings too."""

@@ -110,7 +110,7 @@ class PluginTask:
         if self._plugin.offers("example_inputs"):
             made = self._plugin.call("example_inputs")
             inputs = ExampleInputs.of(made).on(self.device)
-            if not inputs.tensors:
+            if not inputs.tensors():
                 raise self._fault(
                     "example_inputs must return a tensor, or a tuple or a dict of tensors; "
                     f"it returned {named(made)}"

@@ -17,16 +17,6 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from accaware.errors import UsageError
 
 
-class StandIn(nn.Module):
-    """Takes what a model takes, and answers in its place.
-
-    Attributes:
-        model: that model.
-    """
-
-    model: nn.Module
-
-
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module within torch.compile's and DataParallel's wrappers; a bare model itself.
 
@@ -38,8 +28,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
             model = model.get_submodule("_orig_mod")
         elif isinstance(model, DataParallel):
             model = model.module
-        elif isinstance(model, StandIn):
-            model = model.model
         elif isinstance(model, DistributedDataParallel) or _is(
             model, "torch.distributed.fsdp", "FullyShardedDataParallel"
         ):

@@ -26,10 +26,15 @@ def export_table(exports: Sequence[ExportInfo]) -> RenderableType:
             name,
             quantity(each.file_size, "B"),
             "any" if each.dynamic_batch else "fixed",
-            f"{each.metric:.6g}",
+            NOTHING if each.metric is None else f"{each.metric:.6g}",
             f"{each.model_metric:.6g}",
             same,
             f"{each.largest_difference:.2g}",
         )
     paths = (Text(each.file, no_wrap=True, overflow="ignore") for each in exports)
-    return Group(Text(), table, Text(), *paths)
+    reasons = (
+        Text(f"{each.format}: the batch is fixed: {each.fixed_batch}")
+        for each in exports
+        if each.fixed_batch is not None
+    )
+    return Group(Text(), table, Text(), *reasons, *paths)

@@ -15,13 +15,16 @@ class ExportInfo:
         file_size: bytes, companions included.
         opset: of ONNX; None for formats without.
         dynamic_batch: whether it takes batches of any size.
+        fixed_batch: why it doesn't; None where it does.
         samples: of the validation data, which the file was run on.
         largest_difference: between an output of the file and the model's.
         largest_output: the largest magnitude of the model's outputs.
         same_top1: the share of samples for which both name the same class first; None where
             outputs aren't classes.
-        metric: of the file.
+        metric: of the file; None where the plugin's validate uses parts of the model and never the
+            whole, so that outputs alone were compared.
         model_metric: of the model in PyTorch, on the same data.
+        fixed_batch: why it takes batches of one size alone; None where it takes any.
     """
 
     format: str
@@ -33,5 +36,6 @@ class ExportInfo:
     largest_difference: float
     largest_output: float
     same_top1: float | None
-    metric: float
+    metric: float | None
     model_metric: float
+    fixed_batch: str | None = None

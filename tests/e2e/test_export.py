@@ -132,6 +132,47 @@ def test_an_export_that_fails_loses_nothing(run: Run, accaware: Accaware, tmp_pa
     assert accaware("benchmark", done.directory, "--runtime", "pytorch").exit_code == 0
 
 
+def test_a_fixed_batch_is_explained_and_autocast_left(
+    run: Run, accaware: Accaware, tmp_path: Path
+) -> None:
+    config = own_config(tmp_path, export=["onnx"])
+    plugin = OWN_PLUGIN.replace("return model\n", "return InHundreds(*model)\n", 1) + (
+        "\n\nclass InHundreds(nn.Sequential):\n"
+        "    def forward(self, *inputs):\n"
+        "        parts = inputs[0].split(100)\n"
+        "        return torch.cat([super(InHundreds, self).forward(part) for part in parts])\n"
+    )
+    plugin = plugin.replace(
+        "        with torch.no_grad():\n",
+        "        with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):\n",
+    )
+    (tmp_path / "mine.py").write_text(plugin)
+    done = run(config)
+    assert done.code == 0, done.err
+    (told,) = done.result["exports"]
+    assert not told["dynamic_batch"]
+    assert "computes so for batches of 1 to 100 alone" in told["fixed_batch"]
+    assert f"onnx: the batch is fixed: {told['fixed_batch'][:40]}" in done.out
+    assert told["largest_difference"] <= 1e-5 * told["largest_output"]
+    again = accaware("export", done.directory, "--format", "torch-export", "--json")
+    assert again.exit_code == 0, again.stderr
+    assert json.loads(again.stdout)["fixed_batch"] == told["fixed_batch"]
+
+
+def test_a_validate_that_uses_parts_of_the_model(run: Run, tmp_path: Path) -> None:
+    config = own_config(tmp_path, export=["onnx"])
+    whole, parts = "found = [(model(images)", "found = [(model[-1](model[:-1](images))"
+    assert whole in OWN_PLUGIN
+    (tmp_path / "mine.py").write_text(OWN_PLUGIN.replace(whole, parts))
+    done = run(config)
+    assert done.code == 0, done.err
+    (told,) = done.result["exports"]
+    assert told["metric"] is None
+    assert told["model_metric"] == pytest.approx(done.result["best"]["metric"])
+    assert told["samples"] == 397  # all of the validation data
+    assert told["fixed_batch"] is None
+
+
 def test_a_package_that_an_export_will_need_is_missed_before_training(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def test_a_search_within_budget() -> None:
                 "same_top1": None,
                 "metric": 0.95,
                 "model_metric": 0.96,
+                "fixed_batch": None,
             }
         ],
     }

@@ -10,10 +10,15 @@ from typing import Any
 from torch import nn
 
 import accaware
-from accaware.pytorch.export.comparison import Compared, check_metric
+from accaware.errors import RunError
+from accaware.pytorch.batches import inputs_of
+from accaware.pytorch.export.comparison import Compared
 from accaware.pytorch.export.export import export_model, files_of, format_named
+from accaware.pytorch.export.metric_check import check_metric
+from accaware.pytorch.export.stand_in import in_full_precision
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.task import PluginTask
+from accaware.pytorch.wrappers import eagerly
 from accaware.rundir.exports import ExportInfo
 from accaware.rundir.manifest import config_digest
 from accaware.search.result import Best
@@ -48,12 +53,20 @@ class CheckedExport:
             UsageError, RunError, OSError: as ``export_model`` does; nothing is left behind.
             PluginFailure: the plugin's validate raised.
         """
-        expected = self.task.validate(self.model)
-        checked: list[tuple[Compared, float]] = []
+        with eagerly():
+            expected = self.task.validate(in_full_precision(self.model))
+        checked: list[tuple[Compared, float | None]] = []
 
         def check(compared: Compared) -> None:
-            metric = self.task.validate(compared)
-            check_metric(metric, expected, compared.difference.samples)
+            metric: float | None = self.task.validate(compared.stand_in)
+            assert metric is not None
+            difference = compared.difference
+            if difference.samples:
+                check_metric(metric, expected, difference.samples, difference.other_top1)
+            else:
+                # It uses parts of the model: these aren't the file.
+                metric = None
+                self._run_on_batches(compared)
             checked.append((compared, metric))
 
         written = export_model(
@@ -75,6 +88,7 @@ class CheckedExport:
             file_size=sum(file.stat().st_size for file in files),
             opset=written.opset,
             dynamic_batch=written.dynamic_batch,
+            fixed_batch=written.fixed_batch,
             samples=difference.samples,
             largest_difference=difference.largest,
             largest_output=difference.largest_output,
@@ -84,6 +98,25 @@ class CheckedExport:
             metric=metric,
             model_metric=expected,
         )
+
+    def _run_on_batches(self, compared: Compared) -> None:
+        """Let the file and the model compute on the validation data, whatever is made of it.
+
+        Raises:
+            RunError: the model doesn't take the data's batches.
+        """
+        for batch in self.task.validation_loader:
+            try:
+                inputs = inputs_of(batch, self.task.model)
+                compared(*inputs.args, **inputs.kwargs)
+            except RunError:
+                raise
+            except Exception as error:  # the user's forward, given what it may not take
+                raise RunError(
+                    "the plugin's validate never calls the model itself, and the model can't be "
+                    "called with the batches of the validation data, so that the file can't be "
+                    f"compared on them ({error!r}); let validate call the model"
+                ) from error
 
 
 def metadata_of(config: Mapping[str, Any], best: Best) -> dict[str, str]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from accaware.pytorch.copies import copied
 from accaware.pytorch.dataflow import trace
+from accaware.pytorch.export.computed_weights import store_computed_weights
 from accaware.pytorch.export.folding import RoundedWeight, fold_batch_norms
-from accaware.pytorch.export.rounding import Language, WrittenActivation, store_integers
+from accaware.pytorch.export.rounding import (
+    Arithmetic,
+    Language,
+    WrittenActivation,
+    store_integers,
+)
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import Quantizers, attach, detach
+from accaware.pytorch.quantization.quantizers import ActivationQuantizer
 
 
 def deployed(
@@ -23,27 +32,33 @@ def deployed(
     Args:
         model: compressed; quantizers that are attached to it count where they are active.
         inputs: to follow the model with.
-        fold: put batch norms into the layers before them.
+        fold: put batch norms into the layers before them, and values in the place of weights
+            that are computed.
     """
     own = copied(model).eval().requires_grad_(False)
     quantizers = detach(own)
     rounded: dict[str, RoundedWeight] = {}
-    written: list[WrittenActivation] = []
+    activations: list[ActivationQuantizer] = []
     if quantizers is not None and quantizers.active:
         modules = dict(own.named_modules())
         for name, quantizer in quantizers.weights.items():
             weight = modules[name]._parameters["weight"]
             assert weight is not None
             rounded[name] = RoundedWeight.of(weight, quantizer)
-        written = [WrittenActivation.of(each, language) for each in quantizers.activations]
+        activations = list(quantizers.activations)
     if fold:
+        store_computed_weights(own)
         # Followed with all that is rounded in place, and changed without: a batch norm whose
         # output is rounded goes, and the rounding stays.
-        attach(own, Quantizers({}, written))
+        attach(own, _written(activations, Arithmetic()))
         flow = trace(own, inputs)
         detach(own)
-        fold_batch_norms(own, flow, rounded)
-    attach(own, Quantizers({}, written))
+        fold_batch_norms(own, inputs, flow, rounded)
+    attach(own, _written(activations, language))
     for name, stored in rounded.items():
         store_integers(own.get_submodule(name), stored.integers, stored.axis, language)
     return own
+
+
+def _written(activations: Sequence[ActivationQuantizer], language: Language) -> Quantizers:
+    return Quantizers({}, [WrittenActivation.of(each, language) for each in activations])

@@ -13,15 +13,18 @@ import torch
 from torch import nn
 
 from accaware.errors import RunError, UsageError
-from accaware.pytorch.batches import batch_size_of
 from accaware.pytorch.copies import copied
-from accaware.pytorch.export.comparison import Compared, Difference
+from accaware.pytorch.export.batch_axis import BatchAxis
+from accaware.pytorch.export.comparison import Compared
+from accaware.pytorch.export.difference import Difference
 from accaware.pytorch.export.formats import ExportOptions, Format, Written
 from accaware.pytorch.export.onnx import Onnx
 from accaware.pytorch.export.openvino import OpenVINO
 from accaware.pytorch.export.state_dict import StateDict
 from accaware.pytorch.export.torch_export import TorchExport
 from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.precision import full_precision
+from accaware.pytorch.wrappers import eagerly, unwrapped
 from accaware.rundir.atomic import naming, sync_folder
 
 FORMATS: Mapping[str, Format] = {
@@ -46,7 +49,8 @@ def export_model(
     model, weights are stored as int8 and rounded activations go through integers.
 
     Args:
-        model: as ``create_compressed_model`` or ``load_compressed`` gave it; not touched.
+        model: as ``create_compressed_model`` or ``load_compressed`` gave it; not touched. What
+            torch.compile or DataParallel put around it is left out.
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of its
             forward, batch first.
         path: of the file; an OpenVINO model has its weights beside it, in a ``.bin``.
@@ -66,6 +70,7 @@ def export_model(
     options = ExportOptions(opset=opset, dynamic_batch=dynamic_batch, metadata=metadata or {})
     path = Path(path)
     kind = checked_format(format, path, options)
+    model = unwrapped(model)
     own = copied(model).cpu().eval()
     inputs = ExampleInputs.of(example_inputs).on(torch.device("cpu"))
     with naming(path.parent):
@@ -74,8 +79,14 @@ def export_model(
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         draft = folder / path.with_suffix(kind.suffix).name
-        written = kind.write(own, inputs, draft, options)
-        _check(own, inputs, kind, draft, written, check)
+        with full_precision(), eagerly():
+            written = kind.write(own, inputs, draft, options)
+            loaded = kind.read(draft, own, inputs)
+        any_batch = written.dynamic_batch
+        axis = BatchAxis.of(inputs)
+        compared = Compared(own, loaded, axis, any_batch=any_batch, original=model)
+        with eagerly():
+            _check(compared, inputs, kind, check)
         _name(draft, path, kind)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -113,18 +124,13 @@ def files_of(path: Path, kind: Format) -> list[Path]:
 
 
 def _check(
-    model: nn.Module,
+    compared: Compared,
     inputs: ExampleInputs,
     kind: Format,
-    draft: Path,
-    written: Written,
     check: Callable[[Compared], None] | None,
 ) -> None:
-    size = batch_size_of((inputs.args, dict(inputs.kwargs)))
-    loaded = kind.read(draft, model, inputs)
-    compared = Compared(model, loaded, None if written.dynamic_batch else size)
     try:
-        inputs.call(compared)
+        compared(*inputs.args, **inputs.kwargs)
         compared.difference.check()
         if check is not None:
             compared.difference = Difference()

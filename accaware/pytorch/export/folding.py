@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.dataflow import Dataflow, ModuleCall
-from accaware.pytorch.layers import CONVOLUTIONS
+from accaware.pytorch.export.line import Line, scale_layer
+from accaware.pytorch.export.proof import LAYERS, calls_of, is_line, takes_line
+from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.quantization.quantizers import Integers, WeightQuantizer
-
-_LAYERS = (*CONVOLUTIONS, nn.Linear)
 
 
 @dataclass
@@ -42,13 +42,16 @@ class RoundedWeight:
 
 
 def fold_batch_norms(
-    model: nn.Module, flow: Dataflow, rounded: Mapping[str, RoundedWeight]
+    model: nn.Module, inputs: ExampleInputs, flow: Dataflow, rounded: Mapping[str, RoundedWeight]
 ) -> list[str]:
     """Put each batch norm into the layer that it alone reads, and an identity in its place.
 
+    Both must have proven to be what their class says: see ``proof``.
+
     Args:
         model: in evaluation mode; changed in place.
-        flow: of a forward of it, with activations rounded as they are going to be.
+        inputs: of its forward.
+        flow: of that forward, with activations rounded as they are going to be.
         rounded: weights that will be stored as integers, by their layers; changed in place.
 
     Returns:
@@ -56,18 +59,23 @@ def fold_batch_norms(
     """
     modules = dict(model.named_modules())
     folded = []
-    for layer_name, norm_name in _pairs(model, flow):
+    pairs = list(_pairs(model, flow))
+    calls = calls_of(model, {name for pair in pairs for name in pair}, inputs)
+    for layer_name, norm_name in pairs:
         layer, norm = modules[layer_name], modules[norm_name]
         assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
-        factor, offset = _line(norm)
+        line = Line.of(norm)
         weight = rounded.get(layer_name)
+        if (
+            (weight is not None and not _takes(weight, line.factor))
+            or not is_line(norm, line, calls[norm_name])
+            or not takes_line(layer, line, calls[layer_name])
+        ):
+            continue
         if weight is not None:
-            if not _takes(weight, factor):
-                continue
-            _scale_integers(weight, factor)
-        _scale_layer(layer, factor, offset)
-        parent, _, child = norm_name.rpartition(".")
-        setattr(model.get_submodule(parent), child, nn.Identity())
+            _scale_integers(weight, line.factor)
+        scale_layer(layer, line)
+        _become_identity(norm)
         folded.append(norm_name)
     return folded
 
@@ -79,19 +87,21 @@ def _pairs(model: nn.Module, flow: Dataflow) -> Iterator[tuple[str, str]]:
     norms: dict[int, list[ModuleCall]] = {}
     for call in flow.calls:
         module = modules[call.module]
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+        if _keeps_statistics(module):
             norms.setdefault(call.inputs[0], []).append(call)
     for call in flow.calls:
         layer = modules[call.module]
-        if not isinstance(layer, _LAYERS) or call.output is None:
+        if not isinstance(layer, LAYERS) or call.output is None:
             continue
+        weight = layer._parameters.get("weight")
         readers, following = flow.consumers(call.output), norms.get(call.output, [])
         if (
             len(readers) == len(following) == 1
             and call.output not in flow.model_outputs
             and flow.call_of(call.module) is call
             and flow.call_of(following[0].module) is following[0]
-            and id(layer.weight) not in shared
+            and weight is not None
+            and id(weight) not in shared
         ):
             yield call.module, following[0].module
 
@@ -105,16 +115,20 @@ def _shared_parameters(model: nn.Module) -> set[int]:
     return twice
 
 
-def _line(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
-    """The batch norm as factor and offset of each channel, (C,) in double precision."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    mean, variance = norm.running_mean.double(), norm.running_var.double()
-    factor = torch.rsqrt(variance + norm.eps)
-    if norm.affine:
-        factor = factor * norm.weight.detach().double()
-        return factor, norm.bias.detach().double() - mean * factor
-    return factor, -mean * factor
+def _keeps_statistics(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.running_mean is not None
+        and module.running_var is not None
+    )
+
+
+def _become_identity(norm: nn.Module) -> None:
+    """In place, as the norm may have several names, or be held where torch doesn't look."""
+    norm.__class__ = nn.Identity
+    for content in (norm._parameters, norm._buffers, norm._modules):
+        content.clear()
+    norm.__dict__.pop("forward", None)
 
 
 def _takes(weight: RoundedWeight, factor: Tensor) -> bool:
@@ -131,14 +145,3 @@ def _scale_integers(weight: RoundedWeight, factor: Tensor) -> None:
     scaled = torch.where(factor == 0, scale, (scale * factor.abs()).to(scale.dtype))
     values = integers.values * factor.sign().to(torch.int8).view(shape)
     weight.integers = Integers(values, scaled, integers.zero_point)
-
-
-def _scale_layer(layer: nn.Module, factor: Tensor, offset: Tensor) -> None:
-    weight, bias = layer._parameters["weight"], layer._parameters["bias"]
-    assert weight is not None
-    shape = (-1, *(1 for _ in weight.shape[1:]))
-    if bias is not None:
-        offset = offset + bias.detach().double() * factor
-    scaled = (weight.detach().double() * factor.view(shape)).to(weight.dtype)
-    layer.weight = nn.Parameter(scaled, requires_grad=False)
-    layer.bias = nn.Parameter(offset.to(weight.dtype), requires_grad=False)

@@ -35,11 +35,16 @@ class Written:
 
     Attributes:
         opset: of ONNX; None for formats without.
-        dynamic_batch: whether batches of any size are taken; if not, of the example's alone.
+        fixed_batch: why only batches of the example's size are taken; None if any are.
     """
 
     opset: int | None
-    dynamic_batch: bool
+    fixed_batch: str | None
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether batches of any size are taken."""
+        return self.fixed_batch is None
 
 
 class Format(Protocol):

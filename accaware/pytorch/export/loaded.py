@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from accaware.pytorch.export.formats import LoadedModel
+from accaware.pytorch.export.named_outputs import named_tensors
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.runtimes import Session
 
@@ -34,6 +34,6 @@ def module_model(module: nn.Module, example: ExampleInputs) -> LoadedModel:
         given = iter(inputs)
         with torch.no_grad():
             outputs = example.mapped(lambda _: next(given)).call(module)
-        return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+        return [tensor for _, tensor in named_tensors(outputs)]
 
     return run

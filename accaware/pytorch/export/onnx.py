@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from accaware.extras import import_extra
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import runtime_model
+from accaware.pytorch.export.named_outputs import free_name, giving_named, named_tensors
 from accaware.pytorch.export.program import exported_program, quietly
 from accaware.pytorch.export.rounding import QuantizeDequantize
 from accaware.pytorch.inputs import ExampleInputs
@@ -53,18 +54,20 @@ def write_onnx(
         RunError: the model can't be exported.
     """
     opset = OPSET if options.opset is None else options.opset
-    program, dynamic = exported_program(
-        deployed(model, inputs, QuantizeDequantize()), inputs, options.dynamic_batch
-    )
+    with torch.no_grad():
+        names = [name for name, _ in named_tensors(inputs.call(model))]
+    own = giving_named(deployed(model, inputs, QuantizeDequantize()))
+    program, fixed = exported_program(own, inputs, options.dynamic_batch)
     try:
         with quietly():
             made: Any = torch.onnx.export(program, opset_version=opset, dynamo=True, verbose=False)
             _tidy(made.model, options.metadata)
+            _name_outputs(made.model.graph, names)
             made.save(str(path), external_data=False)
     except Exception as error:  # torch's exporter raises whatever came up in its many steps
         reason = next(iter(str(error).splitlines()), repr(error))
         raise RunError(f"{type(model).__name__} can't be written as ONNX: {reason}") from error
-    return Written(opset=opset, dynamic_batch=dynamic)
+    return Written(opset=opset, fixed_batch=fixed)
 
 
 def check_opset(options: ExportOptions) -> None:
@@ -95,3 +98,18 @@ def _name_batch(value: Any) -> None:
     """A batch of any size is called so, not by the exporter's number."""
     if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
         value.shape[0] = "batch"
+
+
+def _name_outputs(graph: Any, names: Sequence[str]) -> None:
+    """Outputs are called as the model calls them, unless an input or a tensor is called so."""
+    taken = {value.name for value in (*graph.inputs, *graph.initializers.values())}
+    wanted = [f"{name}_output" if name in taken else name for name in names]
+    final = [free_name(name, taken) for name in wanted]
+    outputs = list(graph.outputs)
+    inner = [value for node in graph for value in node.outputs if value not in outputs]
+    used = {*taken, *(value.name for value in inner)}
+    for value in inner:
+        if value.name in final:
+            value.name = free_name(value.name, used)
+    for value, name in zip(outputs, final, strict=True):
+        value.name = name

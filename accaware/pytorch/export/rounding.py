@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
-import torch.ao.quantization.fx._decomposed  # registers the operators used below
 from torch import Tensor, nn
 
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer, Integers
@@ -28,9 +27,10 @@ class Language(Protocol):
 
 
 class QuantizeDequantize:
-    """Pairs of quantize and dequantize, which ONNX has as operators of its own.
+    """Pairs of ONNX's own QuantizeLinear and DequantizeLinear; for its exporter alone.
 
-    Runtimes look for just these around a convolution to run it with integers.
+    Runtimes look for just these around a convolution to run it with integers. In torch they are
+    placeholders: what they give has the right shape, and no values.
     """
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
@@ -41,19 +41,28 @@ class QuantizeDequantize:
         if (quantizer.low, quantizer.high) != (ends.min, ends.max):
             # ONNX's operator knows whole bytes only; cut off before it, fewer bits are the same.
             tensor = tensor.clamp(*quantizer.range)
-        how = (quantizer.scale, quantizer.zero_point, ends.min, ends.max, kind)
-        operators = torch.ops.quantized_decomposed
-        rounded: Tensor = operators.dequantize_per_tensor(
-            operators.quantize_per_tensor(tensor, *how), *how
+        scale = torch.tensor(quantizer.scale, dtype=tensor.dtype)
+        zero_point = torch.tensor(quantizer.zero_point, dtype=kind)
+        integers = torch.onnx.ops.symbolic(
+            "QuantizeLinear", (tensor, scale, zero_point), dtype=kind, shape=tensor.shape
         )
-        return rounded
+        return self._dequantized(integers, scale, zero_point, {})
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
-        how = (integers.scale, integers.zero_point, axis, -128, 127, torch.int8)
-        weight: Tensor = torch.ops.quantized_decomposed.dequantize_per_channel(
-            integers.values, *how
+        return self._dequantized(
+            integers.values, integers.scale, integers.zero_point, {"axis": axis}
         )
-        return weight
+
+    def _dequantized(
+        self, integers: Tensor, scale: Tensor, zero_point: Tensor, attributes: dict[str, int]
+    ) -> Tensor:
+        return torch.onnx.ops.symbolic(
+            "DequantizeLinear",
+            (integers, scale, zero_point),
+            dict(attributes),
+            dtype=scale.dtype,
+            shape=integers.shape,
+        )
 
 
 class Arithmetic:

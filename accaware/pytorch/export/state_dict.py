@@ -49,7 +49,7 @@ class StateDict:
             numbers = (quantizer.scale, quantizer.zero_point, quantizer.low, quantizer.high)
             state[_key(quantizer)] = torch.tensor(numbers, dtype=torch.float64)
         torch.save(state, path)
-        return Written(opset=None, dynamic_batch=True)
+        return Written(opset=None, fixed_batch=None)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
         state = read_file(path)

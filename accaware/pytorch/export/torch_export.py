@@ -12,12 +12,16 @@ from accaware.errors import UsageError
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
+from accaware.pytorch.export.named_outputs import giving_named, is_tree
 from accaware.pytorch.export.program import exported_program, quietly
 from accaware.pytorch.export.rounding import Arithmetic
 from accaware.pytorch.inputs import ExampleInputs
 
 
 class TorchExport:
+    """The program gives what the model gives. Outputs in objects that torch doesn't know become a
+    mapping of their names."""
+
     name = "torch-export"
     suffix = ".pt2"
     companions: tuple[str, ...] = ()
@@ -31,13 +35,16 @@ class TorchExport:
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
     ) -> Written:
-        program, dynamic = exported_program(
-            deployed(model, inputs, Arithmetic()), inputs, options.dynamic_batch
-        )
+        own = deployed(model, inputs, Arithmetic())
+        with torch.no_grad():
+            outputs = inputs.call(own)
+        if not is_tree(outputs):
+            own = giving_named(own)
+        program, fixed = exported_program(own, inputs, options.dynamic_batch)
         files = {f"{key}.txt": value for key, value in options.metadata.items()}
         with quietly():
             torch.export.save(program, path, extra_files=files)
-        return Written(opset=None, dynamic_batch=dynamic)
+        return Written(opset=None, fixed_batch=fixed)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
         with quietly():

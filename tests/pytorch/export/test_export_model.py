@@ -233,3 +233,24 @@ def test_shuffled_and_depthwise_channels(mix: str, tmp_path: Path) -> None:
     expected = outputs(model.eval(), images[:50])
     apart = (torch.as_tensor(found) - expected).abs().max()
     assert apart <= (1e-5 if mix == "float" else 0.1) * expected.abs().max()
+
+
+@pytest.mark.parametrize("wrap", ["compiled", "parallel", "compiled part", "compiled in place"])
+def test_what_is_put_around_a_model_is_left_out(wrap: str, tmp_path: Path) -> None:
+    model, (images, _) = trained(), validation_data()
+    expected = outputs(model, images[:20])
+    wrapped: Any = model
+    if wrap == "compiled":
+        wrapped = torch.compile(model, backend="eager")
+    elif wrap == "parallel":
+        wrapped = nn.DataParallel(model)
+    elif wrap == "compiled part":
+        wrapped = nn.Sequential(torch.compile(model, backend="eager"))
+    else:
+        model.compile(backend="eager")
+    written = export_model(wrapped, images[:1], tmp_path / "m.onnx")
+    assert written.dynamic_batch
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert not any(node.op_type == "BatchNormalization" for node in graph.node)
+    (found,) = runtime("onnxruntime").load(tmp_path / "m.onnx", 1).run({0: images[:20].numpy()})
+    torch.testing.assert_close(torch.as_tensor(found), expected, rtol=1e-4, atol=1e-4)

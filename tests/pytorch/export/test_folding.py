@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.rounding import Arithmetic
@@ -102,3 +104,179 @@ def test_tied_weights_stay_tied() -> None:
     model(IMAGES)
     own = of_deployed(model.eval())
     torch.testing.assert_close(own(IMAGES), model(IMAGES))
+
+
+class NormThenReLU(nn.BatchNorm2d):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).relu()
+
+
+class NormThenClip(nn.BatchNorm2d):
+    """Cuts off what hardly any value reaches."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).clamp(-2.5, 6)
+
+
+class NormOfItsOwnWriting(nn.BatchNorm2d):
+    """No more than a batch norm, told otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        out = nn.functional.batch_norm(
+            images, self.running_mean, self.running_var, self.weight, self.bias, False, 0, self.eps
+        )
+        return nn.Identity()(out)
+
+
+class NormWithAnotherEpsilon(nn.BatchNorm2d):
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.batch_norm(
+            images, self.running_mean, self.running_var, self.weight, self.bias, False, 0, 1e-3
+        )
+
+
+class OneMoreThanItsScale(nn.BatchNorm2d):
+    def forward(self, images: Tensor) -> Tensor:
+        assert self.weight is not None
+        return super().forward(images) * (1 + self.weight.view(1, -1, 1, 1))
+
+
+class StandardisedConv(nn.Conv2d):
+    def forward(self, images: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        weight = weight / weight.std((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(images, weight, self.bias)
+
+
+class PaddedConv(nn.Conv2d):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(images, (0, 1, 0, 1)))
+
+
+class ConvThenReLU(nn.Conv2d):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).relu()
+
+
+class BiaslessConv(nn.Conv2d):
+    """Has no use for a bias, if it gets one."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.conv2d(images, self.weight)
+
+
+def statistics(model: nn.Module) -> nn.Module:
+    """Batch norms that have something to fold, in evaluation mode and double precision."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for tensor in (module.running_mean, module.weight, module.bias):
+                if tensor is not None:
+                    tensor.data.normal_(0.3, 1, generator=generator)
+            if module.running_var is not None:
+                module.running_var.uniform_(0.1, 2, generator=generator)
+    return model.double().eval()
+
+
+@pytest.mark.parametrize(
+    ("layer", "norm", "left"),
+    [
+        (nn.Conv2d(4, 8, 3), NormThenReLU(8), 1),
+        (nn.Conv2d(4, 8, 3), NormThenClip(8), 1),
+        (nn.Conv2d(4, 8, 3), NormOfItsOwnWriting(8), 0),
+        (nn.Conv2d(4, 8, 3), NormWithAnotherEpsilon(8), 1),
+        (nn.Conv2d(4, 8, 3), OneMoreThanItsScale(8), 1),
+        (nn.Conv2d(4, 8, 3), nn.SyncBatchNorm(8), 0),
+        (nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8, momentum=None), 0),
+        (nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8, affine=False), 0),
+        (nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8, track_running_stats=False), 1),
+        (nn.Conv2d(4, 8, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(8), 0),
+        (StandardisedConv(4, 8, 3), nn.BatchNorm2d(8), 1),
+        (PaddedConv(4, 8, 3), nn.BatchNorm2d(8), 0),
+        (ConvThenReLU(4, 8, 3), nn.BatchNorm2d(8), 1),
+        (BiaslessConv(4, 8, 3, bias=False), nn.BatchNorm2d(8), 1),
+        (nn.ConvTranspose2d(4, 8, 3), nn.BatchNorm2d(8), 1),
+        (parametrizations.spectral_norm(nn.Conv2d(4, 8, 3)), nn.BatchNorm2d(8), 0),
+        (parametrizations.weight_norm(nn.Conv2d(4, 8, 3)), nn.BatchNorm2d(8), 0),
+        (nn.utils.spectral_norm(nn.Conv2d(4, 8, 3)), nn.BatchNorm2d(8), 0),
+        (prune.l1_unstructured(nn.Conv2d(4, 8, 3), "weight", 0.4), nn.BatchNorm2d(8), 0),
+        (prune.random_unstructured(nn.Conv2d(4, 8, 3), "bias", 0.4), nn.BatchNorm2d(8), 0),
+    ],
+)  # fmt: skip
+def test_only_what_is_proven_is_folded(layer: nn.Module, norm: nn.Module, left: int) -> None:
+    model = statistics(nn.Sequential(layer, norm))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        expected = model(IMAGES)
+    own = of_deployed(model)
+    kept = sum(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in own.modules())
+    assert kept == left
+    torch.testing.assert_close(own(IMAGES), expected)
+    # A copy of a parametrized layer shares its class: the model itself must be as it was.
+    torch.testing.assert_close(model(IMAGES), expected)
+    torch.testing.assert_close(dict(model.state_dict()), before)
+
+
+@pytest.mark.parametrize("when", ["before the norm", "after the layer", "after the norm"])
+def test_what_is_hooked_in_keeps_its_effect(when: str) -> None:
+    model = statistics(nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8)))
+    if when == "before the norm":
+        model[1].register_forward_pre_hook(lambda _, args: (args[0] * 2,))
+    else:
+        hooked = model[0] if when == "after the layer" else model[1]
+        hooked.register_forward_hook(lambda *call: call[2].relu())
+    own = of_deployed(model)
+    assert norms_in(own) == 1
+    torch.testing.assert_close(own(IMAGES), model(IMAGES))
+
+
+class ManyNames(nn.Module):
+    """A norm with three names, and one that is called by a name that torch doesn't know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_norm, self.second_norm = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.first = nn.Sequential(nn.Conv2d(4, 4, 1), self.first_norm)
+        self.again = self.first
+        self.second = nn.Conv2d(4, 4, 1)
+        self.norms = [self.first_norm, self.second_norm]
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.norms[1](self.second(self.again(images)))
+        return out
+
+
+def test_a_norm_is_folded_whatever_it_is_called() -> None:
+    model = statistics(ManyNames())
+    own = of_deployed(model)
+    assert norms_in(own) == 0
+    torch.testing.assert_close(own(IMAGES), model(IMAGES))
+
+
+class Tokens(nn.Module):
+    """A batch norm over tokens, of which there are as many as features."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.norm = layer, nn.BatchNorm1d(6)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.layer(tokens))
+        return out
+
+
+class LinearOfItsOwn(nn.Linear):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return nn.functional.linear(tokens, self.weight, self.bias)
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, LinearOfItsOwn])
+@pytest.mark.parametrize(("shape", "left"), [((5, 6), 0), ((5, 6, 6), 1)])
+def test_the_channels_are_the_layers(
+    kind: type[nn.Linear], shape: tuple[int, ...], left: int
+) -> None:
+    model = statistics(Tokens(kind(6, 6)))
+    tokens = torch.randn(shape, dtype=torch.double)
+    own = of_deployed(model, tokens)
+    assert sum(isinstance(each, nn.BatchNorm1d) for each in own.modules()) == left
+    torch.testing.assert_close(own(tokens), model(tokens))
