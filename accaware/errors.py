@@ -6,6 +6,7 @@ AccAwareError
 │   ├── PluginContractError    the plugin lacks functions, or one returns what it must not
 │   ├── TaskError              a named model, dataset or file isn't there; lists them by key
 │   ├── CompressionError       the model offers nothing that the algorithm could compress
+│   ├── MemoryShortageError    the memory doesn't suffice to set up; says what would need less
 │   ├── CheckpointError        a saved model that doesn't fit, or isn't one
 │   ├── JournalError           a run's journal can't be read, or doesn't fit the search
 │   └── MissingExtraError      an optional package that this needs isn't installed
@@ -84,6 +85,10 @@ class TaskError(UsageError):
 
 class CompressionError(UsageError):
     """The model, or this combination of model and config, can't be compressed; says why."""
+
+
+class MemoryShortageError(UsageError):
+    """There isn't the memory that setting up takes; nothing was trained, nothing is half done."""
 
 
 class CheckpointError(UsageError):

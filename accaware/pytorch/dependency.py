@@ -7,28 +7,37 @@ accaware.pytorch.verification tried it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from accaware.errors import CompressionError
+from accaware.errors import AccAwareError, CompressionError
 from accaware.pytorch.channels import ChannelGroup, LeftOut, Slot
 from accaware.pytorch.following import Numbering, follow
 from accaware.pytorch.following.numbering import PRODUCERS
 from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.memory import SMALLER_INPUTS, told_of_memory
+from accaware.pytorch.modes import Mode
 
 _NOTHING = torch.empty(0, dtype=torch.long)
+_UNREACHED = "the forward doesn't reach it on the example inputs"
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The groups of a model, and the layers that belong to none, each with its reason."""
+    """The groups of a model, and the layers that belong to none, each with its reason.
+
+    Attributes:
+        reached: the modes in which the model does different things to channels -> the names of
+            the parameters that it uses there.
+    """
 
     groups: tuple[ChannelGroup, ...]
     left_out: tuple[LeftOut, ...]
     first_convolutions: frozenset[str]
+    reached: Mapping[Mode, frozenset[str]]
 
 
 def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
@@ -39,15 +48,20 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         inputs: something the model accepts; a batch of 1 will do.
 
     Raises:
-        CompressionError: the model can't run.
+        CompressionError: the model can't run, or gives no tensors.
+        MemoryShortageError: it ran out of memory.
     """
     try:
-        found = follow(model, inputs)
+        with told_of_memory(f"{type(model).__name__} on the example inputs", SMALLER_INPUTS):
+            followed = follow(model, inputs)
+    except AccAwareError:
+        raise
     except Exception as error:  # whatever the user's forward raises
         raise CompressionError(
             f"{type(model).__name__} can't be pruned: it doesn't run on the example inputs "
             f"({type(error).__name__}: {_first_line(error)})"
         ) from error
+    found = followed.numbering
     layers = [name for name, module in model.named_modules() if isinstance(module, PRODUCERS)]
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
@@ -64,9 +78,10 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             groups.append(group)
         else:
             left_out.update(dict.fromkeys(producers, reason))
+    unreached = {each.name for each in followed.unreached}
     for layer in layers:
         if f"{layer}.weight" not in found.weights:
-            unseen = "the forward doesn't use it, or not as a layer"
+            unseen = _UNREACHED if layer in unreached else "the forward doesn't use it as a layer"
             opaque = found.opaque.get(f"{layer}.weight", unseen)
             left_out[layer] = found.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
@@ -78,6 +93,7 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             if layer in left_out and layer not in kept
         ),
         frozenset(found.first_convolutions),
+        followed.reached,
     )
 
 

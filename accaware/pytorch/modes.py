@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from torch import nn
 
 
-def set_structural_mode(model: nn.Module) -> None:
-    """Containers train, layers evaluate.
+class Mode(Enum):
+    """What a model's own forwards do: as in training, or as in evaluation.
 
-    Auxiliary heads run in training only, and consume channels as well; batch norm, dropout and
-    stochastic depth stay deterministic.
+    Layers evaluate in both, so that batch norm, dropout and stochastic depth are deterministic;
+    what differs is the containers' business, such as auxiliary heads.
     """
-    for module in model.modules():
-        module.training = any(True for _ in module.children())
+
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+    def set(self, model: nn.Module) -> None:
+        for module in model.modules():
+            contains = any(True for _ in module.children())
+            module.training = self is Mode.TRAINING and contains

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from accaware.pytorch.loaders import seed_everything
 
 
 class RandomState:
@@ -97,6 +100,25 @@ def placed(
         places[now.index or 0] = before.index or 0
     left = sorted(set(range(states)) - set(places.values()))
     return places, [f"cuda:{index}" for index in left]
+
+
+@contextmanager
+def kept_randomness(loaders: Iterable[Any], device: torch.device) -> Iterator[None]:
+    """Whatever is drawn within, nobody outside of it can tell."""
+    randomness = RandomState(loaders, device)
+    before = randomness.state_dict()
+    try:
+        yield
+    finally:
+        randomness.load_state_dict(before)
+
+
+@contextmanager
+def repeatable(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers within are the same each time, and those outside as if there were none."""
+    with kept_randomness((), device):
+        seed_everything(seed)
+        yield
 
 
 def _generators_of(loaders: Iterable[Any]) -> list[torch.Generator]:

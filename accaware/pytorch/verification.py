@@ -1,91 +1,125 @@
 """Groups are believed after they were tried: removing channels must equal leaving them unread.
 
 On real tensors in double precision, the model without about half of each group's channels must
-compute what the model computes when nobody reads them (see CompactModel.masked). Parameters that
-are all alike (a fresh model's biases, scales that start at zero) are varied first, lest they hide
-a difference. All groups are
-tried at once, and where that fails the set is halved until the culprits stand alone: on the meta
-device first, where tensors have shapes and no values, as that costs little and tells most of them.
+compute what the model computes when nobody reads them (CompactModel.masked): on noise, on the user's own inputs, and in both
+modes where these differ. Parameters that are all alike (a fresh model's biases, scales that start
+at zero) are varied first, lest they hide a difference. That proves something where numbers were
+compared that depend on the channels, so each group is asked for that as well.
+
+All groups are tried at once, and where that fails the set is halved until the culprits stand
+alone: on the meta device first, where tensors have shapes and no values, as that costs little and
+tells most of them.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from accaware.errors import CompressionError
-from accaware.pytorch.channels import ChannelGroup, Layout, LeftOut
+from accaware.pytorch.channels import ChannelGroup, LeftOut
 from accaware.pytorch.compact import CompactModel
-from accaware.pytorch.copies import copy_in, copy_without_values
+from accaware.pytorch.copies import copy_without_values
 from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.modes import set_structural_mode
-from accaware.pytorch.wrappers import eagerly
+from accaware.pytorch.memory import SMALLER_INPUTS, raise_if_out_of_memory, told_of_memory
+from accaware.pytorch.modes import Mode
+from accaware.pytorch.trials.bench import OUTPUT, Bench, failure_of, layout_without
+from accaware.pytorch.trials.comparison import same_shapes
+from accaware.pytorch.trials.trial import Trial
 
-TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
-"""Largest relative difference of outputs; wrong groups miss it by far.
-
-Single precision is for models that don't run in double.
-"""
-
-_OUTPUT = "its channels are the model's output"
-_MIXED = (
-    "removing its channels changes what the others do: they are mixed with them in a way that "
-    "wasn't followed"
-)
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
-_RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
+_Fault = Callable[[Sequence[int]], str | None]
 
 
 def verify_groups(
-    model: nn.Module, groups: Sequence[ChannelGroup], inputs: ExampleInputs
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    reached: Mapping[Mode, Iterable[str]],
+    inputs: ExampleInputs,
+    *more: ExampleInputs,
 ) -> tuple[tuple[ChannelGroup, ...], tuple[LeftOut, ...]]:
     """The groups that can be removed from rightly, and the others with their reason.
 
     Args:
         model: dense; it is copied, not touched.
         groups: candidates.
-        inputs: give the shapes and types; floating-point values are replaced by noise, so that
+        reached: the modes to try -> the names of the parameters that the model uses there.
+        inputs: tried as they are, and with noise in the place of floating-point values, so that
             zeros or constants can't hide a difference.
+        more: other inputs to try, where the model takes them.
 
     Raises:
         CompressionError: the model itself doesn't run on ``inputs``.
+        MemoryShortageError: it ran out of memory.
     """
-    candidates = [group for group in groups if len(_removal(group))]
+    removals = [_removal(group) for group in groups]
+    candidates = [group for group, gone in zip(groups, removals, strict=True) if len(gone)]
     left_out = [
         LeftOut(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
-        for group in groups
-        if not len(_removal(group))
+        for group, gone in zip(groups, removals, strict=True)
+        if not len(gone)
         for layer in group.producers
     ]
     if not candidates:
         return (), tuple(left_out)
-    passed = list(range(len(candidates)))
-    by_values = _value_fault_finder(model, candidates, inputs)
-    if by_values(passed) is not None:
-        for fault in (_shape_fault_finder(model, candidates, inputs), by_values):
-            passed, faults = _sift(passed, fault)
-            left_out += [
-                LeftOut(layer, reason)
-                for index, reason in faults.items()
-                for layer in candidates[index].producers
-            ]
+    with told_of_memory(f"trying the channel groups of {type(model).__name__}", SMALLER_INPUTS):
+        passed, faults = _tried(model, candidates, reached, inputs, more)
+    left_out += [
+        LeftOut(layer, reason)
+        for index, reason in faults.items()
+        for layer in candidates[index].producers
+    ]
     return tuple(candidates[index] for index in passed), tuple(left_out)
 
 
-class _Run(Protocol):
-    def __call__(self, seed: int = 0) -> list[Tensor]: ...
+def _tried(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    reached: Mapping[Mode, Iterable[str]],
+    inputs: ExampleInputs,
+    more: Sequence[ExampleInputs],
+) -> tuple[list[int], dict[int, str]]:
+    trials = _trials(tuple(reached), inputs, more)
+    removals = [_removal(group) for group in groups]
+    bench = Bench(model, groups, removals, reached, trials)
+    passed = list(range(len(groups)))
+    faults: dict[int, str] = {}
+    by_values = bench.fault
+    if by_values(passed) is not None:
+        for fault in (_shape_fault_finder(model, groups, bench.trials), by_values):
+            passed, more_faults = _sift(passed, fault)
+            faults |= more_faults
+    for index in list(passed):
+        reason = bench.unproven(index)
+        if reason is not None:
+            passed.remove(index)
+            faults[index] = reason
+    return passed, faults
 
 
-_FaultFinder = Callable[[Sequence[int]], str | None]
+def _trials(
+    modes: Sequence[Mode], inputs: ExampleInputs, more: Sequence[ExampleInputs]
+) -> list[Trial]:
+    generator = torch.Generator().manual_seed(0)
+    floating = 0
+
+    def noise(tensor: Tensor) -> Tensor:
+        nonlocal floating
+        if not tensor.is_floating_point():
+            return tensor
+        floating += 1
+        values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        return values.to(tensor.device)
+
+    noisy = inputs.mapped(noise)
+    variants = [*([noisy] if floating else []), inputs, *more]
+    return [Trial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
 
 
-def _sift(groups: Sequence[int], fault: _FaultFinder) -> tuple[list[int], dict[int, str]]:
+def _sift(groups: Sequence[int], fault: _Fault) -> tuple[list[int], dict[int, str]]:
     """Those that pass, and those that don't with their faults, by halving."""
     passed: list[int] = []
     failed: dict[int, str] = {}
@@ -105,117 +139,42 @@ def _sift(groups: Sequence[int], fault: _FaultFinder) -> tuple[list[int], dict[i
             failed[members[0]] = reason
         else:
             # The channels of the outputs are most often the last layer's.
-            last = reason == _OUTPUT and len(members) == len(groups)
+            last = reason == OUTPUT and len(members) == len(groups)
             middle = len(members) - 1 if last else len(members) // 2
             pending += [members[middle:], members[:middle]]
     return sorted(passed), failed
 
 
 def _shape_fault_finder(
-    model: nn.Module, groups: Sequence[ChannelGroup], inputs: ExampleInputs
-) -> _FaultFinder:
+    model: nn.Module, groups: Sequence[ChannelGroup], trials: Sequence[Trial]
+) -> _Fault:
     """Tries sets of groups on the meta device; one channel of each is removed."""
     shapes = copy_without_values(model)
     compact = CompactModel(shapes, groups)
-    meta_inputs = inputs.on(torch.device("meta"))
-    try:
-        run, expected = _forward(shapes, meta_inputs)
-    except Exception:  # noqa: BLE001 - a forward that reads values; the real trial judges it
-        return lambda members: None
+    wanted: dict[Trial, Sequence[Tensor]] = {}
+    for mode in dict.fromkeys(trial.mode for trial in trials):
+        example = next(trial.inputs for trial in trials if trial.mode is mode)
+        trial = Trial(mode, example.on(torch.device("meta")))
+        try:
+            with torch.no_grad():
+                wanted[trial] = trial.run(shapes).outputs
+        except Exception as error:  # noqa: BLE001 - it reads values; the real trial judges it
+            raise_if_out_of_memory(error)
 
     def fault(members: Sequence[int]) -> str | None:
-        compact.set_layout(_layout(groups, members, lambda group: _removal(group)[:1]))
-        try:
-            outputs = run()
-        except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
-            return _failure(error)
-        if [output.shape for output in outputs] != [output.shape for output in expected]:
-            return _OUTPUT
+        compact.set_layout(layout_without(groups, members, [_removal(g)[:1] for g in groups]))
+        for trial, expected in wanted.items():
+            try:
+                with torch.no_grad():
+                    outputs = trial.run(shapes).outputs
+            except Exception as error:  # noqa: BLE001 - what the forward says is the answer
+                raise_if_out_of_memory(error)
+                return failure_of(error)
+            if not same_shapes(expected, outputs):
+                return OUTPUT
         return None
 
     return fault
-
-
-def _value_fault_finder(
-    model: nn.Module, groups: Sequence[ChannelGroup], inputs: ExampleInputs
-) -> _FaultFinder:
-    """Tries sets of groups on numbers; about half of each is removed.
-
-    Raises:
-        CompressionError: the model doesn't run at all.
-    """
-    generator = torch.Generator().manual_seed(0)
-    copied, run, steady, tolerance = _runnable(model, inputs, generator)
-    if not steady:
-        return lambda members: _RANDOM
-    compact = CompactModel(copied, groups, own_copy=False)
-    dense = Layout.dense(groups)
-
-    def fault(members: Sequence[int]) -> str | None:
-        layout = _layout(groups, members, _removal)
-        compact.set_layout(dense)  # after an earlier trial; most often there is none
-        with compact.masked(layout):
-            wanted = run()
-        compact.set_layout(layout)
-        try:
-            got = run()
-        except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
-            return _failure(error)
-        if [output.shape for output in wanted] != [output.shape for output in got]:
-            return _OUTPUT
-        agree = all(_equal(*pair, tolerance) for pair in zip(wanted, got, strict=True))
-        return None if agree else _MIXED
-
-    return fault
-
-
-def _runnable(
-    model: nn.Module, inputs: ExampleInputs, generator: torch.Generator
-) -> tuple[nn.Module, _Run, bool, float]:
-    """A varied copy of the model, how to run it on noise, whether it repeats itself, the tolerance.
-
-    Raises:
-        CompressionError: it runs in no precision.
-    """
-    failure: Exception | None = None
-    for dtype, tolerance in TOLERANCES.items():
-
-        def noise(tensor: Tensor, dtype: torch.dtype = dtype) -> Tensor:
-            if not tensor.is_floating_point():
-                return tensor
-            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-            return values.to(tensor.device, dtype)
-
-        try:
-            copied = copy_in(model, dtype)
-            _vary(copied, generator)
-            run, outputs = _forward(copied, inputs.mapped(noise))
-            steady = not _differ(outputs, run(seed=1))
-            if not steady:  # dropout in a container's own forward, say
-                copied.eval()
-                steady = not _differ(run(), run())
-            return copied, run, steady, tolerance
-        except Exception as error:  # noqa: BLE001 - reported below, where no precision runs
-            failure = failure or error
-    raise CompressionError(
-        f"{type(model).__name__} doesn't run on the example inputs: {_first_line(failure)}"
-    ) from failure
-
-
-def _vary(model: nn.Module, generator: torch.Generator) -> None:
-    """Make parameters and running statistics differ where they are one number throughout."""
-    statistics = {
-        name: buffer
-        for name, buffer in model.named_buffers()
-        if name.endswith(("running_mean", "running_var"))
-    }
-    with torch.no_grad():
-        for tensor in [*model.parameters(), *statistics.values()]:
-            if tensor.is_floating_point() and tensor.numel() > 1:
-                least, most = torch.aminmax(tensor)
-                if least == most:
-                    values = torch.rand(tensor.shape, generator=generator) + 0.5
-                    tensor.copy_(values / max(1, tensor[0].numel()) ** 0.5)
 
 
 def _removal(group: ChannelGroup) -> Tensor:
@@ -232,67 +191,3 @@ def _removal(group: ChannelGroup) -> Tensor:
     while count > 1 and math.gcd(group.size - count, group.size) > 1:
         count -= 1
     return removable[:count]
-
-
-def _layout(
-    groups: Sequence[ChannelGroup],
-    members: Sequence[int],
-    removed: Callable[[ChannelGroup], Tensor],
-) -> Layout:
-    kept = Layout.dense(groups).kept
-    for index in members:
-        kept[index][removed(groups[index])] = False
-    return Layout(kept)
-
-
-def _forward(model: nn.Module, inputs: ExampleInputs) -> tuple[_Run, list[Tensor]]:
-    """A function that gives all output tensors, in training's structure where that runs.
-
-    It has been called once, and what it gave then is returned too.
-
-    Random numbers are the same at every call with the same seed.
-
-    Raises:
-        Exception: whatever the model raises when it runs in no mode at all.
-    """
-
-    devices = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
-
-    def run(seed: int = 0) -> list[Tensor]:
-        with torch.no_grad(), eagerly(), torch.random.fork_rng(list(devices)):
-            torch.manual_seed(seed)
-            output: Any = inputs.call(model)
-        return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-
-    set_structural_mode(model)
-    try:
-        return run, run()
-    except Exception:  # noqa: BLE001 - some models train on other inputs than they evaluate
-        model.eval()
-        return run, run()
-
-
-def _differ(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
-    return not all(
-        torch.allclose(mine, theirs, rtol=0, atol=0, equal_nan=True)
-        for mine, theirs in zip(first, second, strict=True)
-    )
-
-
-def _equal(wanted: Tensor, got: Tensor, tolerance: float) -> bool:
-    if not wanted.is_floating_point():
-        return bool(torch.equal(wanted, got))
-    if not wanted.isfinite().all():
-        return bool(torch.allclose(wanted, got, rtol=tolerance, equal_nan=True))
-    if not wanted.numel():
-        return True
-    scale = wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny)
-    return bool((wanted - got).abs().max() <= tolerance * scale)
-
-
-def _failure(error: Exception) -> str:
-    return f"the forward fails without its channels ({_first_line(error)})"
-
-
-def _first_line(error: Exception | None) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -39,6 +39,7 @@ class FilterPruning:
         config: the algorithm's section.
         inputs: example inputs, to trace the model with.
         flops: the dense model's operations.
+        samples: other inputs to try the groups on, of the training data say.
 
     Raises:
         CompressionError: nothing of the model can be pruned, or its channels can't be followed.
@@ -53,6 +54,7 @@ class FilterPruning:
         config: FilterPruningConfig,
         inputs: ExampleInputs,
         flops: FlopsModel,
+        samples: Sequence[ExampleInputs] = (),
     ) -> None:
         self._params = config.params
         self._coefficients: Coefficients | None = None
@@ -65,7 +67,7 @@ class FilterPruning:
         )
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(model, dependencies, config.params, scopes)
-        groups, faulty = verify_groups(model, allowed, inputs)
+        groups, faulty = verify_groups(model, allowed, dependencies.reached, inputs, *samples)
         self.left_out: Sequence[LeftOut] = sorted(
             [*dependencies.left_out, *forbidden, *faulty],
             key=lambda entry: names.index(entry.layer),

@@ -1,4 +1,4 @@
-"""Channels followed through one forward pass, from the layers that make them to their readers.
+"""Channels followed through a forward pass, from the layers that make them to their readers.
 
 Every position along a layer's filters gets a number, and the numbers travel with the tensors:
 whatever moves elements about (a reshape, a concatenation, a window partition) is done to the
@@ -7,7 +7,7 @@ what mixes channels binds them to stay. So nothing has to be known of how a mode
 what is missing here costs channels, never rightness: accaware.pytorch.verification tries all.
 """
 
-from accaware.pytorch.following.forward import follow
+from accaware.pytorch.following.forward import Followed, follow
 from accaware.pytorch.following.numbering import Numbering
 
-__all__ = ["Numbering", "follow"]
+__all__ = ["Followed", "Numbering", "follow"]

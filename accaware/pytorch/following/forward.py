@@ -1,87 +1,176 @@
-"""The forward pass that is followed."""
+"""The forward passes that are followed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
+from accaware.errors import CompressionError
 from accaware.pytorch.copies import copied, copy_without_values
 from accaware.pytorch.following.call import Call, tensors_in
+from accaware.pytorch.following.coupling import varies
 from accaware.pytorch.following.numbering import Numbering
 from accaware.pytorch.following.rules import CONVOLVE, apply
+from accaware.pytorch.following.unreached import Unreached, find_unreached
 from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.modes import set_structural_mode
+from accaware.pytorch.memory import raise_if_out_of_memory
+from accaware.pytorch.modes import Mode
+from accaware.pytorch.outputs import output_tensors
+from accaware.pytorch.steady import DROPOUTS, call_steadily
 from accaware.pytorch.wrappers import eagerly
 
+_OUTPUT = "its channels are the model's output"
+_SETTINGS_ASIDE = frozenset(
+    ("batch_norm", "instance_norm", "multi_head_attention_forward", "scaled_dot_product_attention")
+)
+"""Functions that are told whether they train, and do the same to channels either way."""
 
-def follow(model: nn.Module, inputs: ExampleInputs) -> Numbering:
-    """Run the model once, on tensors without values where it can do that.
 
-    Auxiliary heads, which run in training only, are followed too.
+@dataclass(frozen=True)
+class Followed:
+    """What came of following a model.
+
+    Attributes:
+        numbering: of its tensors, by what it does in all of its modes.
+        reached: the modes in which it does different things to channels -> the names of the
+            parameters that it uses there. One mode stands for another that does the same.
+        unreached: what no forward used.
+    """
+
+    numbering: Numbering
+    reached: Mapping[Mode, frozenset[str]]
+    unreached: tuple[Unreached, ...]
+
+
+def follow(model: nn.Module, inputs: ExampleInputs) -> Followed:
+    """Run the model in both of its modes, on tensors without values where it can do that.
 
     Args:
         model: it is copied, not touched.
 
     Raises:
-        Exception: whatever the model's forward raises.
+        CompressionError: it gives no tensors.
+        Exception: whatever the model's forward raises, where it runs in no mode.
     """
-    with suppress(Exception):  # a forward that reads values; then it gets some
-        return _run(copy_without_values(model), inputs.on(torch.device("meta")))
-    own = copied(model)
-    with suppress(Exception):  # some models train on other inputs than they evaluate
-        return _run(own, inputs)
-    return _run(own, inputs, structural=False)
+    # Training first: where it isn't to be had with these inputs, most often that is told at once.
+    both = (Mode.TRAINING, Mode.EVALUATION)
+    try:  # a forward that reads values can't, and is given some below
+        return _follow(copy_without_values(model), inputs.on(torch.device("meta")), both)
+    except Exception as error:  # noqa: BLE001
+        raise_if_out_of_memory(error)
+    failures: list[Exception] = []
+    # Some models train on other inputs than they evaluate.
+    for modes in (both, both[1:], both[:1]):
+        try:
+            return _follow(copied(model), inputs, modes)
+        except Exception as error:  # noqa: BLE001 - told where no mode runs
+            raise_if_out_of_memory(error)
+            failures.append(error)
+    raise failures[1]
 
 
-def _run(model: nn.Module, inputs: ExampleInputs, *, structural: bool = True) -> Numbering:
-    model.eval()
-    if structural:
-        set_structural_mode(model)
+def _follow(model: nn.Module, inputs: ExampleInputs, modes: Sequence[Mode]) -> Followed:
     numbering = Numbering(model)
-    follower = _Follower(numbering)
+    passes = {mode: _run(model, inputs, mode, numbering) for mode in modes}
+    used = {name for each in passes.values() for name in each.used}
+    called = {name for each in passes.values() for name in each.called}
+    unreached = find_unreached(model, used, called)
+    if unreached:
+        for mode in modes:
+            _run(model, inputs, mode, numbering, unreached)
+    numbering.finish()
+    distinct = dict(passes)
+    if len(passes) > 1 and len({each.trace for each in passes.values()}) == 1:
+        del distinct[Mode.TRAINING]
+    reached = {mode: frozenset(each.used) for mode, each in distinct.items()}
+    return Followed(numbering, reached, unreached)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    used: set[str]
+    called: set[str]
+    trace: tuple[Any, ...]
+
+
+def _run(
+    model: nn.Module,
+    inputs: ExampleInputs,
+    mode: Mode,
+    numbering: Numbering,
+    unreached: Sequence[Unreached] = (),
+) -> _Pass:
+    mode.set(model)
+    follower = _Follower(model, numbering, unreached)
     handles = [
         handle for name, module in model.named_modules() for handle in follower.watch(name, module)
     ]
     try:
         with torch.no_grad(), eagerly(), follower:
-            outputs = inputs.call(model)
+            outputs = output_tensors(inputs.call(model))
     finally:
         for handle in handles:
             handle.remove()
-    numbering.bind(tensors_in(outputs), "its channels are the model's output")
-    numbering.finish()
-    return numbering
+    if not outputs:
+        raise CompressionError(
+            f"{type(model).__name__} can't be pruned: its forward gives no tensors, in no "
+            "container and in no attribute, so nothing tells whether a smaller model is right"
+        )
+    numbering.bind(outputs, _OUTPUT)
+    return _Pass(follower.used, follower.called, tuple(follower.trace))
 
 
 class _Follower(TorchFunctionMode):
-    """Sees every call of a torch function while it is entered, those within others apart."""
+    """Sees every call of a torch function while it is entered, those within others apart.
 
-    def __init__(self, numbering: Numbering) -> None:
+    Attributes:
+        used: names of parameters and buffers that a function took.
+        called: names of modules that ran.
+        trace: what was done to what, but for numbers that channels don't depend on.
+    """
+
+    def __init__(
+        self, model: nn.Module, numbering: Numbering, unreached: Sequence[Unreached]
+    ) -> None:
         super().__init__()
+        self.used: set[str] = set()
+        self.called: set[str] = set()
+        self.trace: list[Any] = []
         self._numbering = numbering
         self._convolved: Any = WeakIdKeyDictionary()  # what some convolution has had a part in
         self._open: list[tuple[str, str]] = []
+        own = (*model.named_parameters(), *model.named_buffers())
+        self._names = {id(tensor): name for name, tensor in own}
+        self._origins: Any = WeakIdKeyDictionary()  # what gave a tensor
+        self._waiting: dict[str, list[Unreached]] = {}
+        for each in unreached:
+            self._waiting.setdefault(each.scope, []).append(each)
 
     def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
         if isinstance(module, torch.jit.ScriptModule):
             return  # nobody sees what is done in there
         place = f"{name or 'the model'} ({type(module).__name__})"
-        yield module.register_forward_pre_hook(partial(self._enter, name, place))
+        yield module.register_forward_pre_hook(partial(self._enter, name, place), with_kwargs=True)
         yield module.register_forward_hook(self._leave)
 
-    def _enter(self, name: str, place: str, *_: Any) -> None:
+    def _enter(self, name: str, place: str, module: nn.Module, *given: Any) -> None:
         self._open.append((name, place))
+        self.called.add(name)
+        self._keep_for_unreached(tensors_in(given))
 
-    def _leave(self, *_: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         self._open.pop()
+        if self._open:
+            self._keep_for_unreached(output_tensors(output) if self._waiting else ())
 
     def __torch_function__(
         self,
@@ -97,6 +186,8 @@ class _Follower(TorchFunctionMode):
         if call.taken and call.given:
             apply(self._numbering, call)
             self._follow_convolutions(call)
+            self._keep_for_unreached(call.given)
+        self._write_down(call)
         return outputs
 
     def _follow_convolutions(self, call: Call) -> None:
@@ -110,6 +201,40 @@ class _Follower(TorchFunctionMode):
             for tensor in call.given:
                 self._convolved[tensor] = True
 
+    def _write_down(self, call: Call) -> None:
+        taken = []
+        for tensor in call.taken:
+            name = self._names.get(id(tensor))
+            if name is not None:
+                self.used.add(name)
+            taken.append(name or self._origins.get(tensor, tuple(tensor.shape)))
+        if call.name in DROPOUTS:
+            for tensor in call.given:
+                self._origins[tensor] = taken[0]
+            return
+        settings: list[Any] = []
+        if call.name not in _SETTINGS_ASIDE:
+            leaves = pytree.tree_leaves((call.args, dict(call.kwargs)))
+            settings = [leaf for leaf in leaves if isinstance(leaf, (bool, int, str))]
+        for place, tensor in enumerate(call.given):
+            self._origins[tensor] = (len(self.trace), place)
+        self.trace.append((call.name, *taken, *settings))
+
+    def _keep_for_unreached(self, seen: Sequence[Tensor]) -> None:
+        """Bind what could be given to a layer that waits in the module at hand."""
+        for waiting in self._waiting.get(self._open[-1][0] if self._open else "", ()):
+            reason = (
+                f"{waiting.name} may read its channels, and wasn't reached: give example inputs "
+                "with which the forward uses it, or take it out of the model"
+            )
+            for tensor in seen:
+                labels = None if id(tensor) in self._names else self._numbering[tensor]
+                if labels is not None and any(
+                    waiting.could_read(tensor.shape, dim) and varies(labels, dim)
+                    for dim in range(tensor.dim())
+                ):
+                    self._numbering.coupling.bind(labels, reason)
+
 
 def _computed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What the function gives; without values a batch norm is slow, and gives what it takes."""
@@ -117,4 +242,4 @@ def _computed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         taken = args[0] if args else kwargs["input"]
         if taken.is_meta:
             return torch.empty_like(taken)
-    return func(*args, **kwargs)
+    return call_steadily(func, args, kwargs)

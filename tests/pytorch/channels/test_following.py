@@ -137,7 +137,7 @@ def test_nothing_that_was_followed_is_wrong(kinds: list[type[Block]], rate: floa
     images = torch.randn(2, 3, 4, 4, dtype=torch.float64)
     inputs = ExampleInputs.of(images)
     found = find_dependencies(model, inputs)
-    groups, faulty = verify_groups(model, found.groups, inputs)
+    groups, faulty = verify_groups(model, found.groups, found.reached, inputs)
     assert not faulty
     assert groups == found.groups
 

@@ -1,0 +1,1 @@
+"""Runs of a model that tell whether removing channels is zeroing them."""

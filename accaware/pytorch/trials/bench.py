@@ -1,0 +1,283 @@
+"""Where groups of channels are tried on numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from accaware.errors import CompressionError
+from accaware.pytorch.channels import ChannelGroup, Layout
+from accaware.pytorch.compact import CompactModel
+from accaware.pytorch.copies import copy_in
+from accaware.pytorch.memory import raise_if_out_of_memory
+from accaware.pytorch.modes import Mode
+from accaware.pytorch.trials.comparison import (
+    comparable_decisions,
+    compare,
+    compare_tensors,
+    same_shapes,
+)
+from accaware.pytorch.trials.reach import Decisions, reach_by_gradient
+from accaware.pytorch.trials.trial import Observed, Trial
+from accaware.pytorch.trials.variation import vary
+
+TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
+"""Largest relative difference of outputs; wrong groups miss it by far.
+
+Single precision is for models that don't run in double.
+"""
+_ROUNDING = {torch.float64: 1e-13, torch.float32: 1e-6}
+"""What rounding may do at least, relative to the outputs."""
+_CLEAR = 10
+"""How many times what is tolerated the channels have to matter, lest a fault be tolerated too."""
+_RETRIES = (11, 12, 13)
+"""More seeds for what a training forward skips at random."""
+
+OUTPUT = "its channels are the model's output"
+MIXED = (
+    "removing its channels changes what the others do: they are mixed with them in a way that "
+    "wasn't followed"
+)
+_RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
+_UNPROVEN = "it can't be proven: {why} in {mode}, neither on noise nor on the example inputs"
+_DEAD = "nothing of its channels reaches the model's outputs"
+_NOTHING = "the model's outputs are empty or not finite"
+
+
+class Bench:
+    """A varied copy of the model, and the ways in which it is run.
+
+    Args:
+        model: dense; it is copied, not touched.
+        groups: to be tried.
+        removals: the channels that each of them loses.
+        reached: the modes to try -> the names of the parameters that the model uses there.
+        trials: in the order in which they are tried.
+
+    Attributes:
+        trials: those that the model can run.
+
+    Raises:
+        CompressionError: it runs none in any precision.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: Sequence[ChannelGroup],
+        removals: Sequence[Tensor],
+        reached: Mapping[Mode, Iterable[str]],
+        trials: Sequence[Trial],
+    ) -> None:
+        self._groups = groups
+        self._removals = removals
+        self._model = copy_in(model, torch.float32)
+        vary(self._model, trials)
+        self._members = {
+            mode: [
+                index
+                for index, group in enumerate(groups)
+                if any(slot.tensor in names for slot in group.producing_weights())
+            ]
+            for mode, names in ((mode, frozenset(names)) for mode, names in reached.items())
+        }
+        self._reach: dict[Mode, dict[int, float]] = {}
+        self._decisions: dict[Trial, Decisions] = {}
+        self._all_trials = tuple(trials)
+        self._dropped: dict[Trial, Exception] = {}
+        self._compared = dict.fromkeys(reached, 0)
+        self._precision(torch.float64)
+        self._compact = CompactModel(self._model, groups, own_copy=False)
+
+    def fault(self, members: Sequence[int], tolerance: float | None = None) -> str | None:
+        """Why these groups can't lose channels side by side; None where they can.
+
+        Args:
+            tolerance: another one than that of the precision.
+
+        Raises:
+            CompressionError: the model runs in no trial.
+        """
+        layout = layout_without(self._groups, members, self._removals)
+        self._compact.set_layout(Layout.dense(self._groups))
+        try:
+            wanted = self._masked(layout)
+        except _FailsMaskedError as error:
+            return failure_of(error.original)
+        self._compact.set_layout(layout)
+        for trial, expected in wanted.items():
+            try:
+                seen = self._run(trial)
+            except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
+                raise_if_out_of_memory(error)
+                return failure_of(error)
+            reason = None
+            if same_shapes(expected.outputs, seen.outputs):
+                found = compare(expected, seen)
+                places = comparable_decisions(expected, seen)
+                self._decisions[trial] = Decisions(len(expected.decisions), places)
+                self._compared[trial.mode] += found.elements
+                if found.difference > (tolerance or TOLERANCES[self._dtype]):
+                    reason = MIXED
+            else:
+                reason = OUTPUT
+            if reason is not None and not self._steady(trial):
+                if trial.mode is Mode.EVALUATION:
+                    return _RANDOM
+                self.trials.remove(trial)  # dropout of a container's own, say
+            elif reason is not None:
+                return reason
+        return None
+
+    def unproven(self, index: int) -> str | None:
+        """Why the trials say nothing about a group that passed them; None where they do."""
+        for mode, members in self._members.items():
+            if index not in members or not any(trial.mode is mode for trial in self.trials):
+                continue
+            if not self._compared[mode]:
+                return _UNPROVEN.format(why=_NOTHING, mode=mode.value)
+            effect = self._effect(mode, index)
+            if effect < _CLEAR * _ROUNDING[self._dtype]:
+                return _UNPROVEN.format(why=_DEAD, mode=mode.value)
+            if effect < _CLEAR * TOLERANCES[self._dtype]:
+                reason = self.fault([index], effect / _CLEAR)
+                if reason is not None:
+                    return reason
+        return None
+
+    def _effect(self, mode: Mode, index: int) -> float:
+        """How far the outputs move when a group's channels do, relative to the outputs."""
+        if mode not in self._reach:
+            self._reach[mode] = self._by_gradient(mode)
+        if index not in self._reach[mode]:
+            self._measure(mode, [i for i in self._members[mode] if i not in self._reach[mode]])
+        return self._reach[mode][index]
+
+    def _by_gradient(self, mode: Mode) -> dict[int, float]:
+        """In single precision, as it is to be seen and not to be measured."""
+        dtype = self._dtype
+        self._compact.set_layout(Layout.dense(self._groups))
+        self._convert(torch.float32)
+        found: dict[int, float] = {}
+        mine = [trial for trial in self.trials if trial.mode is mode]
+        ways = [(trial, self._decisions[trial]) for trial in mine if trial in self._decisions]
+        if mode is Mode.TRAINING:
+            trial = mine[0]
+            ways += [(replace(trial, seed=seed), self._decisions[trial]) for seed in _RETRIES]
+        for trial, decisions in ways:
+            pending = {
+                index: self._groups[index] for index in self._members[mode] if index not in found
+            }
+            if pending:
+                found |= reach_by_gradient(self._model, pending, self._removals, trial, decisions)
+        self._convert(dtype)
+        return found
+
+    def _measure(self, mode: Mode, members: Sequence[int]) -> None:
+        """Fill in the reach of groups that have no gradient, by putting them at zero."""
+        self._compact.set_layout(Layout.dense(self._groups))
+        dense = {trial: self._run(trial) for trial in self.trials if trial.mode is mode}
+
+        def effect(indices: Sequence[int]) -> float:
+            with self._compact.masked(layout_without(self._groups, indices, self._removals)):
+                return max(self._moved(trial, before) for trial, before in dense.items())
+
+        together = effect(members)
+        for index in members:
+            alone = len(members) > 1 and together > 0
+            self._reach[mode][index] = effect([index]) if alone else together
+
+    def _moved(self, trial: Trial, before: Observed) -> float:
+        now = self._run(trial)
+        if not same_shapes(before.outputs, now.outputs):
+            return math.inf
+        decisions = self._decisions.get(trial, Decisions())
+        return (
+            compare_tensors(
+                [*before.outputs, *decisions.of(before)], [*now.outputs, *decisions.of(now)]
+            ).difference
+            if len(before.decisions) == len(now.decisions)
+            else math.inf
+        )
+
+    def _masked(self, layout: Layout) -> dict[Trial, Observed]:
+        """What each trial gives with channels at zero; the layout must be dense."""
+        wanted: dict[Trial, Observed] = {}
+        failed: dict[Trial, Exception] = {}
+        with self._compact.masked(layout):
+            for trial in self.trials:
+                try:
+                    wanted[trial] = self._run(trial)
+                except Exception as error:  # noqa: BLE001 - judged below
+                    raise_if_out_of_memory(error)
+                    failed[trial] = error
+        for trial, error in failed.items():
+            try:
+                self._run(trial)
+            except Exception as dense:  # noqa: BLE001 - told where no trial runs
+                raise_if_out_of_memory(dense)
+                self.trials.remove(trial)
+                self._dropped[trial] = dense
+            else:
+                raise _FailsMaskedError(error) from error
+        if self.trials:
+            return wanted
+        if self._dtype == torch.float32:
+            last = self._dropped[self._all_trials[-1]]
+            raise CompressionError(
+                f"{type(self._model).__name__} doesn't run on the example inputs: "
+                f"{_first_line(last)}"
+            ) from last
+        self._precision(torch.float32)
+        return self._masked(layout)
+
+    def _precision(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self.trials = list(self._all_trials)
+        self._convert(dtype)
+
+    def _convert(self, dtype: torch.dtype) -> None:
+        self._model._apply(lambda each: each.to(dtype) if each.is_floating_point() else each)
+
+    def _steady(self, trial: Trial) -> bool:
+        """Whether a trial gives the same with other random numbers."""
+        self._compact.set_layout(Layout.dense(self._groups))
+        first, second = (self._run(each) for each in (trial, replace(trial, seed=trial.seed + 1)))
+        return (
+            same_shapes(first.outputs, second.outputs)
+            and compare_tensors(first.outputs, second.outputs).difference == 0
+        )
+
+    def _run(self, trial: Trial) -> Observed:
+        with torch.no_grad():
+            return trial.run(self._model)
+
+
+class _FailsMaskedError(Exception):
+    """The model runs, but not with channels at zero."""
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__()
+        self.original = original
+
+
+def layout_without(
+    groups: Sequence[ChannelGroup], members: Iterable[int], removals: Sequence[Tensor]
+) -> Layout:
+    """Some groups without the channels that they lose, the others whole."""
+    kept = Layout.dense(groups).kept
+    for index in members:
+        kept[index][removals[index]] = False
+    return Layout(kept)
+
+
+def failure_of(error: Exception) -> str:
+    return f"the forward fails without its channels ({_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

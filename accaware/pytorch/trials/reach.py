@@ -1,0 +1,121 @@
+"""Whether a group's channels reach the outputs: where they don't, no comparison proves anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from accaware.pytorch.channels import ChannelGroup
+from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.memory import raise_if_out_of_memory
+from accaware.pytorch.trials.trial import Observed, Trial
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Which decisions of a run were compared.
+
+    Attributes:
+        count: how many there are; a run with another number of them has none.
+        places: of those that were compared.
+    """
+
+    count: int = 0
+    places: Sequence[int] = ()
+
+    def of(self, seen: Observed) -> list[Tensor]:
+        if len(seen.decisions) != self.count:
+            return []
+        return [seen.decisions[place] for place in self.places]
+
+
+def reach_by_gradient(
+    model: nn.Module,
+    groups: Mapping[int, ChannelGroup],
+    removed: Sequence[Tensor],
+    trial: Trial,
+    decisions: Decisions,
+) -> dict[int, float]:
+    """How much of the outputs depends on the channels that a trial removes, in one run for all.
+
+    It is the share of a random projection of the outputs that goes with a channel's bias or
+    scale, or its filter where it has neither, to first order. Nothing is told of a group whose
+    gradient is zero: steps have none, nor have parts of a forward that run without one.
+
+    Args:
+        model: no parameter asks for a gradient.
+        groups: those that are asked about, by their number.
+        removed: for every group of that numbering, its channels that are removed.
+        decisions: those that count as outputs.
+
+    Returns:
+        Above zero, for the groups that are found to reach the outputs.
+    """
+    tensors = tensors_of(model)
+    places: dict[str, list[tuple[int, int, Tensor]]] = {}
+    for number, group in groups.items():
+        made = [
+            slot
+            for slot in group.slots
+            if slot.produces and isinstance(tensors.get(slot.tensor), nn.Parameter)
+        ]
+        vectors = [slot for slot in made if tensors[slot.tensor].dim() == 1]
+        for slot in vectors or made:
+            gone = slot.positions[torch.isin(slot.channels, removed[number])]
+            places.setdefault(slot.tensor, []).append((number, slot.dim, gone))
+    probes = {name: tensors[name] for name in places if tensors[name].is_floating_point()}
+    try:
+        gradients = _gradients(model, probes, trial, decisions)
+    except Exception as error:  # noqa: BLE001 - a forward that has none; it is asked otherwise
+        raise_if_out_of_memory(error)
+        return {}
+    found: dict[int, float] = {}
+    for name, gradient in gradients.items():
+        value = probes[name].detach()
+        # A bias that happens to be zero could be another one.
+        step = torch.where(value == 0, value.abs().mean(), value) if value.dim() == 1 else value
+        for number, dim, gone in places[name]:
+            along = gradient * step
+            if value.dim() > 1:
+                along = along.movedim(dim, 0).flatten(1).sum(1)
+            effect = float(along[gone.to(along.device)].abs().nan_to_num(0, 0, 0).amax())
+            if effect > 0 and math.isfinite(effect):
+                found[number] = max(found.get(number, 0.0), effect)
+    return found
+
+
+def _gradients(
+    model: nn.Module, probes: Mapping[str, Tensor], trial: Trial, decisions: Decisions
+) -> dict[str, Tensor]:
+    for probe in probes.values():
+        probe.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            seen = trial.run(model)
+            projected = _projected([*seen.outputs, *decisions.of(seen)])
+        found = torch.autograd.grad(projected, list(probes.values()), allow_unused=True)
+    finally:
+        for probe in probes.values():
+            probe.requires_grad_(False)
+    pairs = zip(probes, found, strict=True)
+    return {name: gradient for name, gradient in pairs if gradient is not None}
+
+
+def _projected(outputs: Sequence[Tensor]) -> Tensor:
+    """One number that depends on all finite elements, on each tensor's as much."""
+    generator = torch.Generator().manual_seed(0)
+    total = torch.zeros(())
+    for output in outputs:
+        if not output.requires_grad or not output.is_floating_point():
+            continue
+        finite = output[output.isfinite()]
+        if not finite.numel():
+            continue
+        scale = finite.detach().abs().max().clamp_min(torch.finfo(output.dtype).tiny)
+        weights = torch.randn(finite.shape, generator=generator) / finite.numel() ** 0.5
+        total = total + ((finite / scale) * weights.to(finite)).sum().to(total)
+    return total

@@ -1,0 +1,105 @@
+"""One way of running a model: a mode, and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from accaware.pytorch.following.call import tensors_in
+from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.modes import Mode
+from accaware.pytorch.outputs import output_tensors
+from accaware.pytorch.random_state import repeatable
+from accaware.pytorch.steady import call_steadily
+from accaware.pytorch.wrappers import eagerly
+from accaware.pytorch.trials.zeros import convolve_without_zeros
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is seen of a run.
+
+    Attributes:
+        outputs: all that the forward gives.
+        decisions: the numbers that something whole was made from on the way (an argmax, a
+            threshold, an order), in turn. Networks that have little in common decide alike, so
+            these tell more than what was decided.
+    """
+
+    outputs: Sequence[Tensor]
+    decisions: Sequence[Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Runs a model, the same way each time.
+
+    Attributes:
+        mode: that the model is put into.
+        inputs: floating-point tensors get the model's precision.
+        seed: of all random numbers.
+    """
+
+    mode: Mode
+    inputs: ExampleInputs
+    seed: int = 0
+
+    def run(self, model: nn.Module) -> Observed:
+        """
+        Raises:
+            Exception: whatever the model's forward raises.
+        """
+        self.mode.set(model)
+        parameter = next((each for each in model.parameters() if each.is_floating_point()), None)
+        dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
+        device = torch.device("cpu") if parameter is None else parameter.device
+        inputs = self.inputs.mapped(
+            # A copy, as forwards may write into what they are given.
+            lambda tensor: tensor.to(
+                dtype if tensor.is_floating_point() else tensor.dtype, copy=True
+            )
+        )
+        running = _Running()
+        with eagerly(), repeatable(self.seed, device), running:
+            outputs = output_tensors(inputs.call(model))
+        return Observed(outputs, running.decisions)
+
+
+class _Running(TorchFunctionMode):
+    """Torch's functions as they are in a trial: steady, and quick in double precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decisions: list[Tensor] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        outputs = None if torch.is_grad_enabled() else convolve_without_zeros(func, args, kwargs)
+        if outputs is None:
+            outputs = call_steadily(func, args, kwargs)
+        given = tensors_in(outputs)
+        if any(not _floating(tensor) for tensor in given) and not _creates(func):
+            taken = tensors_in((args, dict(kwargs)))
+            self.decisions += [tensor for tensor in taken if tensor.is_floating_point()]
+        return outputs
+
+
+def _floating(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _creates(func: Callable[..., Any]) -> bool:
+    """Whether it asks of what it takes nothing but the shape."""
+    name = getattr(func, "__name__", "")
+    return name.startswith("new_") or name.endswith("_like")
