@@ -108,7 +108,7 @@ def _check_any_size(program: ExportedProgram) -> None:
         if node.op != "placeholder" or node.name not in program.graph_signature.user_inputs:
             continue
         value = node.meta.get("val")
-        size = value.shape[0] if isinstance(value, Tensor) and value.dim() else None
+        size: Any = value.shape[0] if isinstance(value, Tensor) and value.dim() else None
         if not isinstance(size, torch.SymInt):
             continue
         known = program.range_constraints.get(size.node.expr)
