@@ -16,6 +16,7 @@ from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.loaders import seed_everything
 from accaware.pytorch.outputs import output_tensors
 from accaware.pytorch.random_state import RandomState
+from accaware.pytorch.wrappers import eagerly
 
 NOTHING = "the model gives no numbers for the example inputs, so that nothing can be compared"
 
@@ -84,9 +85,12 @@ def check_reloaded(
 
 
 def outputs_of(model: nn.Module, inputs: ExampleInputs) -> Sequence[Tensor]:
-    """All tensors that a model gives for inputs, which it may change; seeds the generators."""
+    """All tensors that a model gives for inputs, which it may change; seeds the generators.
+
+    Nothing runs compiled: of one model there may be versions that round in other ways.
+    """
     seed_everything(_SEED)
-    with torch.no_grad():
+    with torch.no_grad(), eagerly():
         output = inputs.mapped(Tensor.clone).call(model)
     return [tensor.detach().clone() for tensor in output_tensors(output)]
 
