@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.acceptance import check_initialised
 from accaware.pytorch.bits import same_bits
 from accaware.pytorch.channels import KeptMasks, slice_dense
 from accaware.pytorch.compact import first_names, replace_data, sized_modules, tensors_of
@@ -63,7 +62,6 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
             refused its state.
     """
     handed_over, model = model, unwrapped(model)
-    check_initialised(model)
     file = Path(path)
     content = read_file(file)
     with reading(file):

@@ -53,7 +53,11 @@ def fitted(saved: SavedModel, model: nn.Module, path: str) -> Fitted:
             )
 
     live, firsts = tensors_of(model), first_names(model)
-    check(f"{name}: not initialized in this model" for name in live if is_lazy(live[name]))
+    check(
+        f"{name}: has no shape in this model yet; call it on a batch before"
+        for name in live
+        if is_lazy(live[name])
+    )
     own = model.state_dict()
     counts = {sized.count: sized.channels for sized in sized_modules(model) if sized.count}
     check(_other_names(saved, own, {**firsts, **dict.fromkeys(counts)}))

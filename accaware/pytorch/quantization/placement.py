@@ -19,6 +19,7 @@ from torch import nn
 from accaware.pytorch.channels import LeftOut
 from accaware.pytorch.dataflow import Dataflow, ModuleCall, Operation, Value
 from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, why_computed
+from accaware.pytorch.quantization.record import weight_name
 from accaware.pytorch.uncovered import uncovered_weights
 
 _LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
@@ -68,7 +69,7 @@ def quantizable_layers(
             layers.append(name)
         else:
             left_out.append(LeftOut(name, reason))
-    covered = [f"{name}.weight" for name in layers]
+    covered = [weight_name(name) for name in layers]
     told = {entry.layer for entry in left_out}
     left_out += uncovered_weights(model, covered, told)
     return layers, left_out
