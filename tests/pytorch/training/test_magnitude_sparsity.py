@@ -362,7 +362,7 @@ def test_a_computed_weight_is_left_out() -> None:
     assert controller.compression_rate == 0.5
     assert zeros([model[0].weight]) == 18
     assert [entry.layer for entry in controller.left_out] == ["1"]
-    assert "computed" in controller.left_out[0].reason
+    assert "parametrized" in controller.left_out[0].reason
 
 
 @pytest.mark.parametrize(

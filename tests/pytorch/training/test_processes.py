@@ -35,7 +35,7 @@ def together(folder: Path, algorithm: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
     try:
         for process in processes:
-            printed, _ = process.communicate(timeout=120)
+            printed, _ = process.communicate(timeout=400)
             assert process.returncode == 0, printed
     finally:
         for process in processes:
