@@ -16,8 +16,8 @@ from accaware.pytorch.modes import Mode
 from accaware.pytorch.outputs import output_tensors
 from accaware.pytorch.random_state import repeatable
 from accaware.pytorch.steady import call_steadily
-from accaware.pytorch.wrappers import eagerly
 from accaware.pytorch.trials.zeros import convolve_without_zeros
+from accaware.pytorch.wrappers import eagerly
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,14 +37,16 @@ def convolve_without_zeros(
         reads = _nonzero(inputs, 1)
     if len(makes) == len(weight) and len(reads) == len(weight[0]):
         return None
-    part = func(
+    part: Tensor = func(
         inputs.index_select(1, reads),
         weight.index_select(0, makes).index_select(1, reads),
         None,
         *rest,
         **keywords,
     )
-    whole = part.new_zeros(len(part), len(weight), *part.shape[2:]).index_copy_(1, makes, part)
+    whole: Tensor = part.new_zeros(len(part), len(weight), *part.shape[2:]).index_copy_(
+        1, makes, part
+    )
     return whole if bias is None else whole.add_(bias.reshape(-1, *[1] * (weight.dim() - 2)))
 
 
