@@ -29,6 +29,7 @@ from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.preparations import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
+from accaware.pytorch.training_sample import training_sample
 from accaware.pytorch.wrappers import recompile, unwrapped
 from accaware.search.schedules import Baseline
 from accaware.search.side_by_side import Pace
@@ -52,7 +53,8 @@ def create_compressed_model(
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of the
             model's forward, batch first (a batch of 1 will do), on the model's device; None for
             zeros of the shapes in the config's ``input_info``.
-        train_loader: needed for quantization, and where the config asks for batchnorm_adaptation.
+        train_loader: needed for quantization, and where the config asks for batchnorm_adaptation;
+            a sample of it is tried as well as the example inputs.
         ranking_callbacks: needed for filter pruning with interlayer_ranking_type
             learned_ranking, unless load_ranking_coeffs_path names a file.
 
@@ -74,7 +76,10 @@ def create_compressed_model(
     flops = counted(model, inputs)
     pruning = None
     if config.filter_pruning is not None:
-        pruning = FilterPruning(model, config.filter_pruning, inputs, flops)
+        device = next(model.parameters()).device
+        sample = None if train_loader is None else training_sample(train_loader, model, device)
+        samples = [] if sample is None else [sample]
+        pruning = FilterPruning(model, config.filter_pruning, inputs, flops, samples)
         if pruning.learns_ranking:
             rank_by_learning(pruning, config, ranking_callbacks)
     sparsity = None

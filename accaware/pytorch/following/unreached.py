@@ -72,7 +72,7 @@ def find_unreached(
 
 
 def _ran_unseen(modules: dict[str, nn.Module], owner: str, called: set[str]) -> bool:
-    """Whether a module needn't use all that it has, or is within one whose functions nobody sees."""
+    """Whether it's a module that needn't use all that it has, or that nobody sees the inside of."""
     if owner in called and type(modules[owner]).__module__.startswith("torch.nn."):
         return True
     names = [owner]

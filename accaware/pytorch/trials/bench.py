@@ -87,6 +87,7 @@ class Bench:
         }
         self._reach: dict[Mode, dict[int, float]] = {}
         self._decisions: dict[Trial, Decisions] = {}
+        self._steadiness: dict[Trial, bool] = {}
         self._all_trials = tuple(trials)
         self._dropped: dict[Trial, Exception] = {}
         self._compared = dict.fromkeys(reached, 0)
@@ -108,8 +109,8 @@ class Bench:
             wanted = self._masked(layout)
         except _FailsMaskedError as error:
             return failure_of(error.original)
-        self._compact.set_layout(layout)
         for trial, expected in wanted.items():
+            self._compact.set_layout(layout)
             try:
                 seen = self._run(trial)
             except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
@@ -167,7 +168,8 @@ class Bench:
         ways = [(trial, self._decisions[trial]) for trial in mine if trial in self._decisions]
         if mode is Mode.TRAINING:
             trial = mine[0]
-            ways += [(replace(trial, seed=seed), self._decisions[trial]) for seed in _RETRIES]
+            decisions = self._decisions.get(trial, Decisions())
+            ways += [(replace(trial, seed=seed), decisions) for seed in _RETRIES]
         for trial, decisions in ways:
             pending = {
                 index: self._groups[index] for index in self._members[mode] if index not in found
@@ -207,15 +209,15 @@ class Bench:
     def _masked(self, layout: Layout) -> dict[Trial, Observed]:
         """What each trial gives with channels at zero; the layout must be dense."""
         wanted: dict[Trial, Observed] = {}
-        failed: dict[Trial, Exception] = {}
+        failures: dict[Trial, Exception] = {}
         with self._compact.masked(layout):
             for trial in self.trials:
                 try:
                     wanted[trial] = self._run(trial)
                 except Exception as error:  # noqa: BLE001 - judged below
                     raise_if_out_of_memory(error)
-                    failed[trial] = error
-        for trial, error in failed.items():
+                    failures[trial] = error
+        for trial, failure in failures.items():
             try:
                 self._run(trial)
             except Exception as dense:  # noqa: BLE001 - told where no trial runs
@@ -223,7 +225,7 @@ class Bench:
                 self.trials.remove(trial)
                 self._dropped[trial] = dense
             else:
-                raise _FailsMaskedError(error) from error
+                raise _FailsMaskedError(failure) from failure
         if self.trials:
             return wanted
         if self._dtype == torch.float32:
@@ -241,16 +243,22 @@ class Bench:
         self._convert(dtype)
 
     def _convert(self, dtype: torch.dtype) -> None:
-        self._model._apply(lambda each: each.to(dtype) if each.is_floating_point() else each)
+        def converted(tensor: Tensor) -> Tensor:
+            return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+        self._model._apply(converted)  # type: ignore[no-untyped-call]
 
     def _steady(self, trial: Trial) -> bool:
         """Whether a trial gives the same with other random numbers."""
+        if trial in self._steadiness:
+            return self._steadiness[trial]
         self._compact.set_layout(Layout.dense(self._groups))
         first, second = (self._run(each) for each in (trial, replace(trial, seed=trial.seed + 1)))
-        return (
+        self._steadiness[trial] = (
             same_shapes(first.outputs, second.outputs)
             and compare_tensors(first.outputs, second.outputs).difference == 0
         )
+        return self._steadiness[trial]
 
     def _run(self, trial: Trial) -> Observed:
         with torch.no_grad():

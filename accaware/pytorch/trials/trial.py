@@ -16,7 +16,7 @@ from accaware.pytorch.modes import Mode
 from accaware.pytorch.outputs import output_tensors
 from accaware.pytorch.random_state import repeatable
 from accaware.pytorch.steady import call_steadily
-from accaware.pytorch.trials.zeros import convolve_without_zeros
+from accaware.pytorch.trials.convolution import convolve
 from accaware.pytorch.wrappers import eagerly
 
 
@@ -85,7 +85,7 @@ class _Running(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        outputs = None if torch.is_grad_enabled() else convolve_without_zeros(func, args, kwargs)
+        outputs = None if torch.is_grad_enabled() else convolve(func, args, kwargs)
         if outputs is None:
             outputs = call_steadily(func, args, kwargs)
         given = tensors_in(outputs)
