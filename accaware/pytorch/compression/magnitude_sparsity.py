@@ -149,15 +149,16 @@ class MagnitudeSparsity:
         """Magnitudes, in units of the layer's norm where layers are to be comparable."""
         precise = torch.float32
         for tensor in tensors:
-            precise = torch.promote_types(precise, tensor.dtype)
+            precise = torch.promote_types(precise, tensor.dtype.to_real())
         units: list[Tensor] = []
         if self._params.weight_importance == "normed_abs":
             least = torch.finfo(precise).tiny
-            norms = (torch.linalg.vector_norm(tensor, dtype=precise) for tensor in tensors)
+            real = (each.abs() if each.is_complex() else each for each in tensors)
+            norms = (torch.linalg.vector_norm(each, dtype=precise) for each in real)
             units = [norm.clamp_min(least) for norm in norms]
 
         def score(part: Tensor, at: int) -> Tensor:
-            magnitudes = part.to(precise).abs()
+            magnitudes = part.abs().to(precise)
             return magnitudes.div_(units[at]) if units else magnitudes
 
         return score

@@ -3,12 +3,12 @@ one derived from it may standardise its weight, or end in an activation."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from accaware.pytorch.copies import copied
 from accaware.pytorch.export.line import Line, scale_layer
 from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.layers import CONVOLUTIONS
@@ -70,7 +70,7 @@ def is_line(norm: nn.Module, line: Line, call: Seen) -> bool:
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     # Around the values that the norm maps to 0 and 1.
     values = line.inverse().on(noise * _DEVIATIONS)
-    return _same(_called(copy.deepcopy(norm).double(), ExampleInputs.of(values)), line.on(values))
+    return _same(_called(copied(norm).double(), ExampleInputs.of(values)), line.on(values))
 
 
 def takes_line(layer: nn.Module, line: Line, call: Seen) -> bool:
@@ -90,8 +90,8 @@ def takes_line(layer: nn.Module, line: Line, call: Seen) -> bool:
         return torch.randn(tensor.shape, generator=generator, dtype=torch.double)
 
     inputs = call.inputs.mapped(noise)
-    before = copy.deepcopy(layer).double()
-    after = copy.deepcopy(before)
+    before = copied(layer).double()
+    after = copied(before)
     scale_layer(after, line)
     output = _called(before, inputs)
     if not isinstance(output, Tensor) or output.shape[1:2] != line.factor.shape:

@@ -168,16 +168,25 @@ def test_models_of_any_precision_are_compressed(
     outputs.sum().backward()
 
 
+class Waves(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.complex, self.real = nn.Linear(4, 4, dtype=torch.complex64), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.real(self.complex(x.to(torch.complex64)).real)
+        return output
+
+
+def test_complex_weights_are_made_sparse() -> None:
+    model = Waves()
+    controller, _ = create_compressed_model(model, early_exit(SPARSITY), torch.ones(2, 4))
+    controller.compression_rate = 0.5
+    assert (model.complex.weight == 0).sum() + (model.real.weight == 0).sum() == 12
+    assert not (model.complex.weight == 0).all()
+
+
 def test_complex_weights_are_not_rounded() -> None:
-    class Waves(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.complex, self.real = nn.Linear(4, 4, dtype=torch.complex64), nn.Linear(4, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            output: Tensor = self.real(self.complex(x.to(torch.complex64)).real)
-            return output
-
     x = torch.ones(2, 4)
     controller, _ = create_compressed_model(
         Waves(), early_exit(QUANTIZATION), x, [(x, torch.zeros(2))]
