@@ -4,8 +4,8 @@ On real tensors in double precision, the model without about half of each group'
 compute what the model computes when nobody reads them (CompactModel.masked): on noise, on the
 user's own inputs, and in both modes where these differ. Parameters that are all alike (a fresh
 model's biases, scales that start at zero) are varied first, lest they hide a difference. That
-proves something where numbers were compared that depend on the channels, so each group is asked for
-that as well.
+proves something where numbers were compared that depend on the channels, so each group is asked
+for that as well.
 
 All groups are tried at once, and where that fails the set is halved until the culprits stand
 alone: on the meta device first, where tensors have shapes and no values, as that costs little and

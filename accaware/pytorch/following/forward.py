@@ -208,6 +208,8 @@ class _Follower(TorchFunctionMode):
             if name is not None:
                 self.used.add(name)
             taken.append(name or self._origins.get(tensor, tuple(tensor.shape)))
+        if not call.given:  # a question about a shape or a device
+            return
         if call.name in DROPOUTS:
             for tensor in call.given:
                 self._origins[tensor] = taken[0]

@@ -85,9 +85,11 @@ class Bench:
             ]
             for mode, names in ((mode, frozenset(names)) for mode, names in reached.items())
         }
-        self._reach: dict[Mode, dict[int, float]] = {}
         self._decisions: dict[Trial, Decisions] = {}
+        # In single precision, as it is to be seen and not to be measured.
+        self._reach = {mode: self._by_gradient(mode, trials) for mode in reached}
         self._steadiness: dict[Trial, bool] = {}
+        self._asked_of_decisions: set[Mode] = set()
         self._all_trials = tuple(trials)
         self._dropped: dict[Trial, Exception] = {}
         self._compared = dict.fromkeys(reached, 0)
@@ -152,31 +154,31 @@ class Bench:
 
     def _effect(self, mode: Mode, index: int) -> float:
         """How far the outputs move when a group's channels do, relative to the outputs."""
-        if mode not in self._reach:
-            self._reach[mode] = self._by_gradient(mode)
-        if index not in self._reach[mode]:
-            self._measure(mode, [i for i in self._members[mode] if i not in self._reach[mode]])
-        return self._reach[mode][index]
+        reach = self._reach[mode]
+        if index not in reach and mode not in self._asked_of_decisions:
+            self._asked_of_decisions.add(mode)
+            self._compact.set_layout(Layout.dense(self._groups))
+            self._convert(torch.float32)
+            reach |= self._by_gradient(mode, self.trials)
+            self._convert(self._dtype)
+        if index not in reach:
+            self._measure(mode, [i for i in self._members[mode] if i not in reach])
+        return reach[index]
 
-    def _by_gradient(self, mode: Mode) -> dict[int, float]:
-        """In single precision, as it is to be seen and not to be measured."""
-        dtype = self._dtype
-        self._compact.set_layout(Layout.dense(self._groups))
-        self._convert(torch.float32)
+    def _by_gradient(self, mode: Mode, trials: Sequence[Trial]) -> dict[int, float]:
+        """What reaches the outputs, and the decisions that have been compared by now."""
         found: dict[int, float] = {}
-        mine = [trial for trial in self.trials if trial.mode is mode]
-        ways = [(trial, self._decisions[trial]) for trial in mine if trial in self._decisions]
-        if mode is Mode.TRAINING:
-            trial = mine[0]
+        for trial in trials:
             decisions = self._decisions.get(trial, Decisions())
-            ways += [(replace(trial, seed=seed), decisions) for seed in _RETRIES]
-        for trial, decisions in ways:
-            pending = {
-                index: self._groups[index] for index in self._members[mode] if index not in found
-            }
-            if pending:
-                found |= reach_by_gradient(self._model, pending, self._removals, trial, decisions)
-        self._convert(dtype)
+            seeds = (trial.seed, *_RETRIES) if mode is Mode.TRAINING else (trial.seed,)
+            for way in [replace(trial, seed=seed) for seed in seeds if trial.mode is mode]:
+                pending = {
+                    index: self._groups[index]
+                    for index in self._members[mode]
+                    if index not in found
+                }
+                if pending:
+                    found |= reach_by_gradient(self._model, pending, self._removals, way, decisions)
         return found
 
     def _measure(self, mode: Mode, members: Sequence[int]) -> None:

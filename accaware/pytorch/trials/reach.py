@@ -76,16 +76,26 @@ def reach_by_gradient(
     found: dict[int, float] = {}
     for name, gradient in gradients.items():
         value = probes[name].detach()
-        # A bias that happens to be zero could be another one.
-        step = torch.where(value == 0, value.abs().mean(), value) if value.dim() == 1 else value
         for number, dim, gone in places[name]:
-            along = gradient * step
-            if value.dim() > 1:
-                along = along.movedim(dim, 0).flatten(1).sum(1)
+            if value.dim() == 1:  # a bias may be small where what it is added to isn't
+                along = gradient * torch.maximum(value.abs(), _sizes(name, tensors, groups[number]))
+            else:
+                along = (gradient * value).movedim(dim, 0).flatten(1).sum(1)
             effect = float(along[gone.to(along.device)].abs().nan_to_num(0, 0, 0).amax())
             if effect > 0 and math.isfinite(effect):
                 found[number] = max(found.get(number, 0.0), effect)
     return found
+
+
+def _sizes(name: str, tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
+    """How large the channels of a layer are, by its filters' norms; zero without filters."""
+    weight = f"{name.removesuffix('bias')}weight"
+    for slot in group.producing_weights():
+        if slot.tensor == weight and len(slot.positions) == tensors[weight].shape[slot.dim]:
+            filters: Tensor = tensors[weight].detach().movedim(slot.dim, 0).flatten(1)
+            norms: Tensor = filters.norm(dim=1)
+            return norms
+    return torch.zeros((), dtype=tensors[name].dtype, device=tensors[name].device)
 
 
 def _gradients(
