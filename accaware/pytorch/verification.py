@@ -93,31 +93,43 @@ def _tried(
         for fault in (_shape_fault_finder(model, groups, bench.trials), by_values):
             passed, more_faults = _sift(passed, fault)
             faults |= more_faults
-    for index in list(passed):
-        reason = bench.unproven(index)
-        if reason is not None:
-            passed.remove(index)
-            faults[index] = reason
-    return passed, faults
+    unproven = _unproven(bench, passed)
+    if unproven:
+        bench.negate(unproven)
+        if by_values(passed) is not None:
+            passed, more_faults = _sift(passed, by_values)
+            faults |= more_faults
+        unproven = _unproven(bench, passed)
+    return [index for index in passed if index not in unproven], faults | unproven
+
+
+def _unproven(bench: Bench, members: Sequence[int]) -> dict[int, str]:
+    """Of groups that passed, those about which that says nothing, and why."""
+    reasons = {index: bench.unproven(index) for index in members}
+    return {index: reason for index, reason in reasons.items() if reason is not None}
 
 
 def _trials(
     modes: Sequence[Mode], inputs: ExampleInputs, more: Sequence[ExampleInputs]
 ) -> list[Trial]:
+    noisy = _noisy(inputs)
+    variants = [*([] if noisy is None else [noisy]), inputs, *more]
+    return [Trial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
+
+
+def _noisy(inputs: ExampleInputs) -> ExampleInputs | None:
+    """Noise in the place of all floating-point values; None where there are none."""
+    if not any(tensor.is_floating_point() for tensor in inputs.tensors()):
+        return None
     generator = torch.Generator().manual_seed(0)
-    floating = 0
 
     def noise(tensor: Tensor) -> Tensor:
-        nonlocal floating
         if not tensor.is_floating_point():
             return tensor
-        floating += 1
         values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
         return values.to(tensor.device)
 
-    noisy = inputs.mapped(noise)
-    variants = [*([noisy] if floating else []), inputs, *more]
-    return [Trial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
+    return inputs.mapped(noise)
 
 
 def _sift(groups: Sequence[int], fault: _Fault) -> tuple[list[int], dict[int, str]]:

@@ -106,12 +106,12 @@ def stopped_in(epoch: int, config: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 @pytest.mark.parametrize(
-    ("act", "message"),
+    ("act", "message", "code"),
     [
-        (raising(ValueError("bad batch")), "ValueError: bad batch"),
-        (raising(torch.OutOfMemoryError("CUDA out of memory")), "CUDA out of memory"),
-        (raising(MemoryError()), "MemoryError"),
-        (lambda: "0.3", "train_epoch must return a loss or None; it returned '0.3' (str)"),
+        (raising(ValueError("bad batch")), "ValueError: bad batch", 1),
+        (raising(torch.OutOfMemoryError("CUDA out of memory")), "CUDA out of memory", 1),
+        (raising(MemoryError()), "MemoryError", 1),
+        (lambda: "0.3", "train_epoch must return a loss or None; it returned '0.3' (str)", 2),
     ],
 )
 def test_a_training_that_fails(
@@ -121,11 +121,12 @@ def test_a_training_that_fails(
     capsys: pytest.CaptureFixture[str],
     act: Any,
     message: str,
+    code: int,
 ) -> None:
     directory = config.parent / "run"
     with monkeypatch.context() as patch:
         patch.setattr(Tiny, "train_epoch", failing_in(4, act))
-        assert accaware(config=config, output_dir=directory) == 1
+        assert accaware(config=config, output_dir=directory) == code
     error = capsys.readouterr().err
     assert message in error
     assert error.splitlines()[-2:] == [
@@ -155,7 +156,7 @@ def test_a_validation_that_returns_no_number(
             return value if self.epochs == 3 else classification.validate(model, loader)
 
         patch.setattr(Tiny, "validate", validate, raising=False)
-        assert accaware(config=config, output_dir=directory) == 1
+        assert accaware(config=config, output_dir=directory) == 2
     error = capsys.readouterr().err
     assert f"error: validate must return the metric, a number; it returned {named}" in error
     assert "in trial 1, epoch 3" in error

@@ -16,8 +16,8 @@ from accaware.pytorch.precision import full_precision
 def with_forward(model: nn.Module, forward: Callable[..., Any]) -> nn.Module:
     """A model of the same class that shares all parts with another one, and has its own forward.
 
-    What is hooked onto the model as a whole belongs to its forward, and isn't taken over. The new
-    forward has the old one's signature, by which it is known how inputs go in.
+    What is hooked onto the model as a whole belongs to its forward, and isn't taken over. A forward
+    without a signature of its own gets the old one's, by which it is known how inputs go in.
     """
     made: nn.Module = object.__new__(type(model))
     made.__dict__.update(vars(model))
@@ -30,6 +30,9 @@ def with_forward(model: nn.Module, forward: Callable[..., Any]) -> nn.Module:
 
 
 def _signed_as(old: Callable[..., Any], new: Callable[..., Any]) -> Callable[..., Any]:
+    if hasattr(new, "__signature__"):
+        return new
+
     def forward(*args: Any, **kwargs: Any) -> Any:
         return new(*args, **kwargs)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from accaware.errors import CompressionError
 from accaware.pytorch.channels import ChannelGroup, Layout
-from accaware.pytorch.compact import CompactModel
+from accaware.pytorch.compact import CompactModel, tensors_of
 from accaware.pytorch.copies import copy_in
 from accaware.pytorch.memory import raise_if_out_of_memory
 from accaware.pytorch.modes import Mode
@@ -135,6 +135,33 @@ class Bench:
             elif reason is not None:
                 return reason
         return None
+
+    def negate(self, members: Iterable[int]) -> None:
+        """Give some groups' channels the other sign: what a ReLU held at zero lives then.
+
+        Whether they reach the outputs is open again.
+        """
+        self._compact.set_layout(Layout.dense(self._groups))
+        tensors = tensors_of(self._model)
+        least = _CLEAR * _ROUNDING[self._dtype]
+        for index in members:
+            group = self._groups[index]
+            made = [
+                slot
+                for slot in group.slots
+                if slot.produces and isinstance(tensors.get(slot.tensor), nn.Parameter)
+            ]
+            layers = [slot.tensor.removesuffix("weight") for slot in group.producing_weights()]
+            own = {f"{layer}{kind}" for layer in layers for kind in ("weight", "bias")}
+            # A norm behind a layer would take the layer's sign for a part of its statistics.
+            for slot in [slot for slot in made if slot.tensor not in own] or made:
+                tensor, places = tensors[slot.tensor].data, slot.positions
+                places = places.to(tensor.device)
+                tensor.index_copy_(slot.dim, places, -tensor.index_select(slot.dim, places))
+            for reach in self._reach.values():
+                if reach.get(index, 0) < least:
+                    reach.pop(index, None)
+        self._asked_of_decisions.clear()
 
     def unproven(self, index: int) -> str | None:
         """Why the trials say nothing about a group that passed them; None where they do."""

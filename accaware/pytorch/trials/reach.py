@@ -66,6 +66,8 @@ def reach_by_gradient(
         vectors = [slot for slot in made if tensors[slot.tensor].dim() == 1]
         for slot in vectors or made:
             gone = slot.positions[torch.isin(slot.channels, removed[number])]
+            if not len(gone):  # a part of the channels is made elsewhere
+                continue
             places.setdefault(slot.tensor, []).append((number, slot.dim, gone))
     probes = {name: tensors[name] for name in places if tensors[name].is_floating_point()}
     try:

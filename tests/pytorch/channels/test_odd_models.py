@@ -154,7 +154,7 @@ def test_a_model_that_runs_in_single_precision_only() -> None:
     [
         (odd.returns_features, "first", "model's output"),
         (odd.gated_by_one_channel, "gate", "spreads it over other channels"),
-        (odd.weight_made_by_hand, "first", "not as a layer"),
+        (odd.weight_made_by_hand, "first", "doesn't use it as a layer"),
         (odd.counts_on_fours, "first", "channels don't make fours"),
     ],
 )
