@@ -55,6 +55,23 @@ def test_a_stem_for_small_images_keeps_their_size(
     assert f"{name} has a stem for small images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("blocks", "strided"),
+    [
+        ([[1, 8, 1, 1]], "a first convolution of stride 1"),
+        ([[1, 8, 1, 1], [1, 8, 1, 1]], "a first convolution of stride 1"),
+        ([[6, 8, 2, 2]], "a first convolution and a second stage of stride 1"),
+    ],
+)
+def test_a_stem_for_a_mobilenet_of_ones_own_blocks(
+    blocks: list[list[int]], strided: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = build(model="mobilenet_v2", model_params={"inverted_residual_setting": blocks})
+    convolutions = [part for part in model.modules() if isinstance(part, torch.nn.Conv2d)]
+    assert all(part.stride == (1, 1) for part in convolutions)
+    assert strided in capsys.readouterr().out
+
+
 def test_large_images_keep_the_models_own_stem(capsys: pytest.CaptureFixture[str]) -> None:
     assert build(size=96).conv1.kernel_size == (7, 7)
     said = capsys.readouterr().out

@@ -40,10 +40,17 @@ def with_small_stem(model: nn.Module) -> str | None:
             model.maxpool = nn.Identity()
             return "a first convolution of stride 1, no pooling"
         case models.MobileNetV2():
-            # The second stage too, as usual for this model on CIFAR.
-            model.features[0][0].stride = (1, 1)
-            model.features[2].conv[1][0].stride = (1, 1)
-            return "a first convolution and a second stage of stride 1"
+            # The second stage too, as usual for this model on CIFAR; where it is depends on
+            # inverted_residual_setting.
+            strided = [
+                layer
+                for layer in model.features.modules()
+                if isinstance(layer, nn.Conv2d) and layer.stride != (1, 1)
+            ][:2]
+            for layer in strided:
+                layer.stride = (1, 1)
+            second = " and a second stage" if len(strided) > 1 else ""
+            return f"a first convolution{second} of stride 1"
         case models.RegNet():
             model.stem[0].stride = (1, 1)
             return "a first convolution of stride 1"

@@ -1,0 +1,122 @@
+"""A training script of a user's, in one process or in several that torchrun would start."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+from accaware import AccAwareConfig, create_accuracy_aware_training_loop
+from accaware.pytorch import create_compressed_model, export_model, save_compressed
+from tests.pairwise import plugins
+from tests.pairwise.handed_over import check_exported, check_loads
+from tests.pairwise.table import Row, rows
+from tests.pairwise.task import (
+    BATCH,
+    EXAMPLE,
+    TRAINING,
+    VALIDATION,
+    forward_in,
+    part,
+    settings,
+    trained,
+)
+
+
+def run(row: Row, folder: Path) -> dict[str, Any]:
+    """Compress, save, export and compare; what every process must end with."""
+    torch.manual_seed(0)
+    several = distributed.is_initialized()
+    rank = distributed.get_rank() if several else 0
+    model = trained()
+    config = AccAwareConfig.from_dict(settings(row))
+    data, workers = part(TRAINING), int(row["workers"])
+    shard = DistributedSampler(data) if several else None
+    loader = DataLoader(data, BATCH, shuffle=not several, sampler=shard, num_workers=workers)
+    validation = DataLoader(part(VALIDATION), 128, num_workers=workers)
+
+    def validate(model: nn.Module, epoch: int = 0) -> float:
+        return float(plugins.validate(model, validation, row["precision"]))
+
+    def train(
+        controller: Any, model: nn.Module, *, epoch: int, optimizer: Any, lr_scheduler: Any = None
+    ) -> float:
+        if shard is not None:
+            shard.set_epoch(epoch)
+        wrapped = nn.parallel.DistributedDataParallel(model) if several else model
+        wrapped.train()
+        loss = torch.zeros(())
+        for images, classes in loader:
+            with forward_in(row["precision"]):
+                loss = nn.functional.cross_entropy(wrapped(images), classes) + controller.loss()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            controller.scheduler.step()
+        return loss.item()
+
+    baseline = validate(model)
+    controller, _ = create_compressed_model(model, config, EXAMPLE, loader)
+    loop = create_accuracy_aware_training_loop(config, controller, baseline)
+    loop.run(
+        model,
+        train_epoch_fn=train,
+        validate_fn=validate,
+        configure_optimizers_fn=lambda: plugins.configure_optimizers(model),
+        log_dir=str(folder / f"log-{rank}"),
+    )
+    result = loop.result
+    assert result.best is not None
+    assert result.epochs > 0
+    if rank == 0:
+        saved = folder / "model.pt"
+        save_compressed(model, controller.algorithm.kept_masks(), saved)
+        exported = folder / "exported"
+        export_model(model, EXAMPLE, exported.with_suffix(".xml"), format=row["format"])
+        images = part(VALIDATION).tensors[0]
+        check_loads(saved, trained(), model, images)
+        rounds = "quantization" in row["mix"]
+        check_exported(exported.with_suffix(".xml"), row["format"], model, images, rounds=rounds)
+    return {
+        "metric": result.best.metric,
+        "rate": controller.compression_rate,
+        "quantizers": [each.to_str() for each in controller.quantizers()],
+        "model": {name: value.tolist() for name, value in model.state_dict().items()},
+    }
+
+
+def main(rank: int, world: int, folder: Path) -> None:
+    """All rows of several processes, one after another; tells what became of each."""
+    told: dict[int, Any] = {}
+    for number, row in enumerate(rows()):
+        if int(row["processes"]) != world:
+            continue
+        place = folder / str(number)
+        place.mkdir(exist_ok=True)
+        store = (place / "store").as_uri()
+        distributed.init_process_group(
+            "gloo", store, timeout=timedelta(minutes=5), rank=rank, world_size=world
+        )
+        try:
+            told[number] = run(row, place)
+        except Exception:  # noqa: BLE001 - it is told, and the rows after it have their turn
+            told[number] = traceback.format_exc()
+        distributed.destroy_process_group()
+    (folder / f"{rank}.json").write_text(json.dumps(told))
+    print("all is told", flush=True)
+    # On a busy machine the threads of torch's process group have aborted an interpreter that
+    # ended; nothing of this script is left to do.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
