@@ -29,6 +29,9 @@ from accaware.pytorch.channels import (
 from accaware.pytorch.layers import count_of, rows_per_group, update_sizes
 from accaware.pytorch.shared import Key, Shared
 
+Kept = Mapping[int, Tensor]
+"""Dimension of a tensor -> (N,) the positions along it that aren't zero."""
+
 
 class CompactModel:
     """Slices a model's tensors in place to a layout, and back.
@@ -151,7 +154,7 @@ class CompactModel:
         self._update_sizes()
 
     @contextmanager
-    def masked(self, layout: Layout) -> Iterator[None]:
+    def masked(self, layout: Layout) -> Iterator[dict[int, Kept]]:
         """The dense model, in which nobody reads the removed channels.
 
         What the layers that read them multiply them by is zeroed. What makes them is left alone:
@@ -160,8 +163,12 @@ class CompactModel:
         channels reads them without a weight, so of a group that is summed the filters, biases and
         scales are zeroed instead, and the running means, as the mean of zeros is zero. The layout
         must be dense; on leaving, the zeroed values are back.
+
+        Yields:
+            The id of each tensor that was zeroed -> what is kept of it.
         """
         tensors = self._live()
+        everything: dict[tuple[int, int], Tensor] = {}
         zeroed: list[tuple[Tensor, int, Tensor, Tensor]] = []
         with torch.no_grad():
             for group, kept in zip(self.groups, layout.kept, strict=True):
@@ -174,8 +181,15 @@ class CompactModel:
                         gone = slot.positions[~kept[slot.channels]].to(live.device)
                         zeroed.append((live, slot.dim, gone, live.index_select(slot.dim, gone)))
                         live.index_fill_(slot.dim, gone, 0)
+                        if len(gone):
+                            place = id(live), slot.dim
+                            rows = gone.new_ones(live.shape[slot.dim], dtype=torch.bool)
+                            everything.setdefault(place, rows)[gone] = False
+        kept_of: dict[int, Kept] = {}
+        for (tensor, dim), mask in everything.items():
+            kept_of[tensor] = {**kept_of.get(tensor, {}), dim: mask.nonzero().flatten()}
         try:
-            yield
+            yield kept_of
         finally:
             with torch.no_grad():
                 # In reverse, as one weight may have been zeroed along both dimensions.

@@ -13,6 +13,7 @@ import socket
 import threading
 import types
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -41,6 +42,9 @@ _HANDLES = (
 
 _ATOMS = (str, bytes, int, float, complex, type(None), type, types.FunctionType, nn.Module)
 """Nothing of these has to be looked into; copy.deepcopy, or the copier itself, knows them."""
+
+_CONSTANTS = frozenset((str, bytes, int, float, complex, bool, type(None)))
+_CONTAINERS = frozenset((dict, OrderedDict, list, tuple, set))
 
 _Change = Callable[[Tensor], Tensor]
 
@@ -128,6 +132,8 @@ class _Copier:
 
     def _remember_inner(self, value: Any) -> None:
         """What copy.deepcopy can't do, or not rightly, of all that an attribute holds."""
+        if type(value) in _CONSTANTS or (type(value) in _CONTAINERS and not value):
+            return
         for each in _leaves(value, set()):
             if id(each) in self._memo:
                 continue
@@ -193,6 +199,8 @@ class _Copier:
                 made.__dict__[key] = weakref.ref(self._memo[id(value())])
 
     def _deepcopy(self, place: str, value: Any) -> Any:
+        if type(value) in _CONSTANTS:  # most of what a model holds
+            return value
         try:
             return copy.deepcopy(value, self._memo)
         except CompressionError:

@@ -14,8 +14,6 @@ tells most of them.
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -29,6 +27,7 @@ from accaware.pytorch.memory import SMALLER_INPUTS, raise_if_out_of_memory, told
 from accaware.pytorch.modes import Mode
 from accaware.pytorch.trials.bench import OUTPUT, Bench, failure_of, layout_without
 from accaware.pytorch.trials.comparison import same_shapes
+from accaware.pytorch.trials.removal import removal
 from accaware.pytorch.trials.trial import Trial
 
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
@@ -56,12 +55,11 @@ def verify_groups(
         CompressionError: the model itself doesn't run on ``inputs``.
         MemoryShortageError: it ran out of memory.
     """
-    removals = [_removal(group) for group in groups]
-    candidates = [group for group, gone in zip(groups, removals, strict=True) if len(gone)]
+    candidates = [group for group in groups if len(removal(group))]
     left_out = [
         LeftOut(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
-        for group, gone in zip(groups, removals, strict=True)
-        if not len(gone)
+        for group in groups
+        if not len(removal(group))
         for layer in group.producers
     ]
     if not candidates:
@@ -84,8 +82,7 @@ def _tried(
     more: Sequence[ExampleInputs],
 ) -> tuple[list[int], dict[int, str]]:
     trials = _trials(tuple(reached), inputs, more)
-    removals = [_removal(group) for group in groups]
-    bench = Bench(model, groups, removals, reached, trials)
+    bench = Bench(model, groups, reached, trials)
     passed = list(range(len(groups)))
     faults: dict[int, str] = {}
     by_values = bench.fault
@@ -175,7 +172,7 @@ def _shape_fault_finder(
             raise_if_out_of_memory(error)
 
     def fault(members: Sequence[int]) -> str | None:
-        compact.set_layout(layout_without(groups, members, [_removal(g)[:1] for g in groups]))
+        compact.set_layout(layout_without(groups, members, [removal(g)[:1] for g in groups]))
         for trial, expected in wanted.items():
             try:
                 with torch.no_grad():
@@ -188,19 +185,3 @@ def _shape_fault_finder(
         return None
 
     return fault
-
-
-def _removal(group: ChannelGroup) -> Tensor:
-    """About half of a group's channels at random, the same at each call; no layer loses its last.
-
-    Each group has a half of its own: groups of one size that are tied without being known to be
-    would hide that by losing the same channels. The number that stays has no divisor in common
-    with the group's size, so that a forward that counts on one fails.
-    """
-    generator = torch.Generator().manual_seed(zlib.crc32(group.name.encode()))
-    order = torch.randperm(group.size, generator=generator)
-    removable = order[~torch.isin(order, group.indispensable(order))]
-    count = min(len(removable), group.size // 2)
-    while count > 1 and math.gcd(group.size - count, group.size) > 1:
-        count -= 1
-    return removable[:count]

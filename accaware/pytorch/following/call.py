@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -52,4 +53,23 @@ class Call:
 
 
 def tensors_in(structure: Any) -> tuple[Tensor, ...]:
-    return tuple(leaf for leaf in pytree.tree_leaves(structure) if isinstance(leaf, Tensor))
+    """All tensors within nested containers, in order."""
+    return tuple(_tensors(structure))
+
+
+def _tensors(structure: Any) -> Iterator[Tensor]:
+    # Every call of a torch function comes by here, most with nothing but these.
+    kind = type(structure)
+    if isinstance(structure, Tensor):
+        yield structure
+    elif kind is tuple or kind is list:
+        for each in structure:
+            yield from _tensors(each)
+    elif kind is dict:
+        for each in structure.values():
+            yield from _tensors(each)
+    elif kind not in _PLAIN:
+        yield from (leaf for leaf in pytree.tree_leaves(structure) if isinstance(leaf, Tensor))
+
+
+_PLAIN = frozenset((bool, int, float, str, type(None), torch.Size, torch.dtype, torch.device))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -15,6 +16,7 @@ from accaware.pytorch.compact import CompactModel, tensors_of
 from accaware.pytorch.copies import copy_in
 from accaware.pytorch.memory import raise_if_out_of_memory
 from accaware.pytorch.modes import Mode
+from accaware.pytorch.trials.arithmetic import convert
 from accaware.pytorch.trials.comparison import (
     comparable_decisions,
     compare,
@@ -22,6 +24,7 @@ from accaware.pytorch.trials.comparison import (
     same_shapes,
 )
 from accaware.pytorch.trials.reach import Decisions, reach_by_gradient
+from accaware.pytorch.trials.removal import removal_with
 from accaware.pytorch.trials.trial import Observed, Trial
 from accaware.pytorch.trials.variation import vary
 
@@ -54,7 +57,6 @@ class Bench:
     Args:
         model: dense; it is copied, not touched.
         groups: to be tried.
-        removals: the channels that each of them loses.
         reached: the modes to try -> the names of the parameters that the model uses there.
         trials: in the order in which they are tried.
 
@@ -69,12 +71,10 @@ class Bench:
         self,
         model: nn.Module,
         groups: Sequence[ChannelGroup],
-        removals: Sequence[Tensor],
         reached: Mapping[Mode, Iterable[str]],
         trials: Sequence[Trial],
     ) -> None:
         self._groups = groups
-        self._removals = removals
         self._model = copy_in(model, torch.float32)
         vary(self._model, trials)
         self._members = {
@@ -87,7 +87,16 @@ class Bench:
         }
         self._decisions: dict[Trial, Decisions] = {}
         # In single precision, as it is to be seen and not to be measured.
-        self._reach = {mode: self._by_gradient(mode, trials) for mode in reached}
+        self._effects: dict[Mode, dict[int, Tensor]] = {mode: {} for mode in reached}
+        for mode in reached:
+            self._follow_gradients(mode, trials)
+        self._removals = [
+            removal_with(
+                group, [found[index] for found in self._effects.values() if index in found]
+            )
+            for index, group in enumerate(groups)
+        ]
+        self._differences: dict[tuple[Mode, int], float] = {}
         self._steadiness: dict[Trial, bool] = {}
         self._asked_of_decisions: set[Mode] = set()
         self._all_trials = tuple(trials)
@@ -111,6 +120,7 @@ class Bench:
             wanted = self._masked(layout)
         except _FailsMaskedError as error:
             return failure_of(error.original)
+        largest = dict.fromkeys(self._members, 0.0)
         for trial, expected in wanted.items():
             self._compact.set_layout(layout)
             try:
@@ -124,6 +134,7 @@ class Bench:
                 places = comparable_decisions(expected, seen)
                 self._decisions[trial] = Decisions(len(expected.decisions), places)
                 self._compared[trial.mode] += found.elements
+                largest[trial.mode] = max(largest[trial.mode], found.difference)
                 if found.difference > (tolerance or TOLERANCES[self._dtype]):
                     reason = MIXED
             else:
@@ -134,6 +145,7 @@ class Bench:
                 self.trials.remove(trial)  # dropout of a container's own, say
             elif reason is not None:
                 return reason
+        self._differences |= {(mode, i): each for mode, each in largest.items() for i in members}
         return None
 
     def negate(self, members: Iterable[int]) -> None:
@@ -158,9 +170,9 @@ class Bench:
                 tensor, places = tensors[slot.tensor].data, slot.positions
                 places = places.to(tensor.device)
                 tensor.index_copy_(slot.dim, places, -tensor.index_select(slot.dim, places))
-            for reach in self._reach.values():
-                if reach.get(index, 0) < least:
-                    reach.pop(index, None)
+            for effects in self._effects.values():
+                if index in effects and effects[index][self._removals[index]].max() < least:
+                    del effects[index]
         self._asked_of_decisions.clear()
 
     def unproven(self, index: int) -> str | None:
@@ -173,7 +185,8 @@ class Bench:
             effect = self._effect(mode, index)
             if effect < _CLEAR * _ROUNDING[self._dtype]:
                 return _UNPROVEN.format(why=_DEAD, mode=mode.value)
-            if effect < _CLEAR * TOLERANCES[self._dtype]:
+            # What hardly matters has to agree the better: a fault would hardly matter either.
+            if effect < _CLEAR * self._differences.get((mode, index), math.inf):
                 reason = self.fault([index], effect / _CLEAR)
                 if reason is not None:
                     return reason
@@ -181,20 +194,20 @@ class Bench:
 
     def _effect(self, mode: Mode, index: int) -> float:
         """How far the outputs move when a group's channels do, relative to the outputs."""
-        reach = self._reach[mode]
-        if index not in reach and mode not in self._asked_of_decisions:
+        effects = self._effects[mode]
+        if index not in effects and mode not in self._asked_of_decisions:
             self._asked_of_decisions.add(mode)
             self._compact.set_layout(Layout.dense(self._groups))
             self._convert(torch.float32)
-            reach |= self._by_gradient(mode, self.trials)
+            self._follow_gradients(mode, self.trials)
             self._convert(self._dtype)
-        if index not in reach:
-            self._measure(mode, [i for i in self._members[mode] if i not in reach])
-        return reach[index]
+        if index not in effects:
+            self._measure(mode, [each for each in self._members[mode] if each not in effects])
+        return float(effects[index][self._removals[index]].max())
 
-    def _by_gradient(self, mode: Mode, trials: Sequence[Trial]) -> dict[int, float]:
+    def _follow_gradients(self, mode: Mode, trials: Sequence[Trial]) -> None:
         """What reaches the outputs, and the decisions that have been compared by now."""
-        found: dict[int, float] = {}
+        effects = self._effects[mode]
         for trial in trials:
             decisions = self._decisions.get(trial, Decisions())
             seeds = (trial.seed, *_RETRIES) if mode is Mode.TRAINING else (trial.seed,)
@@ -202,11 +215,10 @@ class Bench:
                 pending = {
                     index: self._groups[index]
                     for index in self._members[mode]
-                    if index not in found
+                    if index not in effects
                 }
                 if pending:
-                    found |= reach_by_gradient(self._model, pending, self._removals, way, decisions)
-        return found
+                    effects |= reach_by_gradient(self._model, pending, way, decisions)
 
     def _measure(self, mode: Mode, members: Sequence[int]) -> None:
         """Fill in the reach of groups that have no gradient, by putting them at zero."""
@@ -214,13 +226,14 @@ class Bench:
         dense = {trial: self._run(trial) for trial in self.trials if trial.mode is mode}
 
         def effect(indices: Sequence[int]) -> float:
-            with self._compact.masked(layout_without(self._groups, indices, self._removals)):
+            with self._masking(layout_without(self._groups, indices, self._removals)):
                 return max(self._moved(trial, before) for trial, before in dense.items())
 
         together = effect(members)
         for index in members:
             alone = len(members) > 1 and together > 0
-            self._reach[mode][index] = effect([index]) if alone else together
+            moved = effect([index]) if alone else together
+            self._effects[mode][index] = torch.full((self._groups[index].size,), moved)
 
     def _moved(self, trial: Trial, before: Observed) -> float:
         now = self._run(trial)
@@ -239,7 +252,7 @@ class Bench:
         """What each trial gives with channels at zero; the layout must be dense."""
         wanted: dict[Trial, Observed] = {}
         failures: dict[Trial, Exception] = {}
-        with self._compact.masked(layout):
+        with self._masking(layout):
             for trial in self.trials:
                 try:
                     wanted[trial] = self._run(trial)
@@ -272,10 +285,7 @@ class Bench:
         self._convert(dtype)
 
     def _convert(self, dtype: torch.dtype) -> None:
-        def converted(tensor: Tensor) -> Tensor:
-            return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-        self._model._apply(converted)  # type: ignore[no-untyped-call]
+        self._arithmetic = convert(self._model, dtype)
 
     def _steady(self, trial: Trial) -> bool:
         """Whether a trial gives the same with other random numbers."""
@@ -289,9 +299,19 @@ class Bench:
         )
         return self._steadiness[trial]
 
+    @contextmanager
+    def _masking(self, layout: Layout) -> Iterator[None]:
+        dense = self._arithmetic
+        with self._compact.masked(layout) as kept:
+            self._arithmetic = replace(dense, kept=kept)
+            try:
+                yield
+            finally:
+                self._arithmetic = dense
+
     def _run(self, trial: Trial) -> Observed:
         with torch.no_grad():
-            return trial.run(self._model)
+            return trial.run(self._model, self._arithmetic)
 
 
 class _FailsMaskedError(Exception):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.channels import ChannelGroup
+from accaware.pytorch.channels import ChannelGroup, Slot
 from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.memory import raise_if_out_of_memory
 from accaware.pytorch.trials.trial import Observed, Trial
@@ -36,11 +35,10 @@ class Decisions:
 def reach_by_gradient(
     model: nn.Module,
     groups: Mapping[int, ChannelGroup],
-    removed: Sequence[Tensor],
     trial: Trial,
     decisions: Decisions,
-) -> dict[int, float]:
-    """How much of the outputs depends on the channels that a trial removes, in one run for all.
+) -> dict[int, Tensor]:
+    """How much of the outputs depends on each channel, in one run for all.
 
     It is the share of a random projection of the outputs that goes with a channel's bias or
     scale, or its filter where it has neither, to first order. Nothing is told of a group whose
@@ -49,14 +47,13 @@ def reach_by_gradient(
     Args:
         model: no parameter asks for a gradient.
         groups: those that are asked about, by their number.
-        removed: for every group of that numbering, its channels that are removed.
         decisions: those that count as outputs.
 
     Returns:
-        Above zero, for the groups that are found to reach the outputs.
+        (C,), for the groups of which something is found to reach the outputs.
     """
     tensors = tensors_of(model)
-    places: dict[str, list[tuple[int, int, Tensor]]] = {}
+    places: dict[str, list[tuple[int, Slot]]] = {}
     for number, group in groups.items():
         made = [
             slot
@@ -65,28 +62,28 @@ def reach_by_gradient(
         ]
         vectors = [slot for slot in made if tensors[slot.tensor].dim() == 1]
         for slot in vectors or made:
-            gone = slot.positions[torch.isin(slot.channels, removed[number])]
-            if not len(gone):  # a part of the channels is made elsewhere
-                continue
-            places.setdefault(slot.tensor, []).append((number, slot.dim, gone))
+            places.setdefault(slot.tensor, []).append((number, slot))
     probes = {name: tensors[name] for name in places if tensors[name].is_floating_point()}
     try:
         gradients = _gradients(model, probes, trial, decisions)
     except Exception as error:  # noqa: BLE001 - a forward that has none; it is asked otherwise
         raise_if_out_of_memory(error)
         return {}
-    found: dict[int, float] = {}
+    found: dict[int, Tensor] = {}
     for name, gradient in gradients.items():
         value = probes[name].detach()
-        for number, dim, gone in places[name]:
+        for number, slot in places[name]:
             if value.dim() == 1:  # a bias may be small where what it is added to isn't
                 along = gradient * torch.maximum(value.abs(), _sizes(name, tensors, groups[number]))
             else:
-                along = (gradient * value).movedim(dim, 0).flatten(1).sum(1)
-            effect = float(along[gone.to(along.device)].abs().nan_to_num(0, 0, 0).amax())
-            if effect > 0 and math.isfinite(effect):
-                found[number] = max(found.get(number, 0.0), effect)
-    return found
+                along = (gradient * value).movedim(slot.dim, 0).flatten(1).sum(1)
+            effects = along.abs().nan_to_num(0, 0, 0).cpu().double()
+            size = groups[number].size
+            largest = effects.new_zeros(size).scatter_reduce(
+                0, slot.channels, effects[slot.positions], "amax"
+            )
+            found[number] = torch.maximum(largest, found.get(number, largest))
+    return {number: effects for number, effects in found.items() if effects.any()}
 
 
 def _sizes(name: str, tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:

@@ -16,7 +16,8 @@ from accaware.pytorch.modes import Mode
 from accaware.pytorch.outputs import output_tensors
 from accaware.pytorch.random_state import repeatable
 from accaware.pytorch.steady import call_steadily
-from accaware.pytorch.trials.convolution import convolve
+from accaware.pytorch.trials.arithmetic import Arithmetic
+from accaware.pytorch.trials.products import multiply
 from accaware.pytorch.wrappers import eagerly
 
 
@@ -41,7 +42,7 @@ class Trial:
 
     Attributes:
         mode: that the model is put into.
-        inputs: floating-point tensors get the model's precision.
+        inputs: floating-point tensors get the arithmetic's precision.
         seed: of all random numbers.
     """
 
@@ -49,14 +50,20 @@ class Trial:
     inputs: ExampleInputs
     seed: int = 0
 
-    def run(self, model: nn.Module) -> Observed:
+    def run(self, model: nn.Module, arithmetic: Arithmetic | None = None) -> Observed:
         """
+        Args:
+            arithmetic: None for the model's own precision.
+
         Raises:
             Exception: whatever the model's forward raises.
         """
         self.mode.set(model)
         parameter = next((each for each in model.parameters() if each.is_floating_point()), None)
-        dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
+        if arithmetic is None:
+            own = torch.get_default_dtype() if parameter is None else parameter.dtype
+            arithmetic = Arithmetic(own)
+        dtype = arithmetic.dtype
         device = torch.device("cpu") if parameter is None else parameter.device
         inputs = self.inputs.mapped(
             # A copy, as forwards may write into what they are given.
@@ -64,7 +71,7 @@ class Trial:
                 dtype if tensor.is_floating_point() else tensor.dtype, copy=True
             )
         )
-        running = _Running()
+        running = _Running(arithmetic)
         with eagerly(), repeatable(self.seed, device), running:
             outputs = output_tensors(inputs.call(model))
         return Observed(outputs, running.decisions)
@@ -73,9 +80,10 @@ class Trial:
 class _Running(TorchFunctionMode):
     """Torch's functions as they are in a trial: steady, and quick in double precision."""
 
-    def __init__(self) -> None:
+    def __init__(self, arithmetic: Arithmetic) -> None:
         super().__init__()
         self.decisions: list[Tensor] = []
+        self._arithmetic = arithmetic
 
     def __torch_function__(
         self,
@@ -85,14 +93,22 @@ class _Running(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        outputs = None if torch.is_grad_enabled() else convolve(func, args, kwargs)
+        outputs = self._product(func, args, kwargs)
         if outputs is None:
+            args, kwargs = self._arithmetic.widened((args, kwargs))
             outputs = call_steadily(func, args, kwargs)
         given = tensors_in(outputs)
         if any(not _floating(tensor) for tensor in given) and not _creates(func):
             taken = tensors_in((args, dict(kwargs)))
             self.decisions += [tensor for tensor in taken if tensor.is_floating_point()]
         return outputs
+
+    def _product(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor | None:
+        if torch.is_grad_enabled() or len(args) < 2:
+            return None
+        return multiply(func, args, kwargs, self._arithmetic.kept.get(id(args[1]), {}))
 
 
 def _floating(tensor: Tensor) -> bool:

@@ -49,7 +49,7 @@ def _fit_batch_norms(model: nn.Module, trials: Iterable[Trial]) -> None:
 
 
 class _Fitting(TorchFunctionMode):
-    """Gives each batch norm the statistics of what it is given, before it normalises that."""
+    """Gives each batch norm statistics of the size of what it is given, before it normalises."""
 
     def __torch_function__(
         self,
@@ -73,10 +73,11 @@ def _fit(
     running_var: Tensor | None = None,
     *_: Any,
 ) -> None:
-    rows = input.transpose(0, 1).flatten(1)
-    if running_mean is None or running_var is None or rows.shape[1] < 2:
+    if running_mean is None or running_var is None:
         return
-    variances, means = torch.var_mean(rows, 1)
-    fits = variances.isfinite() & (variances > 0)
-    running_mean.copy_(torch.where(fits, means, running_mean))
-    running_var.copy_(torch.where(fits, variances, running_var))
+    # Of the layer as a whole: a channel that hardly varies, as on a map of a few pixels, would be
+    # blown up by its own, and rounding with it.
+    power = input.square().mean()
+    if power.isfinite() and power > 0:
+        running_mean.copy_(0.2 * power.sqrt() * (torch.rand_like(running_mean) - 0.5))
+        running_var.copy_(power * (0.5 + torch.rand_like(running_var)))
