@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.errors import UsageError
+from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels import KeptMasks, LeftOut, same_masks
-from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.compact import replace_data, tensors_of
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.preparations import Preparation
@@ -223,7 +223,7 @@ class PTCompressionController:
         self._algorithm.load_state_dict(state["algorithm"], tensors)
         with torch.no_grad():
             for name, tensor in tensors_of(self._model).items():
-                tensor.data.copy_(tensors[name])
+                _bring_back(name, tensor, tensors)
         if self.quantization is not None:
             self.quantization.load_state_dict(state["quantization"])
         self._target = state["target_rate"]
@@ -296,3 +296,22 @@ class PTCompressionController:
         device = next(self._model.parameters()).device
         for preparation in self.preparations:
             preparation.prepare(self._model, device)
+
+
+def _bring_back(name: str, tensor: Tensor, saved: Mapping[str, Tensor]) -> None:
+    """
+    Raises:
+        CheckpointError: a parameter has another shape, or the checkpoint hasn't got it.
+    """
+    value = saved.get(name)
+    if value is not None and value.shape == tensor.shape:
+        tensor.data.copy_(value)
+    elif value is not None and not isinstance(tensor, nn.Parameter):
+        # A buffer that the forward lets grow is as large as it was then.
+        replace_data(tensor, value.to(tensor, copy=True))
+    else:
+        found = "no such tensor" if value is None else list(value.shape)
+        raise CheckpointError(
+            f"the checkpoint is another model's: of {name} it has {found}, and the model has "
+            f"{list(tensor.shape)}"
+        )

@@ -36,6 +36,11 @@ PRUNING = {
         "prune_downsample_convs": True,
     },
 }
+# Without an initial phase there is nothing that follows a schedule.
+UNSCHEDULED = {
+    **PRUNING,
+    "params": {"prune_first_conv": True, "prune_downsample_convs": True},
+}
 SPARSITY = {
     "algorithm": "magnitude_sparsity",
     "params": {
@@ -67,6 +72,10 @@ ADAPTIVE: dict[str, Any] = {
         "initial_compression_rate_step": 0.2,
         "maximal_total_epochs": 8,
     },
+}
+FROM_THE_FIRST_STEP = {
+    **ADAPTIVE,
+    "params": {**ADAPTIVE["params"], "initial_training_phase_epochs": 0, "maximal_total_epochs": 6},
 }
 # Long enough for a learning-rate schedule that was not restored to make a difference.
 PATIENT = {**ADAPTIVE, "params": {**ADAPTIVE["params"], "patience_epochs": 3}}
@@ -130,6 +139,7 @@ def search(
         pytest.param(PATIENT, PRUNING, id="adaptive-pruning"),
         pytest.param(PATIENT, SPARSITY, id="adaptive-sparsity"),
         pytest.param(PATIENT, INT8, id="adaptive-int8"),
+        pytest.param(FROM_THE_FIRST_STEP, UNSCHEDULED, id="no_initial_epochs-pruning"),
         pytest.param(EARLY_EXIT, PRUNING, id="early_exit-pruning"),
         pytest.param(EARLY_EXIT, SPARSITY, id="early_exit-sparsity"),
         pytest.param(EARLY_EXIT, INT8, id="early_exit-int8"),

@@ -127,7 +127,9 @@ class MagnitudeSparsity:
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         shared: Shared = state["dense"]
         masks = shared.content["masks"]
-        if masks.keys() != self._weights.keys():
+        if {name: mask.shape for name, mask in masks.items()} != {
+            name: weight.shape for name, weight in self._weights.items()
+        }:
             raise CheckpointError("the checkpoint's sparse layers are not this model's")
         self._follow()
         for name, tensor in self._dense.items():

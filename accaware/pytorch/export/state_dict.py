@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from accaware.errors import UsageError
 from accaware.pytorch.checkpoint import read_file
@@ -44,7 +44,13 @@ class StateDict:
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
     ) -> Written:
         own = deployed(model, inputs, Arithmetic(), fold=False)
-        state = {name: tensor.detach().clone() for name, tensor in own.state_dict().items()}
+        once: dict[tuple[object, ...], Tensor] = {}  # a tied tensor has several names
+        state = {
+            name: once.setdefault(_place(value), value.detach().clone())
+            if isinstance(value, Tensor)
+            else value  # what a module's get_extra_state gives
+            for name, value in own.state_dict().items()
+        }
         for quantizer in _activations(own):
             numbers = (quantizer.scale, quantizer.zero_point, quantizer.low, quantizer.high)
             state[_key(quantizer)] = torch.tensor(numbers, dtype=torch.float64)
@@ -65,6 +71,13 @@ class StateDict:
 def _activations(model: nn.Module) -> Sequence[ActivationQuantizer]:
     quantizers = attached_to(model)
     return () if quantizers is None else quantizers.activations
+
+
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    """Where it lies in memory; equal for two names of one tensor."""
+    if not tensor.numel():
+        return (id(tensor),)
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
 
 
 def _key(quantizer: ActivationQuantizer) -> str:

@@ -67,6 +67,7 @@ class _Fitting(TorchFunctionMode):
 _NAMES = ("input", "running_mean", "running_var")
 
 
+@torch.no_grad()  # a forward may record gradients itself
 def _fit(
     input: Tensor,
     running_mean: Tensor | None = None,

@@ -102,6 +102,20 @@ def test_a_state_dict_has_the_models_own_names_and_shapes(
     assert sum(name.endswith("_quantizer") for name in state) >= 10
 
 
+def test_a_state_dict_holds_a_tied_tensor_once(tmp_path: Path) -> None:
+    tied = nn.Sequential(nn.Conv2d(1, 64, 1), nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3))
+    apart = copy.deepcopy(tied)
+    tied[3].weight = tied[1].weight
+    sizes = []
+    for model in (tied, apart):
+        path = tmp_path / f"{len(sizes)}.pt"
+        export_model(model.eval(), EXAMPLE, path, format="state-dict")
+        sizes.append(path.stat().st_size)
+    state = torch.load(tmp_path / "0.pt", weights_only=True)
+    assert torch.equal(state["1.weight"], state["3.weight"])
+    assert sizes[1] - sizes[0] > 0.9 * apart[3].weight.nbytes
+
+
 def test_rounded_weights_are_stored_as_integers(mix: str, model: nn.Module, tmp_path: Path) -> None:
     export_model(model, EXAMPLE, tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph

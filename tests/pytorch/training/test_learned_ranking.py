@@ -114,6 +114,26 @@ def test_it_is_reproducible_and_follows_its_seed() -> None:
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.parametrize(
+    "legr",
+    [{"population_size": 2}, {"num_samples": 1}, {"mutate_percent": 1.0}, {"scale_sigma": 0.1}],
+    ids=str,
+)
+def test_each_parameter_reaches_the_evolution(legr: dict[str, Any]) -> None:
+    tried: list[list[float]] = []
+
+    def validate(model: nn.Module) -> float:
+        first, second = (model.features[i].weight.detach() for i in (0, 3))
+        tried[-1].append(float(first.norm() - len(second)))
+        return -abs(tried[-1][-1])
+
+    for changes in ({}, legr):
+        tried.append([])
+        ranking = callbacks(train_steps_fn=lambda model, steps: None, validate_fn=validate)
+        created(learned(legr={"generations": 30, **changes}), ranking)
+    assert tried[0] != tried[1]
+
+
 @pytest.mark.parametrize("key", ["pruning_target", "pruning_flops_target"])
 def test_candidates_are_pruned_as_far_as_asked_in_the_targets_own_measure(key: str) -> None:
     seen: list[tuple[float, float]] = []
