@@ -25,7 +25,7 @@ from accaware.cli.run import RunOptions, run
 from accaware.config.load import load_file
 from accaware.pytorch import classification
 from accaware.pytorch.build import CompressionRun
-from accaware.pytorch.plugins.digits import Digits
+from accaware.pytorch.builtin.digits import Digits
 from accaware.pytorch.preparations import BatchNormAdapter
 
 CONFIG = Path(__file__).parent.parent / "configs" / "digits_filter_pruning.json"

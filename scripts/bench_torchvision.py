@@ -16,8 +16,8 @@ from measure import medians, show
 
 from accaware import AccAwareConfig
 from accaware.pytorch.batches import to_device
+from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.plugin_ranking import IdleCompression
-from accaware.pytorch.plugins.torchvision import TorchvisionTask
 
 BATCHES, REPEATS = 2, 5
 BATCH = {"cpu": 16, "cuda": 256}

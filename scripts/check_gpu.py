@@ -37,9 +37,9 @@ from accaware.cli.export import ExportOptions, export
 from accaware.cli.run import RunOptions, run
 from accaware.errors import MissingExtraError
 from accaware.pytorch import create_compressed_model, load_compressed
+from accaware.pytorch.builtin.digits import Digits, DigitsResNet
+from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.export import FORMATS
-from accaware.pytorch.plugins.digits import Digits, DigitsResNet
-from accaware.pytorch.plugins.torchvision import TorchvisionTask
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 WIDTH = 16

@@ -31,7 +31,7 @@ from accaware.cli.run import RunOptions, run
 
 NEEDED = (
     "accaware.pytorch.build",
-    "accaware.pytorch.plugins.digits",
+    "accaware.pytorch.builtin.digits",
     "sklearn.datasets",
     "sklearn.model_selection",
     "torch._dynamo",  # torch.optim imports it when the first optimizer is made
@@ -81,7 +81,7 @@ def config(algorithm: str) -> dict[str, Any]:
         "maximal_total_epochs": 7,
     }
     return {
-        "plugin": "accaware.pytorch.plugins.digits:Digits",
+        "plugin": "accaware.pytorch.builtin.digits:Digits",
         "plugin_args": {"width": 4, "epochs": 1},
         "optimizer": {"type": "Adam", "base_lr": 0.003, "schedule_type": "cosine"},
         "accuracy_aware_training": {"mode": "adaptive_compression_level", "params": params},

@@ -15,7 +15,7 @@ from accaware.plugins.load import load_plugin
 from accaware.plugins.plugin import Plugin
 from accaware.report.diagnostics import diagnostic_line
 
-BUILT_IN = "accaware.pytorch.plugins.torchvision:TorchvisionTask"
+BUILT_IN = "accaware.pytorch.builtin.torchvision:TorchvisionTask"
 """Runs a config that names a model, but no plugin."""
 
 

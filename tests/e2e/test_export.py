@@ -14,7 +14,7 @@ import onnx
 import pytest
 from click.testing import Result
 
-from accaware.pytorch.plugins.digits import Digits
+from accaware.pytorch.builtin.digits import Digits
 from accaware.runtimes import runtime
 from tests.e2e.conftest import OWN_PLUGIN, Accaware, Done, Run, own_config
 

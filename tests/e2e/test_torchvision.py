@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from accaware import AccAwareConfig
 from accaware.cli.app import app
 from accaware.pytorch import load_compressed
-from accaware.pytorch.plugins.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from tests.e2e.conftest import Run
 from tests.pytorch.torchvision.conftest import digits, mnist, written  # noqa: F401
 
@@ -71,7 +71,7 @@ def test_a_run_on_named_data_that_is_disturbed_and_resumed_without_naming_them_a
 OWN = """
 from torch.nn import functional
 
-from accaware.pytorch.plugins.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.torchvision import TorchvisionTask
 
 
 class Own(TorchvisionTask):

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from accaware import AccAwareConfig
 from accaware.cli.app import app
 from accaware.pytorch.build import CompressionRun
-from accaware.pytorch.plugins.torchvision import TorchvisionTask
-from accaware.pytorch.plugins.torchvision.models import NamedModel
+from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.torchvision.models import NamedModel
 from tests.pairwise import script
 from tests.pairwise.handed_over import check_exported, check_loads
 from tests.pairwise.plugins import MADE

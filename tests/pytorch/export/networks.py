@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch import create_compressed_model
-from accaware.pytorch.plugins.digits import Digits, DigitsResNet
+from accaware.pytorch.builtin.digits import Digits, DigitsResNet
 from tests.pytorch.training.scripts import adaptive, early_exit
 
 PRUNING = {

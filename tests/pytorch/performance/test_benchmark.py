@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from accaware.errors import MissingExtraError, RunError, UsageError
 from accaware.pytorch import benchmark, create_compressed_model
+from accaware.pytorch.builtin.digits import DigitsResNet
 from accaware.pytorch.performance.compare import Comparison
-from accaware.pytorch.plugins.digits import DigitsResNet
 from accaware.rundir.benchmark import Benchmark
 from tests.pytorch.quantization.scripts import QUANTIZATION, batches
 from tests.pytorch.training.scripts import EXAMPLE, adaptive, compressed

@@ -12,9 +12,9 @@ from PIL import Image
 
 from accaware.config.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.plugins.torchvision import TorchvisionTask
-from accaware.pytorch.plugins.torchvision.datasets import NamedDataset
-from accaware.pytorch.plugins.torchvision.faults import Faults
+from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.torchvision.datasets import NamedDataset
+from accaware.pytorch.builtin.torchvision.faults import Faults
 from tests.pytorch.torchvision.conftest import config, write_idx
 
 Digits = tuple[Any, Any]

@@ -12,9 +12,9 @@ from torchvision import models
 
 from accaware.config.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.plugins.torchvision import weights as weights_module
-from accaware.pytorch.plugins.torchvision.faults import Faults
-from accaware.pytorch.plugins.torchvision.models import NamedModel
+from accaware.pytorch.builtin.torchvision import weights as weights_module
+from accaware.pytorch.builtin.torchvision.faults import Faults
+from accaware.pytorch.builtin.torchvision.models import NamedModel
 
 
 def build(size: int = 32, channels: int = 3, classes: int = 5, **keys: Any) -> nn.Module:

@@ -11,8 +11,8 @@ import torch._dynamo
 from torch import nn
 
 from accaware.errors import TaskError
+from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.plugin_ranking import IdleCompression
-from accaware.pytorch.plugins.torchvision import TorchvisionTask
 from accaware.pytorch.precision import MixedPrecision
 from accaware.pytorch.recompiled import Recompiled
 from tests.pytorch.torchvision.conftest import config

@@ -12,8 +12,8 @@ from torchvision import datasets
 
 from accaware.config.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.plugins.torchvision.fake import FakeImages
-from accaware.pytorch.plugins.torchvision.faults import Faults, did_you_mean
+from accaware.pytorch.builtin.torchvision.fake import FakeImages
+from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
 
 _VALIDATION_FOLDERS = ("val", "validation", "valid", "test")
 

@@ -1,5 +1,5 @@
 """The built-in plugin: a classifier and a dataset of torchvision, by their names in a config."""
 
-from accaware.pytorch.plugins.torchvision.task import TorchvisionTask
+from accaware.pytorch.builtin.torchvision.task import TorchvisionTask
 
 __all__ = ["TorchvisionTask"]

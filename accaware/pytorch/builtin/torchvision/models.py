@@ -13,9 +13,9 @@ from torchvision import models
 
 from accaware.config.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.plugins.torchvision.faults import Faults, did_you_mean
-from accaware.pytorch.plugins.torchvision.stems import SMALL, with_grey_input, with_small_stem
-from accaware.pytorch.plugins.torchvision.weights import (
+from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
+from accaware.pytorch.builtin.torchvision.stems import SMALL, with_grey_input, with_small_stem
+from accaware.pytorch.builtin.torchvision.weights import (
     load_state,
     misfits,
     published,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torchvision.transforms import v2
 
-from accaware.pytorch.plugins.torchvision.datasets import DatasetKind
+from accaware.pytorch.builtin.torchvision.datasets import DatasetKind
 
 _CROP = 0.875
 """Of an image's shorter side, what validation looks at where nothing else is known."""

@@ -13,11 +13,11 @@ from accaware.config.model import AccAwareConfig
 from accaware.config.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch import classification
-from accaware.pytorch.plugins.torchvision.datasets import KINDS, NamedDataset, kind_of
-from accaware.pytorch.plugins.torchvision.faults import Faults
-from accaware.pytorch.plugins.torchvision.models import NamedModel
-from accaware.pytorch.plugins.torchvision.transforms import Preprocessing, Transform
-from accaware.pytorch.plugins.torchvision.weights import check_file
+from accaware.pytorch.builtin.torchvision.datasets import KINDS, NamedDataset, kind_of
+from accaware.pytorch.builtin.torchvision.faults import Faults
+from accaware.pytorch.builtin.torchvision.models import NamedModel
+from accaware.pytorch.builtin.torchvision.transforms import Preprocessing, Transform
+from accaware.pytorch.builtin.torchvision.weights import check_file
 from accaware.pytorch.precision import MixedPrecision, cpu_gains
 from accaware.pytorch.recompiled import Recompiled
 

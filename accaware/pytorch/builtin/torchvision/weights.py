@@ -13,7 +13,7 @@ from torchvision import models
 
 from accaware.config.task import TaskConfig, is_address, is_file
 from accaware.errors import TaskError
-from accaware.pytorch.plugins.torchvision.faults import Faults, did_you_mean
+from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
 
 State = dict[str, Tensor]
 
