@@ -32,10 +32,10 @@ from accaware.errors import CompressionError
 from accaware.pytorch import create_compressed_model, load_compressed, save_compressed
 from accaware.pytorch.channels import KeptMasks
 from accaware.pytorch.compact import tensors_of
-from accaware.pytorch.copies import copy_without_values
 from accaware.pytorch.dependency import find_dependencies
-from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.copies import copy_without_values
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
 
 RATE = 0.3
 ENOUGH = 0.1

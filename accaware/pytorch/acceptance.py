@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from accaware.errors import AccAwareError, CompressionError, UsageError
-from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
 
 NEEDS_GRADIENTS = (
     "its forward computes gradients, and is also called where none are recorded, as in every "

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from accaware.errors import PluginContractError
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.wrappers import unwrapped
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.wrappers import unwrapped
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

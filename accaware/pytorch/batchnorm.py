@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
 from accaware.pytorch.loaders import begun
-from accaware.pytorch.wrappers import eagerly
+from accaware.pytorch.model.wrappers import eagerly
 
 _Norm = nn.modules.batchnorm._BatchNorm
 

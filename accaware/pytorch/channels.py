@@ -23,7 +23,7 @@ class Slot:
 
     Attributes:
         tensor: the parameter's or buffer's name in the model, or that of a count of channels
-            (accaware.pytorch.layers.count_of), which has one dimension and no values.
+            (accaware.pytorch.model.layers.count_of), which has one dimension and no values.
         dim: the dimension.
         positions: (P,) indices along that dimension.
         channels: (P,) the group's channel at each of them; P is a multiple of C where each

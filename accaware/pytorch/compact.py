@@ -26,7 +26,7 @@ from accaware.pytorch.channels import (
     slice_again,
     slice_dense,
 )
-from accaware.pytorch.layers import count_of, rows_per_group, update_sizes
+from accaware.pytorch.model.layers import count_of, rows_per_group, update_sizes
 from accaware.pytorch.shared import Key, Shared
 
 Kept = Mapping[int, Tensor]

@@ -17,9 +17,9 @@ from accaware.errors import AccAwareError, CompressionError
 from accaware.pytorch.channels import ChannelGroup, LeftOut, Slot
 from accaware.pytorch.following import Numbering, follow
 from accaware.pytorch.following.numbering import PRODUCERS
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.memory import SMALLER_INPUTS, told_of_memory
-from accaware.pytorch.modes import Mode
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.memory import SMALLER_INPUTS, told_of_memory
+from accaware.pytorch.model.modes import Mode
 
 _NOTHING = torch.empty(0, dtype=torch.long)
 _UNREACHED = "the forward doesn't reach it on the example inputs"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from accaware.pytorch.channels import ChannelGroup
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED
+from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED
 
 
 @dataclass(frozen=True)

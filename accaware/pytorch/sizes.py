@@ -10,7 +10,7 @@ from accaware.pytorch.channels import ChannelGroup, KeptMasks
 from accaware.pytorch.checkpoint import file_size
 from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.filters import FilterCount
-from accaware.pytorch.flops import FlopsModel
+from accaware.pytorch.model.flops import FlopsModel
 from accaware.rundir.sizes import ModelSizes, Size
 
 

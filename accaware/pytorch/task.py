@@ -17,13 +17,13 @@ from accaware.pytorch import classification
 from accaware.pytorch.acceptance import NEEDS_GRADIENTS, check_model, needs_gradients
 from accaware.pytorch.batches import first_sample
 from accaware.pytorch.controller import PTCompressionController
-from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.loaders import DeviceLoader, FewBatches, make_loader
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.wrappers import unwrapped
 from accaware.pytorch.optimizers import build_optimizer
 from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.runner import named, number_of
-from accaware.pytorch.wrappers import unwrapped
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer

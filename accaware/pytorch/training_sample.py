@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 from accaware.plugins.plugin import guarded
 from accaware.pytorch.batches import first_sample
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.random_state import repeatable
 
 _BY_NUMBER = (SequentialSampler, RandomSampler, DistributedSampler)

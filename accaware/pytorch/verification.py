@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from accaware.pytorch.channels import ChannelGroup, LeftOut
 from accaware.pytorch.compact import CompactModel
-from accaware.pytorch.copies import copy_without_values
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.memory import SMALLER_INPUTS, raise_if_out_of_memory, told_of_memory
-from accaware.pytorch.modes import Mode
+from accaware.pytorch.model.copies import copy_without_values
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.memory import SMALLER_INPUTS, raise_if_out_of_memory, told_of_memory
+from accaware.pytorch.model.modes import Mode
 from accaware.pytorch.trials.bench import OUTPUT, Bench, failure_of, layout_without
 from accaware.pytorch.trials.comparison import same_shapes
 from accaware.pytorch.trials.removal import removal

@@ -19,9 +19,9 @@ from accaware.pytorch.compression.ranking import GlobalRanking, PerGroupRanking,
 from accaware.pytorch.compression.selection import select_groups
 from accaware.pytorch.dependency import find_dependencies
 from accaware.pytorch.filters import FilterCount
-from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.scopes import Scopes
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.verification import verify_groups
 
 _BISECTIONS = 24

@@ -18,8 +18,8 @@ from accaware.config.model import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels import KeptMasks, LeftOut
 from accaware.pytorch.compression.lowest import Score, masks_of
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, why_computed
-from accaware.pytorch.scopes import Scopes
+from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
+from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.shared import Key, Shared
 from accaware.pytorch.uncovered import uncovered_weights
 

@@ -9,8 +9,8 @@ from torch import nn
 from accaware.config.model import FilterPruningParams
 from accaware.pytorch.channels import ChannelGroup, LeftOut
 from accaware.pytorch.dependency import Dependencies
-from accaware.pytorch.layers import is_depthwise
-from accaware.pytorch.scopes import Scopes
+from accaware.pytorch.model.layers import is_depthwise
+from accaware.pytorch.model.scopes import Scopes
 
 
 def select_groups(

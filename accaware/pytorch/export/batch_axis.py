@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from accaware.pytorch.batches import batch_size_of
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 
 
 @dataclass(frozen=True)

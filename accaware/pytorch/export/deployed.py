@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from accaware.pytorch.copies import copied
-from accaware.pytorch.dataflow import trace
 from accaware.pytorch.export.computed_weights import store_computed_weights
 from accaware.pytorch.export.folding import RoundedWeight, fold_batch_norms
 from accaware.pytorch.export.rounding import (
@@ -16,7 +14,9 @@ from accaware.pytorch.export.rounding import (
     WrittenActivation,
     store_integers,
 )
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.copies import copied
+from accaware.pytorch.model.dataflow import trace
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import Quantizers, attach, detach
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer
 

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from accaware.errors import RunError, UsageError
-from accaware.pytorch.copies import copied
 from accaware.pytorch.export.batch_axis import BatchAxis
 from accaware.pytorch.export.comparison import Compared
 from accaware.pytorch.export.difference import Difference
@@ -22,9 +21,10 @@ from accaware.pytorch.export.onnx import Onnx
 from accaware.pytorch.export.openvino import OpenVINO
 from accaware.pytorch.export.state_dict import StateDict
 from accaware.pytorch.export.torch_export import TorchExport
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.copies import copied
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.wrappers import eagerly, unwrapped
 from accaware.pytorch.precision import full_precision
-from accaware.pytorch.wrappers import eagerly, unwrapped
 from accaware.rundir.atomic import naming, sync_folder
 
 FORMATS: Mapping[str, Format] = {

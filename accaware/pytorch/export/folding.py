@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.dataflow import Dataflow, ModuleCall
 from accaware.pytorch.export.line import Line, scale_layer
 from accaware.pytorch.export.proof import LAYERS, calls_of, is_line, takes_line
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.dataflow import Dataflow, ModuleCall
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.quantizers import Integers, WeightQuantizer
 
 

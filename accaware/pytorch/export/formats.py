@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 
 LoadedModel = Callable[[Sequence[Tensor]], list[Tensor]]
 """A model out of a file: the tensors among its outputs, of those among its inputs, on the CPU."""

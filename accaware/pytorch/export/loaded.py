@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from accaware.pytorch.export.formats import LoadedModel
 from accaware.pytorch.export.named_outputs import named_tensors
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import Session
 
 

@@ -11,7 +11,7 @@ from accaware.extras import import_extra
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import runtime_model
 from accaware.pytorch.export.onnx import check_opset, write_onnx
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
 from accaware.runtimes.openvino_runtime import core
 

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from accaware.errors import RunError
 from accaware.pytorch.export.batch_axis import BatchAxis
 from accaware.pytorch.export.stand_in import with_forward
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 
 
 def exported_program(

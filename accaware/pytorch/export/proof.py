@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.copies import copied
 from accaware.pytorch.export.line import Line, scale_layer
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.layers import CONVOLUTIONS
+from accaware.pytorch.model.copies import copied
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.layers import CONVOLUTIONS
 
 LAYERS = (*CONVOLUTIONS, nn.Linear)
 

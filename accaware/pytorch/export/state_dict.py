@@ -15,7 +15,7 @@ from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.rounding import Arithmetic
 from accaware.pytorch.export.torch_export import check_no_opset
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer
 

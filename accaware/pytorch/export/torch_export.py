@@ -15,7 +15,7 @@ from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.named_outputs import giving_named, is_tree
 from accaware.pytorch.export.program import exported_program, quietly
 from accaware.pytorch.export.rounding import Arithmetic
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 
 
 class TorchExport:

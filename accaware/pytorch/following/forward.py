@@ -15,18 +15,18 @@ from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.errors import CompressionError
-from accaware.pytorch.copies import copied, copy_without_values
 from accaware.pytorch.following.call import Call, tensors_in
 from accaware.pytorch.following.coupling import varies
 from accaware.pytorch.following.numbering import Numbering
 from accaware.pytorch.following.rules import CONVOLVE, apply
 from accaware.pytorch.following.unreached import Unreached, find_unreached
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.memory import raise_if_out_of_memory
-from accaware.pytorch.modes import Mode
-from accaware.pytorch.outputs import output_tensors
-from accaware.pytorch.steady import DROPOUTS, call_steadily
-from accaware.pytorch.wrappers import eagerly
+from accaware.pytorch.model.copies import copied, copy_without_values
+from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.memory import raise_if_out_of_memory
+from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.outputs import output_tensors
+from accaware.pytorch.model.wrappers import eagerly
 
 _OUTPUT = "its channels are the model's output"
 _SETTINGS_ASIDE = frozenset(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.pytorch.following.coupling import Coupling, Labels, thin, varies
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, count_of, why_computed
+from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, count_of, why_computed
 
 PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 

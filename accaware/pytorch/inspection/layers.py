@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from accaware.pytorch.clock import now
-from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.rundir.inspection import LayerCost
 
 _FORWARDS = 7

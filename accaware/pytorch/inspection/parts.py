@@ -17,7 +17,7 @@ from accaware.pytorch.compression.lowest import mask_of
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.compression.ranking import PerGroupRanking, allowed_count
-from accaware.pytorch.flops import FlopsModel
+from accaware.pytorch.model.flops import FlopsModel
 from accaware.rundir.inspection import Part
 
 HALF = 0.5

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from accaware import runtimes
 from accaware.errors import MissingExtraError, UsageError
 from accaware.pytorch.clock import now
-from accaware.pytorch.copies import copied
 from accaware.pytorch.export.export import FORMATS
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.copies import copied
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSubject
 from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject

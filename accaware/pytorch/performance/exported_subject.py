@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from accaware.pytorch.export.export import FORMATS, export_model, files_of
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import Inputs, Runtime
 from accaware.runtimes.memory import peak_memory
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from accaware.pytorch.checkpoint import file_size
 from accaware.pytorch.compact import tensors_of
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 
 
 class TorchSubject:

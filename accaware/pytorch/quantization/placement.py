@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from accaware.pytorch.channels import LeftOut
-from accaware.pytorch.dataflow import Dataflow, ModuleCall, Operation, Value
-from accaware.pytorch.layers import CONVOLUTIONS, TRANSPOSED, why_computed
+from accaware.pytorch.model.dataflow import Dataflow, ModuleCall, Operation, Value
+from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
 from accaware.pytorch.quantization.record import weight_name
 from accaware.pytorch.uncovered import uncovered_weights
 

@@ -11,9 +11,10 @@ from torch import nn
 from accaware.config.quantization import QuantizationConfig, RangeInitializer
 from accaware.errors import CompressionError
 from accaware.pytorch.channels import LeftOut
-from accaware.pytorch.dataflow import trace
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.layers import TRANSPOSED
+from accaware.pytorch.model.dataflow import trace
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.layers import TRANSPOSED
+from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.quantization.attach import Quantizers
 from accaware.pytorch.quantization.placement import (
     ActivationPlaces,
@@ -22,7 +23,6 @@ from accaware.pytorch.quantization.placement import (
     quantizable_layers,
 )
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
-from accaware.pytorch.scopes import Scopes
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
 from accaware.pytorch.batchnorm import batch_statistics
 from accaware.pytorch.channels import LeftOut
-from accaware.pytorch.inputs import ExampleInputs
 from accaware.pytorch.loaders import begun
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.quantization.attach import attach
 from accaware.pytorch.quantization.plan import plan_quantization
 from accaware.pytorch.quantization.ranges import estimator_of
-from accaware.pytorch.wrappers import eagerly
 from accaware.rundir.quantizers import QuantizerInfo
 
 _MEASURED = ("low", "high", "scale", "zero_point")

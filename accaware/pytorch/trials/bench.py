@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from accaware.errors import CompressionError
 from accaware.pytorch.channels import ChannelGroup, Layout
 from accaware.pytorch.compact import CompactModel, tensors_of
-from accaware.pytorch.copies import copy_in
-from accaware.pytorch.memory import raise_if_out_of_memory
-from accaware.pytorch.modes import Mode
+from accaware.pytorch.model.copies import copy_in
+from accaware.pytorch.model.memory import raise_if_out_of_memory
+from accaware.pytorch.model.modes import Mode
 from accaware.pytorch.trials.arithmetic import convert
 from accaware.pytorch.trials.comparison import (
     comparable_decisions,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from accaware.pytorch.channels import ChannelGroup, Slot
 from accaware.pytorch.compact import tensors_of
-from accaware.pytorch.memory import raise_if_out_of_memory
+from accaware.pytorch.model.memory import raise_if_out_of_memory
 from accaware.pytorch.trials.trial import Observed, Trial
 
 

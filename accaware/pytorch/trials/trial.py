@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from accaware.pytorch.following.call import tensors_in
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.modes import Mode
-from accaware.pytorch.outputs import output_tensors
+from accaware.pytorch.model.deterministic import call_steadily
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.outputs import output_tensors
+from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.random_state import repeatable
-from accaware.pytorch.steady import call_steadily
 from accaware.pytorch.trials.arithmetic import Arithmetic
 from accaware.pytorch.trials.products import multiply
-from accaware.pytorch.wrappers import eagerly
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from accaware.pytorch.memory import raise_if_out_of_memory
+from accaware.pytorch.model.memory import raise_if_out_of_memory
 from accaware.pytorch.trials.trial import Trial
 
 

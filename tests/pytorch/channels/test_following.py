@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from accaware.pytorch.dependency import find_dependencies
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.verification import verify_groups
 from tests.pytorch.channels.masked import Masked, assert_near, dense_state
 from tests.pytorch.channels.odd_models import conv, head

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from accaware.errors import CompressionError
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.dependency import find_dependencies
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.masked import Masked, assert_same_training, dense_state
 from tests.pytorch.channels.zoo import prune

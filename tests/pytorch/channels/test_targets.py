@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from accaware.config.model import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CompressionError, UsageError
 from accaware.pytorch.compression.filter_pruning import FilterPruning
-from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import SIZES, make_model, prune
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from accaware.config.model import FilterPruningConfig, FilterPruningParams
 from accaware.pytorch.compression.filter_pruning import FilterPruning
-from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
 
 SIZES = {
     "resnet18": 64,

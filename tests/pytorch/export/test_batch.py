@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from accaware.pytorch import export_model
 from accaware.pytorch.export import FORMATS
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
 
 

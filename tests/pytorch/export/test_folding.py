@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.rounding import Arithmetic
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import Quantizers, attach
 from accaware.pytorch.quantization.quantizers import WeightQuantizer
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import weight_norm
 
 from accaware.errors import CompressionError
-from accaware.pytorch.copies import copied, copy_in, copy_without_values
+from accaware.pytorch.model.copies import copied, copy_in, copy_without_values
 
 INPUTS = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from accaware.pytorch.flops import FlopsModel
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
 
 STEPS, FEATURES, HIDDEN = 7, 5, 6
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from accaware.errors import UsageError
 from accaware.pytorch import create_compressed_model, load_compressed, save_compressed
-from accaware.pytorch.wrappers import unwrapped
+from accaware.pytorch.model.wrappers import unwrapped
 from tests.pytorch.training.scripts import PRUNING, adaptive, early_exit
 
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))

@@ -17,7 +17,7 @@ from accaware.config.quantization import (
     WeightsQuantization,
 )
 from accaware.errors import CompressionError, UsageError
-from accaware.pytorch.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.plan import QuantizationPlan, plan_quantization
 
 

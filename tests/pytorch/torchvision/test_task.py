@@ -12,9 +12,9 @@ from torch import nn
 
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.model.compile_cache import Recompiled
 from accaware.pytorch.plugin_ranking import IdleCompression
 from accaware.pytorch.precision import MixedPrecision
-from accaware.pytorch.recompiled import Recompiled
 from tests.pytorch.torchvision.conftest import config
 
 

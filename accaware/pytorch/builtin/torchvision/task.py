@@ -18,8 +18,8 @@ from accaware.pytorch.builtin.torchvision.faults import Faults
 from accaware.pytorch.builtin.torchvision.models import NamedModel
 from accaware.pytorch.builtin.torchvision.transforms import Preprocessing, Transform
 from accaware.pytorch.builtin.torchvision.weights import check_file
+from accaware.pytorch.model.compile_cache import Recompiled
 from accaware.pytorch.precision import MixedPrecision, cpu_gains
-from accaware.pytorch.recompiled import Recompiled
 
 _CROSS_ENTROPY = ("cross_entropy", "crossentropyloss")
 

@@ -20,9 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from accaware.pytorch.batches import batch_size_of
-from accaware.pytorch.copies import copy_with
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.wrappers import eagerly
+from accaware.pytorch.model.copies import copy_with
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.wrappers import eagerly
 
 
 class FlopsModel:

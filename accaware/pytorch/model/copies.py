@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import CompressionError
-from accaware.pytorch.wrappers import is_compiler
+from accaware.pytorch.model.wrappers import is_compiler
 
 _HANDLES = (
     type(threading.Lock()),

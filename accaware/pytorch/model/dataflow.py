@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from accaware.pytorch.copies import copied
-from accaware.pytorch.inputs import ExampleInputs
-from accaware.pytorch.wrappers import eagerly
+from accaware.pytorch.model.copies import copied
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.wrappers import eagerly
 
 Value = int
 """Stands for a tensor's content: what changes a tensor in place makes a new one."""
