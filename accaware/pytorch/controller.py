@@ -16,9 +16,9 @@ from accaware.pytorch.channels import KeptMasks, LeftOut, same_masks
 from accaware.pytorch.compact import replace_data, tensors_of
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
+from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.preparations import Preparation
-from accaware.pytorch.processes import is_one_of_several
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
 from accaware.rundir.quantizers import QuantizerInfo

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from accaware.pytorch.processes import agreed, is_first
+from accaware.pytorch.distributed.agreement import agreed, is_first
 from accaware.pytorch.runner import TorchRunner
 from accaware.search.trial import Checkpoint
 

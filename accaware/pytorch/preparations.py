@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from accaware.pytorch.batchnorm import adapt_batchnorm, statistics_of
-from accaware.pytorch.processes import agreed, is_one_of_several, take_from_first
+from accaware.pytorch.distributed.agreement import agreed, is_one_of_several, take_from_first
 from accaware.pytorch.quantization.quantization import Quantization
 
 

@@ -24,7 +24,7 @@ from accaware.pytorch.compression import coefficients
 from accaware.pytorch.compression.coefficients import Coefficients
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.importance import layer_importances
-from accaware.pytorch.processes import agreed, is_first
+from accaware.pytorch.distributed.agreement import agreed, is_first
 from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.untouched import Part, Untouched
 from accaware.search.events import Event, GenerationFinished, RankingStarted
