@@ -15,8 +15,8 @@ import torch
 from measure import medians, show
 
 from accaware import AccAwareConfig
-from accaware.pytorch.batches import to_device
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.data.batches import to_device
 from accaware.pytorch.plugin_ranking import IdleCompression
 
 BATCHES, REPEATS = 2, 5

@@ -18,10 +18,10 @@ from torch import nn
 
 from accaware import AccAwareConfig
 from accaware.pytorch import PTCompressionController, RankingCallbacks, create_compressed_model
-from accaware.pytorch.batchnorm import adapt_batchnorm
 from accaware.pytorch.builtin.digits import Digits
 from accaware.pytorch.classification import train_epoch, validate
-from accaware.pytorch.loaders import make_loader
+from accaware.pytorch.data.batch_statistics import adapt_batchnorm
+from accaware.pytorch.data.loaders import make_loader
 from accaware.pytorch.plugin_ranking import IdleCompression
 from accaware.search.events import Event, GenerationFinished
 

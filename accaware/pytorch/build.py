@@ -13,9 +13,9 @@ from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.create import create_compressed_model
+from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
-from accaware.pytorch.loaders import seed_everything
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.plugin_ranking import ranking_by_plugin

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from accaware.errors import PluginContractError
-from accaware.pytorch.batches import batch_size_of, inputs_of, targets_of
-from accaware.pytorch.batchnorm import single_values_allowed
+from accaware.pytorch.data.batch_statistics import single_values_allowed
+from accaware.pytorch.data.batches import batch_size_of, inputs_of, targets_of
 from accaware.pytorch.precision import MixedPrecision
 
 Loss = Callable[[Any, Any], Tensor]

@@ -25,12 +25,12 @@ from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.compression.quantization_alone import QuantizationAlone
 from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.data.training_sample import training_sample
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.preparations import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.sizes import SizeReference
-from accaware.pytorch.training_sample import training_sample
 from accaware.search.schedules import Baseline
 from accaware.search.side_by_side import Pace
 

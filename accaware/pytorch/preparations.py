@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from accaware.pytorch.batchnorm import adapt_batchnorm, statistics_of
+from accaware.pytorch.data.batch_statistics import adapt_batchnorm, statistics_of
 from accaware.pytorch.distributed.agreement import agreed, is_one_of_several, take_from_first
 from accaware.pytorch.quantization.quantization import Quantization
 

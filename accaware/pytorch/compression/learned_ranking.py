@@ -24,8 +24,8 @@ from accaware.pytorch.compression import coefficients
 from accaware.pytorch.compression.coefficients import Coefficients
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.importance import layer_importances
+from accaware.pytorch.data.random_state import RandomState
 from accaware.pytorch.distributed.agreement import agreed, is_first
-from accaware.pytorch.random_state import RandomState
 from accaware.pytorch.untouched import Part, Untouched
 from accaware.search.events import Event, GenerationFinished, RankingStarted
 from accaware.search.evolution import RankingEvolution

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from accaware.pytorch.batches import batch_size_of
+from accaware.pytorch.data.batches import batch_size_of
 from accaware.pytorch.model.inputs import ExampleInputs
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import accaware
 from accaware.errors import RunError
-from accaware.pytorch.batches import inputs_of
+from accaware.pytorch.data.batches import inputs_of
 from accaware.pytorch.export.comparison import Compared
 from accaware.pytorch.export.export import export_model, files_of, format_named
 from accaware.pytorch.export.metric_check import check_metric

@@ -13,11 +13,11 @@ from accaware.plugins.plugin import Plugin
 from accaware.pytorch.build import named_device
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.create import create_compressed_model
+from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.inspection.layers import layer_costs
 from accaware.pytorch.inspection.parts import parts_of
 from accaware.pytorch.inspection.sensitivity import sensitivity_of
 from accaware.pytorch.inspection.training import rates_of, training_cost
-from accaware.pytorch.loaders import seed_everything
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.task import PluginTask
 from accaware.pytorch.untouched import Untouched

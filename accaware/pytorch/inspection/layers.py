@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accaware.pytorch.clock import now
+from accaware.pytorch.data.stopwatch import now
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.rundir.inspection import LayerCost

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from accaware.errors import UsageError
 from accaware.plugins.plugin import guarded
-from accaware.pytorch.batches import batch_size_of, to_device
+from accaware.pytorch.data.batches import batch_size_of, to_device
+from accaware.pytorch.data.loaders import LoaderProxy
 from accaware.pytorch.inspection.parts import TriedPart
-from accaware.pytorch.loaders import LoaderProxy
 from accaware.pytorch.task import PluginTask
 from accaware.pytorch.untouched import Untouched
 from accaware.rundir.inspection import PartSensitivity, Sensitivity

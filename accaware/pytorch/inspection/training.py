@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from accaware.pytorch.clock import Stopwatch
 from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.data.stopwatch import Stopwatch
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.preparations import RangeMeasurement
 from accaware.pytorch.runner import optimizer_and_schedule

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from accaware import runtimes
 from accaware.errors import MissingExtraError, UsageError
-from accaware.pytorch.clock import now
+from accaware.pytorch.data.stopwatch import now
 from accaware.pytorch.export.export import FORMATS
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs

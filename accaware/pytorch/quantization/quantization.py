@@ -10,10 +10,10 @@ from torch import nn
 
 from accaware.config.quantization import QuantizationConfig
 from accaware.errors import CheckpointError, UsageError
-from accaware.pytorch.batches import batch_size_of, inputs_of, to_device
-from accaware.pytorch.batchnorm import batch_statistics
 from accaware.pytorch.channels import LeftOut
-from accaware.pytorch.loaders import begun
+from accaware.pytorch.data.batch_statistics import batch_statistics
+from accaware.pytorch.data.batches import batch_size_of, inputs_of, to_device
+from accaware.pytorch.data.loaders import begun
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.quantization.attach import attach

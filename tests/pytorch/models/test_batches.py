@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.batches import first_sample, inputs_of
+from accaware.pytorch.data.batches import first_sample, inputs_of
 
 A, B, Y = torch.zeros(4, 2), torch.ones(4, 2), torch.zeros(4)
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from accaware.cli.signals import Interrupted, StopRequest
-from accaware.pytorch.loaders import DeviceLoader, FewBatches, begun
+from accaware.pytorch.data.loaders import DeviceLoader, FewBatches, begun
 from accaware.search.events import BatchFinished
 
 CPU = torch.device("cpu")

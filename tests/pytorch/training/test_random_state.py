@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from accaware.pytorch.random_state import RandomState, placed
+from accaware.pytorch.data.random_state import RandomState, placed
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from accaware.pytorch.loaders import seed_everything
+from accaware.pytorch.data.loaders import seed_everything
 
 
 class RandomState:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from accaware.pytorch.loaders import LoaderProxy
+from accaware.pytorch.data.loaders import LoaderProxy
 
 
 def now(device: torch.device) -> float:

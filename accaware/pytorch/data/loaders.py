@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from accaware.pytorch.batches import to_device
+from accaware.pytorch.data.batches import to_device
 
 
 class LoaderProxy:

@@ -17,9 +17,9 @@ from torch.utils.data import (
 )
 
 from accaware.plugins.plugin import guarded
-from accaware.pytorch.batches import first_sample
+from accaware.pytorch.data.batches import first_sample
+from accaware.pytorch.data.random_state import repeatable
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.random_state import repeatable
 
 _BY_NUMBER = (SequentialSampler, RandomSampler, DistributedSampler)
 """Samplers whose data sets have a sample 0."""
