@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from accaware import AccAwareConfig
 from accaware.errors import CompressionError
 from accaware.pytorch import create_compressed_model, load_compressed, save_compressed
-from accaware.pytorch.channels import KeptMasks
-from accaware.pytorch.compact import tensors_of
-from accaware.pytorch.dependency import find_dependencies
+from accaware.pytorch.channels.compact import tensors_of
+from accaware.pytorch.channels.groups import find_dependencies
+from accaware.pytorch.channels.layout import KeptMasks
 from accaware.pytorch.model.copies import copy_without_values
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs

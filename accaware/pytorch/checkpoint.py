@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.channels import KeptMasks, slice_dense
-from accaware.pytorch.compact import first_names, replace_data, sized_modules, tensors_of
+from accaware.pytorch.channels.compact import first_names, replace_data, sized_modules, tensors_of
+from accaware.pytorch.channels.layout import KeptMasks, slice_dense
 from accaware.pytorch.fitting import Fitted, fitted
 from accaware.pytorch.model.bits import same_bits
 from accaware.pytorch.model.wrappers import recompile, unwrapped

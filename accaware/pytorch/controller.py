@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from accaware.errors import CheckpointError, UsageError
-from accaware.pytorch.channels import KeptMasks, LeftOut, same_masks
-from accaware.pytorch.compact import replace_data, tensors_of
+from accaware.pytorch.channels.compact import replace_data, tensors_of
+from accaware.pytorch.channels.layout import KeptMasks, LeftOut, same_masks
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.distributed.agreement import is_one_of_several

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.channels import KeptMasks
-from accaware.pytorch.compact import first_names, sized_modules, tensors_of
+from accaware.pytorch.channels.compact import first_names, sized_modules, tensors_of
+from accaware.pytorch.channels.layout import KeptMasks
 from accaware.pytorch.model.bits import same_bits
 from accaware.pytorch.quantization.record import record_misfits, rounded_weight, weight_name
 from accaware.pytorch.saved_model import SavedModel

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import UnkeepableError
-from accaware.pytorch.shared import Shared
+from accaware.pytorch.channels.shared import Shared
 
 _SMALL = 1 << 18
 """Bytes. A tensor of its own costs torch.save about as much as copying so many."""

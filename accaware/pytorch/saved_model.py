@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.channels import KeptMasks
+from accaware.pytorch.channels.layout import KeptMasks
 from accaware.pytorch.quantization.record import check_record
 
 FORMAT = "accaware.compressed_model"

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from accaware.pytorch.channels import ChannelGroup, KeptMasks
+from accaware.pytorch.channels.compact import tensors_of
+from accaware.pytorch.channels.filters import FilterCount
+from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks
 from accaware.pytorch.checkpoint import file_size
-from accaware.pytorch.compact import tensors_of
-from accaware.pytorch.filters import FilterCount
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.rundir.sizes import ModelSizes, Size
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from accaware.errors import CheckpointError, UnkeepableError
+from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.packing import packed
-from accaware.pytorch.shared import Key, Shared
 from accaware.pytorch.state_files import StateFiles
 
 

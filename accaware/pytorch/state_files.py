@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 import torch
 
 from accaware.errors import CheckpointError
+from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.checkpoint import reading, without_checksums
 from accaware.pytorch.packing import Reference, packed, unpacked
-from accaware.pytorch.shared import Key, Shared
 from accaware.rundir import atomic
 from accaware.rundir.file_names import is_file_name
 from accaware.rundir.flush import BackgroundFlush

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from accaware.errors import CheckpointError
+from accaware.pytorch.channels.shared import Shared
 from accaware.pytorch.checkpoint import write_file
 from accaware.pytorch.packing import packed
-from accaware.pytorch.shared import Shared
 from accaware.pytorch.snapshots import TorchSnapshots
 from accaware.pytorch.state_files import StateFiles
 from accaware.rundir.atomic import digest_of

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from accaware.config.model import KnowledgeDistillationConfig
 from accaware.errors import CheckpointError, UsageError
-from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
 

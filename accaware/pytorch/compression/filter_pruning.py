@@ -11,18 +11,18 @@ from torch.optim import Optimizer
 
 from accaware.config.model import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CheckpointError, CompressionError
-from accaware.pytorch.channels import ChannelGroup, KeptMasks, Layout, LeftOut
-from accaware.pytorch.compact import CompactModel
+from accaware.pytorch.channels.compact import CompactModel
+from accaware.pytorch.channels.filters import FilterCount
+from accaware.pytorch.channels.groups import find_dependencies
+from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks, Layout, LeftOut
+from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.compression.coefficients import Coefficients
 from accaware.pytorch.compression.importance import channel_importances, layer_of
 from accaware.pytorch.compression.ranking import GlobalRanking, PerGroupRanking, Ranking
 from accaware.pytorch.compression.selection import select_groups
-from accaware.pytorch.dependency import find_dependencies
-from accaware.pytorch.filters import FilterCount
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
-from accaware.pytorch.verification import verify_groups
 
 _BISECTIONS = 24
 """Halvings of the level when it is chosen by FLOPs: finer than any model's filters."""

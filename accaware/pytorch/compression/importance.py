@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels import ChannelGroup, Slot
+from accaware.pytorch.channels.layout import ChannelGroup, Slot
 from accaware.search.evolution import Affine
 
 _BLOCK = 256

@@ -16,12 +16,12 @@ from torch.optim import Optimizer
 
 from accaware.config.model import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
-from accaware.pytorch.channels import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.shared import Key, Shared
+from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.compression.lowest import Score, masks_of
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
 from accaware.pytorch.model.scopes import Scopes
-from accaware.pytorch.shared import Key, Shared
-from accaware.pytorch.uncovered import uncovered_weights
 
 
 class MagnitudeSparsity:

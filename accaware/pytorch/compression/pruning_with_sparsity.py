@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import KeptMasks, LeftOut
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.search.side_by_side import combined

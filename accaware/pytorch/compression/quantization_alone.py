@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import KeptMasks, LeftOut
 from accaware.pytorch.quantization.quantization import Quantization
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels import ChannelGroup, Layout
+from accaware.pytorch.channels.layout import ChannelGroup, Layout
 
 
 class Ranking(Protocol):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from torch import nn
 
 from accaware.config.model import FilterPruningParams
-from accaware.pytorch.channels import ChannelGroup, LeftOut
-from accaware.pytorch.dependency import Dependencies
+from accaware.pytorch.channels.groups import Dependencies
+from accaware.pytorch.channels.layout import ChannelGroup, LeftOut
 from accaware.pytorch.model.layers import is_depthwise
 from accaware.pytorch.model.scopes import Scopes
 

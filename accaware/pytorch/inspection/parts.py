@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.channels import Layout
+from accaware.pytorch.channels.layout import Layout
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.lowest import mask_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.data.stopwatch import Stopwatch
 from accaware.pytorch.model.flops import FlopsModel

@@ -10,8 +10,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.checkpoint import file_size
-from accaware.pytorch.compact import tensors_of
 from accaware.pytorch.model.inputs import ExampleInputs
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from accaware.pytorch.channels import LeftOut
+from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.model.dataflow import Dataflow, ModuleCall, Operation, Value
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
 from accaware.pytorch.quantization.record import weight_name
-from accaware.pytorch.uncovered import uncovered_weights
 
 _LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 _ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")

@@ -10,7 +10,7 @@ from torch import nn
 
 from accaware.config.quantization import QuantizationConfig, RangeInitializer
 from accaware.errors import CompressionError
-from accaware.pytorch.channels import LeftOut
+from accaware.pytorch.channels.layout import LeftOut
 from accaware.pytorch.model.dataflow import trace
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.layers import TRANSPOSED

@@ -10,7 +10,7 @@ from torch import nn
 
 from accaware.config.quantization import QuantizationConfig
 from accaware.errors import CheckpointError, UsageError
-from accaware.pytorch.channels import LeftOut
+from accaware.pytorch.channels.layout import LeftOut
 from accaware.pytorch.data.batch_statistics import batch_statistics
 from accaware.pytorch.data.batches import batch_size_of, inputs_of, to_device
 from accaware.pytorch.data.loaders import begun

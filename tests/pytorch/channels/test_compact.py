@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
-from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.compression.filter_pruning import FilterPruning
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import prune

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from accaware.pytorch.dependency import find_dependencies
+from accaware.pytorch.channels.groups import find_dependencies
+from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.verification import verify_groups
 from tests.pytorch.channels.masked import Masked, assert_near, dense_state
 from tests.pytorch.channels.odd_models import conv, head
 from tests.pytorch.channels.zoo import prune

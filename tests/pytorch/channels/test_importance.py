@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels import ChannelGroup, Slot
+from accaware.pytorch.channels.layout import ChannelGroup, Slot
 from accaware.pytorch.compression.importance import IMPORTANCES, channel_importances
 
 

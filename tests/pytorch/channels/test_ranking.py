@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accaware.pytorch.channels import ChannelGroup, Layout, Slot
+from accaware.pytorch.channels.layout import ChannelGroup, Layout, Slot
 from accaware.pytorch.compression.ranking import GlobalRanking, PerGroupRanking, allowed_count
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from accaware.pytorch.trials import products
+from accaware.pytorch.channels.trials import products
 
 small = st.integers(1, 2)
 zeros = st.sampled_from([None, slice(1, None, 2), slice(None)])

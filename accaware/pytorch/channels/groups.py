@@ -2,7 +2,7 @@
 
 Channels that are tied together are removed together; a layer's filters are ranked together. So
 a group is all channels of the layers that share some. Nothing here is believed before
-accaware.pytorch.verification tried it.
+accaware.pytorch.channels.verification tried it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import AccAwareError, CompressionError
-from accaware.pytorch.channels import ChannelGroup, LeftOut, Slot
-from accaware.pytorch.following import Numbering, follow
-from accaware.pytorch.following.numbering import PRODUCERS
+from accaware.pytorch.channels.layout import ChannelGroup, LeftOut, Slot
+from accaware.pytorch.channels.tracing import Numbering, follow
+from accaware.pytorch.channels.tracing.numbering import PRODUCERS
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.memory import SMALLER_INPUTS, told_of_memory
 from accaware.pytorch.model.modes import Mode

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from accaware.pytorch.compact import Kept
+from accaware.pytorch.channels.compact import Kept
 
 _IMAGE_DIMS = {"linear": 0, "conv1d": 1, "conv2d": 2, "conv3d": 3}
 _AT_ONCE = 2**22

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import nn
 
-from accaware.pytorch.channels import LeftOut
+from accaware.pytorch.channels.layout import LeftOut
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.channels import (
+from accaware.pytorch.channels.layout import (
     ChannelGroup,
     Keep,
     KeptMasks,
@@ -26,8 +26,8 @@ from accaware.pytorch.channels import (
     slice_again,
     slice_dense,
 )
+from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.model.layers import count_of, rows_per_group, update_sizes
-from accaware.pytorch.shared import Key, Shared
 
 Kept = Mapping[int, Tensor]
 """Dimension of a tensor -> (N,) the positions along it that aren't zero."""

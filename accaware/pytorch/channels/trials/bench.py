@@ -11,22 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import CompressionError
-from accaware.pytorch.channels import ChannelGroup, Layout
-from accaware.pytorch.compact import CompactModel, tensors_of
-from accaware.pytorch.model.copies import copy_in
-from accaware.pytorch.model.memory import raise_if_out_of_memory
-from accaware.pytorch.model.modes import Mode
-from accaware.pytorch.trials.arithmetic import convert
-from accaware.pytorch.trials.comparison import (
+from accaware.pytorch.channels.compact import CompactModel, tensors_of
+from accaware.pytorch.channels.layout import ChannelGroup, Layout
+from accaware.pytorch.channels.trials.arithmetic import convert
+from accaware.pytorch.channels.trials.comparison import (
     comparable_decisions,
     compare,
     compare_tensors,
     same_shapes,
 )
-from accaware.pytorch.trials.reach import Decisions, reach_by_gradient
-from accaware.pytorch.trials.removal import removal_with
-from accaware.pytorch.trials.trial import Observed, Trial
-from accaware.pytorch.trials.variation import vary
+from accaware.pytorch.channels.trials.reach import Decisions, reach_by_gradient
+from accaware.pytorch.channels.trials.removal import removal_with
+from accaware.pytorch.channels.trials.trial import Observed, Trial
+from accaware.pytorch.channels.trials.variation import vary
+from accaware.pytorch.model.copies import copy_in
+from accaware.pytorch.model.memory import raise_if_out_of_memory
+from accaware.pytorch.model.modes import Mode
 
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Largest relative difference of outputs; wrong groups miss it by far.

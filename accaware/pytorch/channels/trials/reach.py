@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.channels import ChannelGroup, Slot
-from accaware.pytorch.compact import tensors_of
+from accaware.pytorch.channels.compact import tensors_of
+from accaware.pytorch.channels.layout import ChannelGroup, Slot
+from accaware.pytorch.channels.trials.trial import Observed, Trial
 from accaware.pytorch.model.memory import raise_if_out_of_memory
-from accaware.pytorch.trials.trial import Observed, Trial
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels import ChannelGroup
+from accaware.pytorch.channels.layout import ChannelGroup
 
 _CHOICES = 16
 

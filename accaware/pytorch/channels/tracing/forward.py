@@ -15,11 +15,11 @@ from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.errors import CompressionError
-from accaware.pytorch.following.call import Call, tensors_in
-from accaware.pytorch.following.coupling import varies
-from accaware.pytorch.following.numbering import Numbering
-from accaware.pytorch.following.rules import CONVOLVE, apply
-from accaware.pytorch.following.unreached import Unreached, find_unreached
+from accaware.pytorch.channels.tracing.call import Call, tensors_in
+from accaware.pytorch.channels.tracing.coupling import varies
+from accaware.pytorch.channels.tracing.numbering import Numbering
+from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
+from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
 from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs

@@ -19,16 +19,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.channels import ChannelGroup, LeftOut
-from accaware.pytorch.compact import CompactModel
+from accaware.pytorch.channels.compact import CompactModel
+from accaware.pytorch.channels.layout import ChannelGroup, LeftOut
+from accaware.pytorch.channels.trials.bench import OUTPUT, Bench, failure_of, layout_without
+from accaware.pytorch.channels.trials.comparison import same_shapes
+from accaware.pytorch.channels.trials.removal import removal
+from accaware.pytorch.channels.trials.trial import Trial
 from accaware.pytorch.model.copies import copy_without_values
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.memory import SMALLER_INPUTS, raise_if_out_of_memory, told_of_memory
 from accaware.pytorch.model.modes import Mode
-from accaware.pytorch.trials.bench import OUTPUT, Bench, failure_of, layout_without
-from accaware.pytorch.trials.comparison import same_shapes
-from accaware.pytorch.trials.removal import removal
-from accaware.pytorch.trials.trial import Trial
 
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
 _Fault = Callable[[Sequence[int]], str | None]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from accaware.pytorch.channels.trials.trial import Trial
 from accaware.pytorch.model.memory import raise_if_out_of_memory
-from accaware.pytorch.trials.trial import Trial
 
 
 def vary(model: nn.Module, trials: Iterable[Trial]) -> None:

@@ -4,10 +4,10 @@ Every position along a layer's filters gets a number, and the numbers travel wit
 whatever moves elements about (a reshape, a concatenation, a window partition) is done to the
 numbers as well, by the very same function. What combines elements ties the numbers that meet;
 what mixes channels binds them to stay. So nothing has to be known of how a model is written, and
-what is missing here costs channels, never rightness: accaware.pytorch.verification tries all.
+what is missing here costs channels, never rightness: accaware.pytorch.channels.verification tries all.
 """
 
-from accaware.pytorch.following.forward import Followed, follow
-from accaware.pytorch.following.numbering import Numbering
+from accaware.pytorch.channels.tracing.forward import Followed, follow
+from accaware.pytorch.channels.tracing.numbering import Numbering
 
 __all__ = ["Followed", "Numbering", "follow"]

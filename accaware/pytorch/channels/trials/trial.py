@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from accaware.pytorch.channels.tracing.call import tensors_in
+from accaware.pytorch.channels.trials.arithmetic import Arithmetic
+from accaware.pytorch.channels.trials.products import multiply
 from accaware.pytorch.data.random_state import repeatable
-from accaware.pytorch.following.call import tensors_in
 from accaware.pytorch.model.deterministic import call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.modes import Mode
 from accaware.pytorch.model.outputs import output_tensors
 from accaware.pytorch.model.wrappers import eagerly
-from accaware.pytorch.trials.arithmetic import Arithmetic
-from accaware.pytorch.trials.products import multiply
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.compact import Kept
+from accaware.pytorch.channels.compact import Kept
 
 _LARGE = 2**14
 """Elements from which on a parameter stays in single precision where it lies."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from accaware.pytorch.trials.trial import Observed
+from accaware.pytorch.channels.trials.trial import Observed
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from accaware.pytorch.following import movement, norms, products
-from accaware.pytorch.following.call import Call
-from accaware.pytorch.following.coupling import Labels, single
-from accaware.pytorch.following.numbering import Numbering, Weight
+from accaware.pytorch.channels.tracing import movement, norms, products
+from accaware.pytorch.channels.tracing.call import Call
+from accaware.pytorch.channels.tracing.coupling import Labels, single
+from accaware.pytorch.channels.tracing.numbering import Numbering, Weight
 
 Given = Sequence[Labels | None] | None
 """For each tensor that a call gave its numbers, or none; None for a call that can't be followed."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from accaware.pytorch.following.call import Call
-from accaware.pytorch.following.coupling import Labels, single, varies
-from accaware.pytorch.following.numbering import Numbering
+from accaware.pytorch.channels.tracing.call import Call
+from accaware.pytorch.channels.tracing.coupling import Labels, single, varies
+from accaware.pytorch.channels.tracing.numbering import Numbering
 
 Given = Sequence[Labels | None] | None
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from accaware.pytorch.following.coupling import Coupling, Labels, thin, varies
+from accaware.pytorch.channels.tracing.coupling import Coupling, Labels, thin, varies
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, count_of, why_computed
 
 PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from accaware.pytorch.following.call import Call
-from accaware.pytorch.following.coupling import Labels, single
-from accaware.pytorch.following.numbering import Numbering
+from accaware.pytorch.channels.tracing.call import Call
+from accaware.pytorch.channels.tracing.coupling import Labels, single
+from accaware.pytorch.channels.tracing.numbering import Numbering
 
 Given = Sequence[Labels | None] | None
 

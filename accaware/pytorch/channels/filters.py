@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from accaware.pytorch.channels import ChannelGroup
+from accaware.pytorch.channels.layout import ChannelGroup
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED
 
 
