@@ -1,11 +1,11 @@
 """Compression of PyTorch models. The only part of accaware that imports torch."""
 
-from accaware.pytorch.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.compression.learned_ranking import RankingCallbacks
 from accaware.pytorch.controller import PTCompressionController
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.export import export_model
 from accaware.pytorch.performance.compare import benchmark
+from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 
 __all__ = [
     "PTCompressionController",

@@ -11,7 +11,6 @@ import torch
 from accaware.config.model import AccAwareConfig
 from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
@@ -19,9 +18,10 @@ from accaware.pytorch.export.export import format_named
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.plugin_ranking import ranking_by_plugin
-from accaware.pytorch.reloaded import NOTHING, check_reloaded, gives_numbers
 from accaware.pytorch.runner import TorchRunner
 from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
+from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
+from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
 from accaware.pytorch.task import PluginTask
 from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.exports import ExportInfo

@@ -10,10 +10,10 @@ from torch import nn
 
 from accaware.config.model import AccAwareConfig
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.checkpoint import load_compressed
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.state.checkpoint import load_compressed
 from accaware.pytorch.task import PluginTask
 
 

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from accaware.errors import PluginContractError, PluginFailure, UnkeepableError
 from accaware.pytorch.controller import PTCompressionController
-from accaware.pytorch.state_files import StateFiles
+from accaware.pytorch.state.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 

@@ -9,8 +9,8 @@ from torch import nn
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.channels.filters import FilterCount
 from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks
-from accaware.pytorch.checkpoint import file_size
 from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.state.checkpoint import file_size
 from accaware.rundir.sizes import ModelSizes, Size
 
 

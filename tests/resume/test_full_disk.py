@@ -16,7 +16,7 @@ from accaware.cli.conduct import conduct
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
-from accaware.pytorch.checkpoint import read_file, write_file
+from accaware.pytorch.state.checkpoint import read_file, write_file
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal import Journal
 from accaware.rundir.recording import read_journal

@@ -18,7 +18,7 @@ from accaware.errors import CheckpointError, UnkeepableError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.build import build
 from accaware.pytorch.snapshots import TorchSnapshots
-from accaware.pytorch.state_files import StateFiles
+from accaware.pytorch.state.state_files import StateFiles
 from accaware.search import SearchResult
 from accaware.search.resumable import SNAPSHOT
 from accaware.search.tape import Tape

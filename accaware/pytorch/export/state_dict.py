@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import UsageError
-from accaware.pytorch.checkpoint import read_file
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
@@ -18,6 +17,7 @@ from accaware.pytorch.export.torch_export import check_no_opset
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer
+from accaware.pytorch.state.checkpoint import read_file
 
 
 class StateDict:

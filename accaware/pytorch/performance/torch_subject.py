@@ -11,8 +11,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.checkpoint import file_size
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.state.checkpoint import file_size
 
 
 class TorchSubject:

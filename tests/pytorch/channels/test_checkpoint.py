@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.checkpoint import file_size, load_compressed, read_file, save_compressed
+from accaware.pytorch.state.checkpoint import file_size, load_compressed, read_file, save_compressed
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import make_inputs, make_model, prune
 

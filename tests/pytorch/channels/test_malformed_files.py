@@ -18,7 +18,7 @@ from torch import nn
 from accaware.errors import CheckpointError
 from accaware.pytorch import create_compressed_model, load_compressed, save_compressed
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.checkpoint import read_file
+from accaware.pytorch.state.checkpoint import read_file
 from tests.pytorch.channels.shared_models import Scaled
 from tests.pytorch.channels.test_shared_names import EXAMPLE, MIXES, config, made
 

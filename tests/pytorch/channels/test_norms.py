@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.checkpoint import load_compressed, save_compressed
+from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from tests.pytorch.channels.odd_models import Graph, conv, head, plain
 from tests.pytorch.channels.test_odd_models import check, image, pruned, reasons
 from tests.pytorch.channels.zoo import prune as prune_filters

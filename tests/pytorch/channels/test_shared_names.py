@@ -15,7 +15,7 @@ from accaware import AccAwareConfig
 from accaware.errors import CheckpointError
 from accaware.pytorch import create_compressed_model, load_compressed, save_compressed
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.checkpoint import file_size, read_file
+from accaware.pytorch.state.checkpoint import file_size, read_file
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.shared_models import MODELS, Scaled, tied_layers
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from accaware import create_accuracy_aware_training_loop
 from accaware.pytorch import PTCompressionController, create_compressed_model, load_compressed
-from accaware.pytorch.checkpoint import save_compressed
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
+from accaware.pytorch.state.checkpoint import save_compressed
 from tests.pytorch.training.scripts import EXAMPLE, SPARSITY, early_exit
 from tests.runners.torch_case import PRUNING, accuracy, train, trained_model
 

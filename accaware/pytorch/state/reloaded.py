@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import CheckpointError, RunError
-from accaware.pytorch.checkpoint import load_compressed, saved_form
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.data.random_state import RandomState
 from accaware.pytorch.model.bits import same_bits
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.outputs import output_tensors
 from accaware.pytorch.model.wrappers import eagerly
+from accaware.pytorch.state.checkpoint import load_compressed, saved_form
 
 NOTHING = "the model gives no numbers for the example inputs, so that nothing can be compared"
 

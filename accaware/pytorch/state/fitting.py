@@ -15,7 +15,7 @@ from accaware.pytorch.channels.compact import first_names, sized_modules, tensor
 from accaware.pytorch.channels.layout import KeptMasks
 from accaware.pytorch.model.bits import same_bits
 from accaware.pytorch.quantization.record import record_misfits, rounded_weight, weight_name
-from accaware.pytorch.saved_model import SavedModel
+from accaware.pytorch.state.saved_model import SavedModel
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.shared import Key, Shared
-from accaware.pytorch.checkpoint import reading, without_checksums
-from accaware.pytorch.packing import Reference, packed, unpacked
+from accaware.pytorch.state.checkpoint import reading, without_checksums
+from accaware.pytorch.state.tensor_packing import Reference, packed, unpacked
 from accaware.rundir import atomic
 from accaware.rundir.file_names import is_file_name
 from accaware.rundir.flush import BackgroundFlush
