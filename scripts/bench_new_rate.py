@@ -16,7 +16,7 @@ import torchvision
 from bench_training_step import CONFIG
 
 from accaware.pytorch import create_compressed_model
-from accaware.pytorch.compression.importance import geometric_median, l2
+from accaware.pytorch.compression.pruning.importance import geometric_median, l2
 
 
 def peak_megabytes() -> float:

@@ -1,7 +1,7 @@
 """Compression of PyTorch models. The only part of accaware that imports torch."""
 
-from accaware.pytorch.compression.learned_ranking import RankingCallbacks
-from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.compression.controller import PTCompressionController
+from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.export import export_model
 from accaware.pytorch.performance.compare import benchmark

@@ -16,21 +16,21 @@ from accaware.config.model import (
 from accaware.config.quantization import QuantizationConfig
 from accaware.config.schedule import schedule_of
 from accaware.errors import UsageError
-from accaware.pytorch.acceptance import check_model, counted
+from accaware.pytorch.compression.acceptance import check_model, counted
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
+from accaware.pytorch.compression.calibration import BatchNormAdapter, Preparation, RangeMeasurement
+from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.compression.distillation import Distillation
-from accaware.pytorch.compression.filter_pruning import FilterPruning
-from accaware.pytorch.compression.learned_ranking import RankingCallbacks, rank_by_learning
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks, rank_by_learning
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.compression.quantization_alone import QuantizationAlone
-from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.compression.sizes import SizeReference
 from accaware.pytorch.data.training_sample import training_sample
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import recompile, unwrapped
-from accaware.pytorch.preparations import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.quantization.quantization import Quantization
-from accaware.pytorch.sizes import SizeReference
 from accaware.search.schedules import Baseline
 from accaware.search.side_by_side import Pace
 

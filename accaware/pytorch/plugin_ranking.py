@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.compression.learned_ranking import RankingCallbacks
+from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks
 from accaware.pytorch.runner import optimizer_and_schedule
 from accaware.pytorch.task import PluginTask
 from accaware.search.tape import Tape

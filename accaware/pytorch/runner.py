@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from accaware.errors import PluginContractError, PluginFailure, UnkeepableError
-from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.trial import Checkpoint

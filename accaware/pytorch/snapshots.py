@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from accaware.errors import CheckpointError, UnkeepableError
 from accaware.pytorch.channels.shared import Key, Shared
-from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.state.tensor_packing import packed
 

@@ -14,15 +14,15 @@ from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.plugin import Plugin, guarded
 from accaware.plugins.plugin_state import PluginState
 from accaware.pytorch import classification
-from accaware.pytorch.acceptance import NEEDS_GRADIENTS, check_model, needs_gradients
-from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.compression.acceptance import NEEDS_GRADIENTS, check_model, needs_gradients
+from accaware.pytorch.compression.calibration import Preparation
+from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.data.batches import first_sample
 from accaware.pytorch.data.loaders import DeviceLoader, FewBatches, make_loader
 from accaware.pytorch.data.random_state import RandomState
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import unwrapped
 from accaware.pytorch.optimizers import build_optimizer
-from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.runner import named, number_of
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams

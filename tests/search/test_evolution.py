@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accaware.search.evolution import Affine, Candidate, RankingEvolution
+from accaware.pytorch.compression.pruning.evolution import Affine, Candidate, RankingEvolution
 
 METRICS = st.floats(-10, 10) | st.just(math.nan)
 

@@ -19,7 +19,7 @@ from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.layout import KeptMasks, LeftOut
 from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.channels.uncovered import uncovered_weights
-from accaware.pytorch.compression.lowest import Score, masks_of
+from accaware.pytorch.compression.pruning.lowest import Score, masks_of
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
 from accaware.pytorch.model.scopes import Scopes
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from accaware.pytorch.channels.layout import KeptMasks, LeftOut
-from accaware.pytorch.compression.filter_pruning import FilterPruning
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.search.side_by_side import combined
 
 

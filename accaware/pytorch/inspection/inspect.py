@@ -11,6 +11,7 @@ from accaware.config.model import AccAwareConfig, AlgorithmConfig, FilterPruning
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.build import named_device
+from accaware.pytorch.compression.pruning.dense_training import Untouched
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.data.loaders import seed_everything
@@ -20,7 +21,6 @@ from accaware.pytorch.inspection.sensitivity import sensitivity_of
 from accaware.pytorch.inspection.training import rates_of, training_cost
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.task import PluginTask
-from accaware.pytorch.untouched import Untouched
 from accaware.rundir.inspection import Inspection
 
 _UNITS = {

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from accaware.pytorch.channels.layout import Layout
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
-from accaware.pytorch.compression.filter_pruning import FilterPruning
-from accaware.pytorch.compression.lowest import mask_of
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.lowest import mask_of
+from accaware.pytorch.compression.pruning.ranking import PerGroupRanking, allowed_count
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
-from accaware.pytorch.compression.ranking import PerGroupRanking, allowed_count
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.rundir.inspection import Part
 

@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from accaware.errors import UsageError
 from accaware.plugins.plugin import guarded
+from accaware.pytorch.compression.pruning.dense_training import Untouched
 from accaware.pytorch.data.batches import batch_size_of, to_device
 from accaware.pytorch.data.loaders import LoaderProxy
 from accaware.pytorch.inspection.parts import TriedPart
 from accaware.pytorch.task import PluginTask
-from accaware.pytorch.untouched import Untouched
 from accaware.rundir.inspection import PartSensitivity, Sensitivity
 
 SHARES = (0.1, 0.3, 0.5)

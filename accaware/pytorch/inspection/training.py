@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.controller import PTCompressionController
+from accaware.pytorch.compression.calibration import RangeMeasurement
+from accaware.pytorch.compression.controller import PTCompressionController
+from accaware.pytorch.compression.pruning.dense_training import Untouched
 from accaware.pytorch.data.stopwatch import Stopwatch
 from accaware.pytorch.model.flops import FlopsModel
-from accaware.pytorch.preparations import RangeMeasurement
 from accaware.pytorch.runner import optimizer_and_schedule
 from accaware.pytorch.task import PluginTask, TrainingCompression
-from accaware.pytorch.untouched import Untouched
 from accaware.rundir.inspection import TrainingCost
 
 _RATES = (0.0, 0.25, 0.5, 0.75)

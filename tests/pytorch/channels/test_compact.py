@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import prune
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from accaware.pytorch.channels.layout import ChannelGroup, Slot
-from accaware.pytorch.compression.importance import IMPORTANCES, channel_importances
+from accaware.pytorch.compression.pruning.importance import IMPORTANCES, channel_importances
 
 
 def naive(name: str, filters: Tensor) -> list[float]:

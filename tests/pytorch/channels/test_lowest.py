@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from accaware.pytorch.compression import lowest
-from accaware.pytorch.compression.lowest import mask_of, masks_of
+from accaware.pytorch.compression.pruning import lowest
+from accaware.pytorch.compression.pruning.lowest import mask_of, masks_of
 
 
 def sorted_out(tensors: list[Tensor], rate: float) -> Tensor:

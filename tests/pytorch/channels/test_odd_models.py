@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from accaware.errors import CompressionError
 from accaware.pytorch.channels.groups import find_dependencies
-from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.inputs import ExampleInputs
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.masked import Masked, assert_same_training, dense_state

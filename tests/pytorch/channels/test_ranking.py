@@ -7,7 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accaware.pytorch.channels.layout import ChannelGroup, Layout, Slot
-from accaware.pytorch.compression.ranking import GlobalRanking, PerGroupRanking, allowed_count
+from accaware.pytorch.compression.pruning.ranking import (
+    GlobalRanking,
+    PerGroupRanking,
+    allowed_count,
+)
 
 
 def group_of(number: int, size: int, copies: int, part: int) -> ChannelGroup:

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from accaware.config.model import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CompressionError, UsageError
-from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from tests.pytorch.channels import odd_models as odd

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from accaware.errors import CompressionError, MemoryShortageError
-from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.outputs import output_tensors
 from tests.pytorch.channels.masked import Masked, dense_state
 from tests.pytorch.channels.zoo import prune

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from accaware.config.model import FilterPruningConfig, FilterPruningParams
-from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 

@@ -16,9 +16,9 @@ from torch import nn
 from accaware import AccAwareConfig
 from accaware.errors import RunError, UsageError
 from accaware.pytorch import PTCompressionController, RankingCallbacks, create_compressed_model
-from accaware.pytorch.compression.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.evolution import Affine
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.search.events import Event, GenerationFinished, RankingStarted
-from accaware.search.evolution import Affine
 from tests.pytorch.training.scripts import EXAMPLE, PRUNING, adaptive
 from tests.runners.torch_case import TinyNet, accuracy, digits, trained_model
 

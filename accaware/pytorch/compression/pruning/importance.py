@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from accaware.pytorch.channels.layout import ChannelGroup, Slot
-from accaware.search.evolution import Affine
+from accaware.pytorch.compression.pruning.evolution import Affine
 
 _BLOCK = 256
 """Rows of distances at a time: bounds the memory to a block of the F x F matrix."""

@@ -16,10 +16,10 @@ from accaware.pytorch.channels.filters import FilterCount
 from accaware.pytorch.channels.groups import find_dependencies
 from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks, Layout, LeftOut
 from accaware.pytorch.channels.verification import verify_groups
-from accaware.pytorch.compression.coefficients import Coefficients
-from accaware.pytorch.compression.importance import channel_importances, layer_of
-from accaware.pytorch.compression.ranking import GlobalRanking, PerGroupRanking, Ranking
-from accaware.pytorch.compression.selection import select_groups
+from accaware.pytorch.compression.pruning.coefficients import Coefficients
+from accaware.pytorch.compression.pruning.importance import channel_importances, layer_of
+from accaware.pytorch.compression.pruning.ranking import GlobalRanking, PerGroupRanking, Ranking
+from accaware.pytorch.compression.pruning.selection import select_groups
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes

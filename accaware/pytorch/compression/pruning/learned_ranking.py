@@ -20,15 +20,15 @@ from torch import nn
 
 from accaware.config.model import AccAwareConfig, FilterPruningParams, LegrParams
 from accaware.errors import RunError, UsageError
-from accaware.pytorch.compression import coefficients
-from accaware.pytorch.compression.coefficients import Coefficients
-from accaware.pytorch.compression.filter_pruning import FilterPruning
-from accaware.pytorch.compression.importance import layer_importances
+from accaware.pytorch.compression.pruning import coefficients
+from accaware.pytorch.compression.pruning.coefficients import Coefficients
+from accaware.pytorch.compression.pruning.dense_training import Part, Untouched
+from accaware.pytorch.compression.pruning.evolution import RankingEvolution
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.importance import layer_importances
 from accaware.pytorch.data.random_state import RandomState
 from accaware.pytorch.distributed.agreement import agreed, is_first
-from accaware.pytorch.untouched import Part, Untouched
 from accaware.search.events import Event, GenerationFinished, RankingStarted
-from accaware.search.evolution import RankingEvolution
 from accaware.search.ports import Observer
 
 

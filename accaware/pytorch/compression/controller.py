@@ -15,12 +15,12 @@ from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import replace_data, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks, LeftOut, same_masks
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
+from accaware.pytorch.compression.calibration import Preparation
 from accaware.pytorch.compression.distillation import Distillation
+from accaware.pytorch.compression.sizes import SizeReference
 from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.wrappers import recompile, unwrapped
-from accaware.pytorch.preparations import Preparation
 from accaware.pytorch.quantization.quantization import Quantization
-from accaware.pytorch.sizes import SizeReference
 from accaware.rundir.quantizers import QuantizerInfo
 from accaware.rundir.sizes import ModelSizes
 from accaware.search.base import SEARCHED

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from accaware.errors import UsageError
+from accaware.pytorch.compression.pruning.evolution import Affine
 from accaware.rundir import strict_json
 from accaware.rundir.atomic import write_text
-from accaware.search.evolution import Affine
 
 FORMAT = "accaware.ranking_coefficients"
 FORMAT_VERSION = 1
