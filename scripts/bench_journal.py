@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import accaware.pytorch.build
+import accaware.pytorch.run
 from accaware.cli.run import RunOptions, run
-from accaware.pytorch.runner import TorchRunner
-from accaware.pytorch.snapshots import TorchSnapshots
+from accaware.pytorch.training.runner import TorchRunner
+from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.rundir.journal import Journal
 
 CONFIG = Path(__file__).parent.parent / "configs" / "digits_filter_pruning.json"
@@ -47,7 +47,7 @@ def timed(kind: type, *names: str) -> Callable[[], float]:
 
 
 def main() -> None:
-    assert accaware.pytorch.build  # imported before the clock starts
+    assert accaware.pytorch.run  # imported before the clock starts
     journal = timed(Journal, "notify", "answer", "run_started")
     snapshots = timed(TorchSnapshots, "save", "discard")
     checkpoints = timed(TorchRunner, "save", "load", "discard")

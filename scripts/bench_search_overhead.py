@@ -23,10 +23,10 @@ from torch import nn
 
 from accaware.cli.run import RunOptions, run
 from accaware.config.load import load_file
-from accaware.pytorch import classification
-from accaware.pytorch.build import CompressionRun
 from accaware.pytorch.builtin.digits import Digits
 from accaware.pytorch.compression.calibration import BatchNormAdapter
+from accaware.pytorch.run import CompressionRun
+from accaware.pytorch.training import classification
 
 CONFIG = Path(__file__).parent.parent / "configs" / "digits_filter_pruning.json"
 spent = {"create": 0.0, "train": 0.0, "validate": 0.0, "adapt": 0.0, "timing": 0.0}

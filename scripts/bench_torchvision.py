@@ -17,7 +17,7 @@ from measure import medians, show
 from accaware import AccAwareConfig
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.data.batches import to_device
-from accaware.pytorch.plugin_ranking import IdleCompression
+from accaware.pytorch.training.plugin_ranking import IdleCompression
 
 BATCHES, REPEATS = 2, 5
 BATCH = {"cpu": 16, "cuda": 256}

@@ -19,10 +19,10 @@ from torch import nn
 from accaware import AccAwareConfig
 from accaware.pytorch import PTCompressionController, RankingCallbacks, create_compressed_model
 from accaware.pytorch.builtin.digits import Digits
-from accaware.pytorch.classification import train_epoch, validate
 from accaware.pytorch.data.batch_statistics import adapt_batchnorm
 from accaware.pytorch.data.loaders import make_loader
-from accaware.pytorch.plugin_ranking import IdleCompression
+from accaware.pytorch.training.classification import train_epoch, validate
+from accaware.pytorch.training.plugin_ranking import IdleCompression
 from accaware.search.events import Event, GenerationFinished
 
 WIDTH, SEEDS, EPOCHS = 16, 3, 3

@@ -30,7 +30,7 @@ from accaware.cli.errors import reported
 from accaware.cli.run import RunOptions, run
 
 NEEDED = (
-    "accaware.pytorch.build",
+    "accaware.pytorch.run",
     "accaware.pytorch.builtin.digits",
     "sklearn.datasets",
     "sklearn.model_selection",

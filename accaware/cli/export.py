@@ -56,11 +56,11 @@ def export(options: ExportOptions) -> ExitCode:
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
         plugin = loaded.plugin()
         # Imports torch, which takes seconds: only now that everything else is in order.
-        from accaware.pytorch.build import named_device
         from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
         from accaware.pytorch.export.export import checked_format
         from accaware.pytorch.export.formats import ExportOptions as FormatOptions
-        from accaware.pytorch.finished import FinishedRun
+        from accaware.pytorch.run import named_device
+        from accaware.pytorch.training.finished_run import FinishedRun
 
         path = options.output or default_path(directory.exports, options.format)
         # Before a model is made, which may take long.

@@ -103,7 +103,7 @@ def _conduct(
 
     def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> CompressionRun:
         # Imports torch, which takes seconds: only now that everything else is in order.
-        from accaware.pytorch.build import build
+        from accaware.pytorch.run import build
 
         run = build(
             config,

@@ -13,8 +13,8 @@ from torch import nn
 from accaware import AccAwareConfig
 from accaware.pytorch import load_compressed
 from accaware.pytorch.builtin.digits import Digits, DigitsResNet
-from accaware.pytorch.classification import validate
 from accaware.pytorch.data.loaders import make_loader
+from accaware.pytorch.training.classification import validate
 from tests.e2e.conftest import CONFIGS, SHORT, SMALL, Done, Run
 
 pytestmark = pytest.mark.usefixtures("no_inference_runtimes")

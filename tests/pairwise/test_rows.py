@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from accaware import AccAwareConfig
 from accaware.cli.app import app
-from accaware.pytorch.build import CompressionRun
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.builtin.torchvision.models import NamedModel
+from accaware.pytorch.run import CompressionRun
 from tests.pairwise import script
 from tests.pairwise.handed_over import check_exported, check_loads
 from tests.pairwise.plugins import MADE

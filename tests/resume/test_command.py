@@ -19,7 +19,7 @@ import torch
 from accaware.cli.errors import reported
 from accaware.cli.run import RunOptions, run
 from accaware.cli.status import status
-from accaware.pytorch import classification
+from accaware.pytorch.training import classification
 from accaware.rundir.lock import is_locked, locked
 from tests.resume import tiny_plugin
 from tests.resume.test_torch_runs import ADAPTIVE, EARLY_EXIT, PRUNING

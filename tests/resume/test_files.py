@@ -15,10 +15,10 @@ import torch
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.shared import Shared
-from accaware.pytorch.snapshots import TorchSnapshots
 from accaware.pytorch.state.checkpoint import write_file
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.state.tensor_packing import packed
+from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.rundir.atomic import digest_of
 from accaware.rundir.recording import SNAPSHOT, read_journal
 from tests.resume.test_command import (

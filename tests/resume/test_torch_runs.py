@@ -16,9 +16,9 @@ from torch import nn
 from accaware import AccAwareConfig
 from accaware.errors import CheckpointError, UnkeepableError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.build import build
-from accaware.pytorch.snapshots import TorchSnapshots
+from accaware.pytorch.run import build
 from accaware.pytorch.state.state_files import StateFiles
+from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.search import SearchResult
 from accaware.search.resumable import SNAPSHOT
 from accaware.search.tape import Tape

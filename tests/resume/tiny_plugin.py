@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from accaware.pytorch import classification
+from accaware.pytorch.training import classification
 
 SAMPLES = 96
 

@@ -238,8 +238,8 @@ class PTCompressionController:
         Raises:
             UsageError: a loop has searched with this controller before.
         """
-        from accaware.pytorch.distributed_runner import DistributedRunner
-        from accaware.pytorch.runner import TorchRunner
+        from accaware.pytorch.training.distributed_runner import DistributedRunner
+        from accaware.pytorch.training.runner import TorchRunner
 
         if self.scheduler.current_epoch >= 0:
             raise UsageError(SEARCHED)

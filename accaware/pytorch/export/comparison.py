@@ -14,8 +14,8 @@ from accaware.pytorch.export.formats import LoadedModel
 from accaware.pytorch.export.named_outputs import named_tensors, with_tensors
 from accaware.pytorch.export.stand_in import with_forward
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.precision import full_precision
 from accaware.pytorch.quantization.attach import attached_to
+from accaware.pytorch.training.mixed_precision import full_precision
 
 
 class Compared:

@@ -24,7 +24,7 @@ from accaware.pytorch.export.torch_export import TorchExport
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import eagerly, unwrapped
-from accaware.pytorch.precision import full_precision
+from accaware.pytorch.training.mixed_precision import full_precision
 from accaware.rundir.atomic import naming, sync_folder
 
 FORMATS: Mapping[str, Format] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from accaware.pytorch.precision import full_precision
+from accaware.pytorch.training.mixed_precision import full_precision
 
 
 def with_forward(model: nn.Module, forward: Callable[..., Any]) -> nn.Module:

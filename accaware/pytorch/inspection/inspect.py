@@ -10,7 +10,6 @@ import torch
 from accaware.config.model import AccAwareConfig, AlgorithmConfig, FilterPruningConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.build import named_device
 from accaware.pytorch.compression.pruning.dense_training import Untouched
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.create import create_compressed_model
@@ -20,7 +19,8 @@ from accaware.pytorch.inspection.parts import parts_of
 from accaware.pytorch.inspection.sensitivity import sensitivity_of
 from accaware.pytorch.inspection.training import rates_of, training_cost
 from accaware.pytorch.model.flops import FlopsModel
-from accaware.pytorch.task import PluginTask
+from accaware.pytorch.run import named_device
+from accaware.pytorch.training.task import PluginTask
 from accaware.rundir.inspection import Inspection
 
 _UNITS = {

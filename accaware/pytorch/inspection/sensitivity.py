@@ -14,7 +14,7 @@ from accaware.pytorch.compression.pruning.dense_training import Untouched
 from accaware.pytorch.data.batches import batch_size_of, to_device
 from accaware.pytorch.data.loaders import LoaderProxy
 from accaware.pytorch.inspection.parts import TriedPart
-from accaware.pytorch.task import PluginTask
+from accaware.pytorch.training.task import PluginTask
 from accaware.rundir.inspection import PartSensitivity, Sensitivity
 
 SHARES = (0.1, 0.3, 0.5)

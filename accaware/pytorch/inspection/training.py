@@ -10,8 +10,8 @@ from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.compression.pruning.dense_training import Untouched
 from accaware.pytorch.data.stopwatch import Stopwatch
 from accaware.pytorch.model.flops import FlopsModel
-from accaware.pytorch.runner import optimizer_and_schedule
-from accaware.pytorch.task import PluginTask, TrainingCompression
+from accaware.pytorch.training.runner import optimizer_and_schedule
+from accaware.pytorch.training.task import PluginTask, TrainingCompression
 from accaware.rundir.inspection import TrainingCost
 
 _RATES = (0.0, 0.25, 0.5, 0.75)

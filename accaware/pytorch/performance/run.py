@@ -10,9 +10,9 @@ import torch
 from accaware.config.model import AccAwareConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.build import named_device
-from accaware.pytorch.finished import FinishedRun
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
+from accaware.pytorch.run import named_device
+from accaware.pytorch.training.finished_run import FinishedRun
 from accaware.rundir.benchmark import Benchmark
 from accaware.rundir.sizes import Size
 

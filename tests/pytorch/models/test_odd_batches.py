@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import UsageError
-from accaware.pytorch.classification import train_epoch
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.data.batch_statistics import adapt_batchnorm, batch_statistics
+from accaware.pytorch.training.classification import train_epoch
 from tests.pytorch.training.scripts import early_exit
 
 CPU = torch.device("cpu")

@@ -13,8 +13,8 @@ from torch import nn
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.model.compile_cache import Recompiled
-from accaware.pytorch.plugin_ranking import IdleCompression
-from accaware.pytorch.precision import MixedPrecision
+from accaware.pytorch.training.mixed_precision import MixedPrecision
+from accaware.pytorch.training.plugin_ranking import IdleCompression
 from tests.pytorch.torchvision.conftest import config
 
 
@@ -87,7 +87,7 @@ def test_mixed_precision_comes_close_and_keeps_float32_weights() -> None:
 
 
 def test_mixed_precision_takes_bfloat16_where_the_cpu_has_it() -> None:
-    from accaware.pytorch.precision import cpu_gains
+    from accaware.pytorch.training.mixed_precision import cpu_gains
 
     with MixedPrecision().forward(torch.device("cpu")):
         product = torch.randn(4, 4) @ torch.randn(4, 4)

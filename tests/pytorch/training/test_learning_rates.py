@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler as schedules
 
 from accaware import AccAwareConfig
 from accaware.config.model import OptimizerConfig
-from accaware.pytorch.optimizers import build_optimizer
+from accaware.pytorch.training.optimizers import build_optimizer
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Runner
 from tests.pytorch.training.scripts import adaptive, compressed

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from accaware import AccAwareConfig
 from accaware.errors import AccAwareError, PluginContractError, PluginFailure, UsageError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.build import CompressionRun, build
+from accaware.pytorch.run import CompressionRun, build
 from accaware.search.events import BatchFinished, Event
 from tests.pytorch.training.scripts import PRUNING, adaptive
 from tests.runners.torch_case import TRAINING_IMAGES, digits, trained_model

@@ -12,14 +12,14 @@ from torch.optim import Optimizer
 from accaware.config.model import AccAwareConfig
 from accaware.config.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch import classification
 from accaware.pytorch.builtin.torchvision.datasets import KINDS, NamedDataset, kind_of
 from accaware.pytorch.builtin.torchvision.faults import Faults
 from accaware.pytorch.builtin.torchvision.models import NamedModel
 from accaware.pytorch.builtin.torchvision.transforms import Preprocessing, Transform
 from accaware.pytorch.builtin.torchvision.weights import check_file
 from accaware.pytorch.model.compile_cache import Recompiled
-from accaware.pytorch.precision import MixedPrecision, cpu_gains
+from accaware.pytorch.training import classification
+from accaware.pytorch.training.mixed_precision import MixedPrecision, cpu_gains
 
 _CROSS_ENTROPY = ("cross_entropy", "crossentropyloss")
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks
-from accaware.pytorch.runner import optimizer_and_schedule
-from accaware.pytorch.task import PluginTask
+from accaware.pytorch.training.runner import optimizer_and_schedule
+from accaware.pytorch.training.task import PluginTask
 from accaware.search.tape import Tape
 
 

@@ -17,12 +17,12 @@ from accaware.pytorch.export.checked import CheckedExport, default_path, metadat
 from accaware.pytorch.export.export import format_named
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
-from accaware.pytorch.plugin_ranking import ranking_by_plugin
-from accaware.pytorch.runner import TorchRunner
-from accaware.pytorch.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
-from accaware.pytorch.task import PluginTask
+from accaware.pytorch.training.plugin_ranking import ranking_by_plugin
+from accaware.pytorch.training.runner import TorchRunner
+from accaware.pytorch.training.snapshots import CompressionState, Stateful, TorchSnapshots
+from accaware.pytorch.training.task import PluginTask
 from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.exports import ExportInfo
 from accaware.rundir.hardware import processor

@@ -14,7 +14,7 @@ from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.state.checkpoint import load_compressed
-from accaware.pytorch.task import PluginTask
+from accaware.pytorch.training.task import PluginTask
 
 
 @dataclass(frozen=True)

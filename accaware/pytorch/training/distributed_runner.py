@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from accaware.pytorch.distributed.agreement import agreed, is_first
-from accaware.pytorch.runner import TorchRunner
+from accaware.pytorch.training.runner import TorchRunner
 from accaware.search.trial import Checkpoint
 
 T = TypeVar("T")

@@ -13,7 +13,6 @@ from accaware.config.model import AccAwareConfig
 from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.plugin import Plugin, guarded
 from accaware.plugins.plugin_state import PluginState
-from accaware.pytorch import classification
 from accaware.pytorch.compression.acceptance import NEEDS_GRADIENTS, check_model, needs_gradients
 from accaware.pytorch.compression.calibration import Preparation
 from accaware.pytorch.compression.controller import PTCompressionController
@@ -22,8 +21,9 @@ from accaware.pytorch.data.loaders import DeviceLoader, FewBatches, make_loader
 from accaware.pytorch.data.random_state import RandomState
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import unwrapped
-from accaware.pytorch.optimizers import build_optimizer
-from accaware.pytorch.runner import named, number_of
+from accaware.pytorch.training import classification
+from accaware.pytorch.training.optimizers import build_optimizer
+from accaware.pytorch.training.runner import named, number_of
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer
