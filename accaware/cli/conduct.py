@@ -15,17 +15,17 @@ from accaware.cli.signals import StopRequest
 from accaware.errors import AccAwareError, PluginContractError, RunError, UsageError
 from accaware.report.place import Place
 from accaware.report.summary import Summary
-from accaware.rundir import strict_json
+from accaware.results import strict_json
+from accaware.results.exports import ExportInfo
+from accaware.results.handed_over import HandedOver
+from accaware.results.latency import LatencyComparison
+from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.document import result_document
-from accaware.rundir.exports import ExportInfo
-from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.journal import Journal, WhileLive
-from accaware.rundir.latency import LatencyComparison
 from accaware.rundir.outcome import UNFINISHED
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes
 from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
 from accaware.search.result import SearchResult

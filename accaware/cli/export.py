@@ -13,7 +13,7 @@ from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
 from accaware.report.console import console_on
 from accaware.report.exports import export_table
-from accaware.rundir import strict_json
+from accaware.results import strict_json
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Manifest
 from accaware.rundir.outcome import read_outcome

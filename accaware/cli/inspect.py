@@ -13,7 +13,7 @@ from accaware.errors import UsageError
 from accaware.report.console import console_on
 from accaware.report.inspection import InspectionReport
 from accaware.report.working import Working
-from accaware.rundir import strict_json
+from accaware.results import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)

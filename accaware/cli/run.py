@@ -14,7 +14,7 @@ from accaware.cli.resume import Made, check_resumable, finished
 from accaware.config.model import AccAwareConfig
 from accaware.errors import UsageError
 from accaware.plugins.plugin import Plugin
-from accaware.rundir import strict_json
+from accaware.results import strict_json
 from accaware.rundir.atomic import write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.lock import locked

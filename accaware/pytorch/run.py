@@ -23,12 +23,12 @@ from accaware.pytorch.training.plugin_ranking import ranking_by_plugin
 from accaware.pytorch.training.runner import TorchRunner
 from accaware.pytorch.training.snapshots import CompressionState, Stateful, TorchSnapshots
 from accaware.pytorch.training.task import PluginTask
+from accaware.results.exports import ExportInfo
+from accaware.results.latency import LatencyComparison
+from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
-from accaware.rundir.exports import ExportInfo
 from accaware.rundir.hardware import processor
-from accaware.rundir.latency import LatencyComparison
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Observer
 from accaware.search.result import SearchResult

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.text import NOTHING, counted, quantity, ratio, short_time, speedup
-from accaware.rundir.benchmark import Benchmark
-from accaware.rundir.latency import Latency, LatencyComparison
+from accaware.results.benchmark import Benchmark
+from accaware.results.latency import Latency, LatencyComparison
 
 SIMULATED = (
     "PyTorch simulates the compressed model's integers in floats, which takes longer: how fast it "

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.text import NOTHING, quantity
-from accaware.rundir.exports import ExportInfo
+from accaware.results.exports import ExportInfo
 
 
 def export_table(exports: Sequence[ExportInfo]) -> RenderableType:

@@ -15,7 +15,7 @@ from rich.text import Text
 from accaware.report.bars import Bar
 from accaware.report.names import Name
 from accaware.report.text import NOTHING, counted, duration, percent, quantity, short_time
-from accaware.rundir.inspection import Inspection, LayerCost, Part, Sensitivity
+from accaware.results.inspection import Inspection, LayerCost, Part, Sensitivity
 
 SHOWN = 30
 """Layers and parts; of longer lists the costliest are shown, and the rest as one row."""

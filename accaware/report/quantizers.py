@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.text import counted
-from accaware.rundir.quantizers import QuantizerInfo
+from accaware.results.quantizers import QuantizerInfo
 
 SHOWN = 12
 """Longer lists are cut; result.json has them whole."""

@@ -22,7 +22,7 @@ from accaware.report.text import (
     short_time,
     speedup,
 )
-from accaware.rundir.handed_over import HandedOver
+from accaware.results.handed_over import HandedOver
 from accaware.search.result import Best, SearchResult
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.rundir.handed_over import HandedOver
-from accaware.rundir.strict_json import plain
+from accaware.results.handed_over import HandedOver
+from accaware.results.strict_json import plain
 from accaware.search.result import Best, SearchResult
 from accaware.search.trial import Trial
 

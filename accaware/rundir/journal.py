@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from accaware.rundir import strict_json
+from accaware.results import strict_json
 from accaware.rundir.atomic import naming, write_all
 from accaware.rundir.flush import BackgroundFlush
 from accaware.rundir.recording import ANSWER, SNAPSHOT, encoded

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accaware.errors import UsageError
-from accaware.rundir import strict_json
+from accaware.results import strict_json
 from accaware.rundir.atomic import write_text
 
 FORMAT_VERSION = 2

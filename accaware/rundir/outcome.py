@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from accaware.errors import UsageError
-from accaware.rundir.exports import ExportInfo
-from accaware.rundir.handed_over import HandedOver
-from accaware.rundir.latency import Latency, LatencyComparison
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes, Size
+from accaware.results.exports import ExportInfo
+from accaware.results.handed_over import HandedOver
+from accaware.results.latency import Latency, LatencyComparison
+from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import ModelSizes, Size
 from accaware.search.budget import AccuracyBudget
 from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
 from accaware.search.trial import Checkpoint, Epoch, Trial, TrialPhase, TrialState

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from accaware.cli.conduct import Start
+from accaware.results.exports import ExportInfo
+from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import ModelSizes, Size
 from accaware.rundir.atomic import write_file
-from accaware.rundir.exports import ExportInfo
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes, Size
 from accaware.search import AdaptiveParams, SearchResult
 from accaware.search.ports import Observer
 from accaware.search.resumable import ResumableSearch

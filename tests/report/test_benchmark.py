@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from accaware.report.benchmark import SIMULATED, BenchmarkReport
 from accaware.report.console import console_on
-from accaware.rundir.benchmark import Benchmark, Convolutions, Throughput
-from accaware.rundir.sizes import Size
+from accaware.results.benchmark import Benchmark, Convolutions, Throughput
+from accaware.results.sizes import Size
 from tests.rundir.test_document import LATENCY
 
 FOUND = Benchmark(

@@ -11,7 +11,7 @@ from rich.console import Console
 from accaware.report.bars import Bar
 from accaware.report.console import console_on
 from accaware.report.inspection import NAMED, SHOWN, InspectionReport
-from accaware.rundir.inspection import (
+from accaware.results.inspection import (
     Inspection,
     LayerCost,
     Part,

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from accaware.report.console import console_on
 from accaware.report.summary import Summary
-from accaware.rundir.handed_over import HandedOver
-from accaware.rundir.latency import LatencyComparison
-from accaware.rundir.sizes import ModelSizes, Size
+from accaware.results.handed_over import HandedOver
+from accaware.results.latency import LatencyComparison
+from accaware.results.sizes import ModelSizes, Size
 from accaware.search import SearchResult
 from tests.rundir.test_document import LATENCY
 from tests.runners.fake import adaptive, search

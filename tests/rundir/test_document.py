@@ -7,13 +7,13 @@ import math
 
 import pytest
 
-from accaware.rundir import strict_json
+from accaware.results import strict_json
+from accaware.results.exports import ExportInfo
+from accaware.results.handed_over import HandedOver
+from accaware.results.latency import Latency, LatencyComparison
+from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import ModelSizes, Size
 from accaware.rundir.document import result_document
-from accaware.rundir.exports import ExportInfo
-from accaware.rundir.handed_over import HandedOver
-from accaware.rundir.latency import Latency, LatencyComparison
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes, Size
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
 
 SIZES = ModelSizes(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from accaware.errors import UsageError
-from accaware.rundir import strict_json
+from accaware.results import strict_json
+from accaware.results.handed_over import HandedOver
 from accaware.rundir.document import result_document
-from accaware.rundir.handed_over import HandedOver
 from accaware.rundir.outcome import read_outcome
 from tests.rundir.test_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from accaware.rundir import strict_json
-from accaware.rundir.sizes import Size
+from accaware.results import strict_json
+from accaware.results.sizes import Size
 from accaware.search.result import SearchStatus, StopReason
 
 

@@ -21,8 +21,8 @@ from accaware.pytorch.compression.sizes import SizeReference
 from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes
+from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import ModelSizes
 from accaware.search.base import SEARCHED
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.side_by_side import Pace, combined, scheduler_of

@@ -11,7 +11,7 @@ from accaware.pytorch.channels.filters import FilterCount
 from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.state.checkpoint import file_size
-from accaware.rundir.sizes import ModelSizes, Size
+from accaware.results.sizes import ModelSizes, Size
 
 
 class SizeReference:

@@ -19,7 +19,7 @@ from accaware.pytorch.export.stand_in import in_full_precision
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.training.task import PluginTask
-from accaware.rundir.exports import ExportInfo
+from accaware.results.exports import ExportInfo
 from accaware.rundir.manifest import config_digest
 from accaware.search.result import Best
 

@@ -21,7 +21,7 @@ from accaware.pytorch.inspection.training import rates_of, training_cost
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.run import named_device
 from accaware.pytorch.training.task import PluginTask
-from accaware.rundir.inspection import Inspection
+from accaware.results.inspection import Inspection
 
 _UNITS = {
     "magnitude_sparsity": "weights",

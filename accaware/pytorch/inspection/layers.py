@@ -14,7 +14,7 @@ from torch import nn
 from accaware.pytorch.data.stopwatch import now
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.rundir.inspection import LayerCost
+from accaware.results.inspection import LayerCost
 
 _FORWARDS = 7
 _SECONDS = 5.0

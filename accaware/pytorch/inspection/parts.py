@@ -18,7 +18,7 @@ from accaware.pytorch.compression.pruning.lowest import mask_of
 from accaware.pytorch.compression.pruning.ranking import PerGroupRanking, allowed_count
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.model.flops import FlopsModel
-from accaware.rundir.inspection import Part
+from accaware.results.inspection import Part
 
 HALF = 0.5
 

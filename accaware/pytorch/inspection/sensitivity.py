@@ -15,7 +15,7 @@ from accaware.pytorch.data.batches import batch_size_of, to_device
 from accaware.pytorch.data.loaders import LoaderProxy
 from accaware.pytorch.inspection.parts import TriedPart
 from accaware.pytorch.training.task import PluginTask
-from accaware.rundir.inspection import PartSensitivity, Sensitivity
+from accaware.results.inspection import PartSensitivity, Sensitivity
 
 SHARES = (0.1, 0.3, 0.5)
 

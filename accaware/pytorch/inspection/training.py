@@ -12,7 +12,7 @@ from accaware.pytorch.data.stopwatch import Stopwatch
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.training.runner import optimizer_and_schedule
 from accaware.pytorch.training.task import PluginTask, TrainingCompression
-from accaware.rundir.inspection import TrainingCost
+from accaware.results.inspection import TrainingCost
 
 _RATES = (0.0, 0.25, 0.5, 0.75)
 _BATCHES = 8

@@ -24,9 +24,9 @@ from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
 from accaware.pytorch.performance.turns import latencies
 from accaware.pytorch.quantization.attach import is_rounded
-from accaware.rundir.benchmark import Benchmark, Convolutions, Throughput
-from accaware.rundir.latency import LatencyComparison
-from accaware.rundir.sizes import Size
+from accaware.results.benchmark import Benchmark, Convolutions, Throughput
+from accaware.results.latency import LatencyComparison
+from accaware.results.sizes import Size
 
 PYTORCH = "pytorch"
 

@@ -13,8 +13,8 @@ from accaware.plugins.plugin import Plugin
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.run import named_device
 from accaware.pytorch.training.finished_run import FinishedRun
-from accaware.rundir.benchmark import Benchmark
-from accaware.rundir.sizes import Size
+from accaware.results.benchmark import Benchmark
+from accaware.results.sizes import Size
 
 
 def benchmark_run(

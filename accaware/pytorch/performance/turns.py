@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from accaware.rundir.latency import Latency
+from accaware.results.latency import Latency
 
 _TURNS = 8
 """Of each, A B A B ...; many short ones are fairer, but each begins with cold caches."""

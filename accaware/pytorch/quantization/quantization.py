@@ -19,7 +19,7 @@ from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.quantization.attach import attach
 from accaware.pytorch.quantization.plan import plan_quantization
 from accaware.pytorch.quantization.ranges import estimator_of
-from accaware.rundir.quantizers import QuantizerInfo
+from accaware.results.quantizers import QuantizerInfo
 
 _MEASURED = ("low", "high", "scale", "zero_point")
 

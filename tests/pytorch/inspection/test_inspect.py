@@ -18,7 +18,7 @@ from accaware.errors import PluginFailure, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch import create_compressed_model
 from accaware.pytorch.inspection import inspect
-from accaware.rundir.inspection import Inspection
+from accaware.results.inspection import Inspection
 from tests.pytorch.training.scripts import EXAMPLE, PRUNING, SPARSITY, adaptive
 from tests.runners.torch_case import TRAINING_IMAGES, digits, trained_model
 

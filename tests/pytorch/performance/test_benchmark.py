@@ -16,7 +16,7 @@ from accaware.errors import MissingExtraError, RunError, UsageError
 from accaware.pytorch import benchmark, create_compressed_model
 from accaware.pytorch.builtin.digits import DigitsResNet
 from accaware.pytorch.performance.compare import Comparison
-from accaware.rundir.benchmark import Benchmark
+from accaware.results.benchmark import Benchmark
 from tests.pytorch.quantization.scripts import QUANTIZATION, batches
 from tests.pytorch.training.scripts import EXAMPLE, adaptive, compressed
 from tests.runners.torch_case import PRUNING, digits, trained_model

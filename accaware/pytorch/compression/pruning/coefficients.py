@@ -10,7 +10,7 @@ from typing import Any
 
 from accaware.errors import UsageError
 from accaware.pytorch.compression.pruning.evolution import Affine
-from accaware.rundir import strict_json
+from accaware.results import strict_json
 from accaware.rundir.atomic import write_text
 
 FORMAT = "accaware.ranking_coefficients"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accaware.rundir import strict_json
-from accaware.rundir.latency import LatencyComparison
-from accaware.rundir.sizes import Size
+from accaware.results import strict_json
+from accaware.results.latency import LatencyComparison
+from accaware.results.sizes import Size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from accaware.rundir.exports import ExportInfo
-from accaware.rundir.latency import LatencyComparison
-from accaware.rundir.quantizers import QuantizerInfo
-from accaware.rundir.sizes import ModelSizes
+from accaware.results.exports import ExportInfo
+from accaware.results.latency import LatencyComparison
+from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import ModelSizes
 
 
 @dataclass(frozen=True, kw_only=True)
