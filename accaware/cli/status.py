@@ -10,7 +10,7 @@ from accaware.cli.exit_codes import ExitCode
 from accaware.report.text import MetricText, counted, percent
 from accaware.results import strict_json
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.state import RunStanding, standing
+from accaware.rundir.run_status import RunStanding, standing
 from accaware.search.trial import Trial
 
 

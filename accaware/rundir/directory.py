@@ -12,7 +12,7 @@ from pathlib import Path
 from accaware.errors import UsageError
 from accaware.rundir.atomic import digest_of, naming
 from accaware.rundir.file_names import is_file_name
-from accaware.rundir.recording import SNAPSHOT, Recording, read_journal, recording_of
+from accaware.rundir.journal_reader import SNAPSHOT, Recording, read_journal, recording_of
 
 
 class RunDirectory:

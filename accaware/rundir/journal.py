@@ -15,7 +15,7 @@ from typing import Any, Self
 from accaware.results import strict_json
 from accaware.rundir.atomic import naming, write_all
 from accaware.rundir.flush import BackgroundFlush
-from accaware.rundir.recording import ANSWER, SNAPSHOT, encoded
+from accaware.rundir.journal_reader import ANSWER, SNAPSHOT, encoded
 from accaware.search import resumable
 from accaware.search.events import BatchFinished, Event, SearchFinished
 from accaware.search.ports import Observer

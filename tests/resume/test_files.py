@@ -20,7 +20,7 @@ from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.state.tensor_packing import packed
 from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.rundir.atomic import digest_of
-from accaware.rundir.recording import SNAPSHOT, read_journal
+from accaware.rundir.journal_reader import SNAPSHOT, read_journal
 from tests.resume.test_command import (
     accaware,
     config,

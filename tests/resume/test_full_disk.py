@@ -19,7 +19,7 @@ from accaware.cli.output import Output
 from accaware.pytorch.state.checkpoint import read_file, write_file
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal import Journal
-from accaware.rundir.recording import read_journal
+from accaware.rundir.journal_reader import read_journal
 from tests.cli.scripted_run import starting
 from tests.resume.full_disk import FullDisk
 from tests.runners.fake import adaptive, holds_up_to

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from accaware.pytorch import load_compressed
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.state import RunState, standing
+from accaware.rundir.run_status import RunState, standing
 from tests.resume.test_command import accaware
 from tests.resume.tiny_plugin import Tiny
 

@@ -11,7 +11,7 @@ import pytest
 
 from accaware.errors import JournalError
 from accaware.rundir.journal import Journal, WhileLive
-from accaware.rundir.recording import read_journal, recording_of
+from accaware.rundir.journal_reader import read_journal, recording_of
 from accaware.search.events import EpochStarted
 from accaware.search.resumable import SNAPSHOT
 from accaware.search.tape import Tape

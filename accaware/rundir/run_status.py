@@ -7,9 +7,9 @@ from enum import Enum
 from typing import Any
 
 from accaware.rundir.directory import RunDirectory
+from accaware.rundir.journal_reader import JournalLine, read_journal
 from accaware.rundir.lock import is_locked
 from accaware.rundir.outcome import read_outcome
-from accaware.rundir.recording import JournalLine, read_journal
 from accaware.search.budget import AccuracyBudget
 from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase, TrialState
 
