@@ -28,8 +28,8 @@ from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.outcome import UNFINISHED
 from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
+from accaware.search.replay.tape import Tape
 from accaware.search.result import SearchResult
-from accaware.search.tape import Tape
 
 
 class CompressionRun(Protocol):

@@ -19,7 +19,7 @@ from accaware.rundir.atomic import write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.lock import locked
 from accaware.search.ports import Observer
-from accaware.search.tape import Tape
+from accaware.search.replay.tape import Tape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accaware.config.model import FilterPruningConfig, LevelledConfig, MagnitudeSparsityConfig
-from accaware.search.schedules import (
+from accaware.search.schedules.schedules import (
     Adaptive,
     Baseline,
     Exponential,

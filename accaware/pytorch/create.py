@@ -31,8 +31,8 @@ from accaware.pytorch.data.training_sample import training_sample
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
-from accaware.search.schedules import Baseline
-from accaware.search.side_by_side import Pace
+from accaware.search.schedules.schedules import Baseline
+from accaware.search.schedules.several import Pace
 
 
 def create_compressed_model(

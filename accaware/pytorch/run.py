@@ -31,9 +31,9 @@ from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.hardware import processor
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Observer
+from accaware.search.replay.resumable import ResumableSearch
+from accaware.search.replay.tape import Tape
 from accaware.search.result import SearchResult
-from accaware.search.resumable import ResumableSearch
-from accaware.search.tape import Tape
 
 _TIMING_SECONDS = 0.2
 """Of each model, at the end of a run. `accaware benchmark` takes its time."""

@@ -16,10 +16,10 @@ from accaware.results import strict_json
 from accaware.rundir.atomic import naming, write_all
 from accaware.rundir.flush import BackgroundFlush
 from accaware.rundir.journal_reader import ANSWER, SNAPSHOT, encoded
-from accaware.search import resumable
 from accaware.search.events import BatchFinished, Event, SearchFinished
 from accaware.search.ports import Observer
-from accaware.search.tape import Tape
+from accaware.search.replay import resumable
+from accaware.search.replay.tape import Tape
 
 
 class Journal:

@@ -11,7 +11,7 @@ from typing import Any
 
 from accaware.errors import JournalError
 from accaware.rundir.atomic import naming
-from accaware.search import resumable
+from accaware.search.replay import resumable
 
 ANSWER = "answer"
 SNAPSHOT = "snapshot"

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterable
 
 from accaware.errors import UsageError
-from accaware.search.base import TrainingLoop
 from accaware.search.events import EpochFinished, RateKnown, SearchStarted
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.record import TrialRecord
 from accaware.search.result import StopReason
 from accaware.search.strategy import Bounds, Propose, Stop, on_grid, uniform_decrease
+from accaware.search.training_loop import TrainingLoop
 from accaware.search.trial import Epoch, Step, TrialPhase
 
 

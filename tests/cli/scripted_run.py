@@ -14,8 +14,8 @@ from accaware.results.sizes import ModelSizes, Size
 from accaware.rundir.atomic import write_file
 from accaware.search import AdaptiveParams, SearchResult
 from accaware.search.ports import Observer
-from accaware.search.resumable import ResumableSearch
-from accaware.search.tape import Tape
+from accaware.search.replay.resumable import ResumableSearch
+from accaware.search.replay.tape import Tape
 from accaware.search.trial import Checkpoint
 from tests.runners.base import Config, Optimizer
 from tests.runners.fake import FakeRunner, Script, adaptive, search

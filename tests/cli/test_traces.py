@@ -14,7 +14,7 @@ from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.traces import trace_of
 from accaware.errors import PluginFailure
-from accaware.search.schedules import MultiStep
+from accaware.search.schedules.schedules import MultiStep
 
 
 def _module(path: Path, source: str) -> ModuleType:

@@ -51,7 +51,7 @@ from accaware.config.schedule import schedule_of
 from accaware.config.task import TaskConfig
 from accaware.errors import ConfigError
 from accaware.search.params import AdaptiveParams, EarlyExitParams
-from accaware.search.schedules import (
+from accaware.search.schedules.schedules import (
     Adaptive,
     Baseline,
     Exponential,

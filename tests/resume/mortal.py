@@ -11,9 +11,9 @@ from accaware.search import SearchResult
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import Event
 from accaware.search.params import SearchParams
-from accaware.search.resumable import SNAPSHOT, ResumableSearch
-from accaware.search.schedules import Baseline, Schedule
-from accaware.search.tape import Tape
+from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
+from accaware.search.replay.tape import Tape
+from accaware.search.schedules.schedules import Baseline, Schedule
 from accaware.search.trial import Checkpoint
 from tests.runners.base import Config, Optimizer
 from tests.runners.fake import FakeController, FakeModel, FakeRunner, Recorder, Script

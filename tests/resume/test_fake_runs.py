@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from accaware.errors import JournalError, UnkeepableError
 from accaware.search import SearchResult, StopReason
 from accaware.search.events import EpochFinished, SearchFinished
-from accaware.search.resumable import SNAPSHOT, ResumableSearch
-from accaware.search.schedules import Adaptive, Exponential
-from accaware.search.tape import Tape
+from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
+from accaware.search.replay.tape import Tape
+from accaware.search.schedules.schedules import Adaptive, Exponential
 from tests.resume.mortal import Disk, Fate, Killed, Life, MortalSnapshots, World, live
 from tests.runners.base import Config
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search

@@ -13,8 +13,8 @@ from accaware.errors import JournalError
 from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.journal_reader import read_journal, recording_of
 from accaware.search.events import EpochStarted
-from accaware.search.resumable import SNAPSHOT
-from accaware.search.tape import Tape
+from accaware.search.replay.resumable import SNAPSHOT
+from accaware.search.replay.tape import Tape
 
 
 def mark(name: str) -> dict[str, Any]:

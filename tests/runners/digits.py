@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.params import AdaptiveParams
-from accaware.search.scheduler import CompressionScheduler
-from accaware.search.schedules import Polynomial
+from accaware.search.schedules.scheduler import CompressionScheduler
+from accaware.search.schedules.schedules import Polynomial
 from tests.runners.base import CallbackRunner, Case, Optimizer
 
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ from accaware.search import (
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import Event, RateKnown, TrialStarted
 from accaware.search.params import EarlyExitParams, SearchParams
-from accaware.search.scheduler import CompressionScheduler
-from accaware.search.schedules import Baseline, Schedule
+from accaware.search.schedules.scheduler import CompressionScheduler
+from accaware.search.schedules.schedules import Baseline, Schedule
 from accaware.search.trial import Checkpoint
 from tests.runners.base import CallbackRunner, Case, Config, Optimizer
 

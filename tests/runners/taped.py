@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.tape import Tape
-from accaware.search.taped_runner import TapedRunner
+from accaware.search.replay.tape import Tape
+from accaware.search.replay.taped_runner import TapedRunner
 from tests.runners import fake
 from tests.runners.base import Case
 

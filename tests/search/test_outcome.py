@@ -10,7 +10,7 @@ import pytest
 
 from accaware.search import SearchStatus, StopReason, TrialState
 from accaware.search.events import EpochFinished, EpochStarted, SearchFinished, TrialFinished
-from accaware.search.schedules import Exponential
+from accaware.search.schedules.schedules import Exponential
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
 
 # The answer -----------------------------------------------------------------------------

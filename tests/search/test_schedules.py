@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accaware.errors import UsageError
-from accaware.search.scheduler import CompressionScheduler
-from accaware.search.schedules import (
+from accaware.search.schedules.scheduler import CompressionScheduler
+from accaware.search.schedules.schedules import (
     ADAPTIVE_STEP,
     Adaptive,
     Baseline,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accaware.search.schedules import Adaptive, Baseline, MultiStep, Polynomial
-from accaware.search.side_by_side import Pace, SideBySideScheduler, combined, scheduler_of
+from accaware.search.schedules.schedules import Adaptive, Baseline, MultiStep, Polynomial
+from accaware.search.schedules.several import Pace, SideBySideScheduler, combined, scheduler_of
 
 MULTISTEP = Pace(schedule=MultiStep(steps=(1, 3), levels=(0.0, 0.2, 0.4)))
 

@@ -17,7 +17,7 @@ from accaware.search import (
     TrialState,
 )
 from accaware.search.events import RateKnown, SearchStarted, TrialStarted
-from accaware.search.schedules import Adaptive, Baseline, Exponential
+from accaware.search.schedules.schedules import Adaptive, Baseline, Exponential
 from tests.runners.base import Config, Optimizer
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
 

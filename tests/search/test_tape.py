@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from accaware.errors import JournalError
-from accaware.search.tape import Tape
+from accaware.search.replay.tape import Tape
 
 
 def never() -> Any:

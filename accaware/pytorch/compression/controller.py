@@ -23,9 +23,9 @@ from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
-from accaware.search.base import SEARCHED
 from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.side_by_side import Pace, combined, scheduler_of
+from accaware.search.schedules.several import Pace, combined, scheduler_of
+from accaware.search.training_loop import SEARCHED
 
 
 class CompressionStage(Enum):

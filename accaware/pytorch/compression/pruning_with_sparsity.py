@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from accaware.pytorch.channels.layout import KeptMasks, LeftOut
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
-from accaware.search.side_by_side import combined
+from accaware.search.schedules.several import combined
 
 
 class PruningWithSparsity:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks
 from accaware.pytorch.training.runner import optimizer_and_schedule
 from accaware.pytorch.training.task import PluginTask
-from accaware.search.tape import Tape
+from accaware.search.replay.tape import Tape
 
 
 def ranking_by_plugin(task: PluginTask, tape: Tape) -> RankingCallbacks:

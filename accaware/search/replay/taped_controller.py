@@ -6,8 +6,8 @@ from typing import Any
 
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import CompressionController, Runner, Scheduler
-from accaware.search.tape import Tape
-from accaware.search.taped_runner import TapedRunner
+from accaware.search.replay.tape import Tape
+from accaware.search.replay.taped_runner import TapedRunner
 
 
 class TapedController:

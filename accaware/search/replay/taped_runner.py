@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from accaware.search.ports import Runner
-from accaware.search.tape import Tape
+from accaware.search.replay.tape import Tape
 from accaware.search.trial import Checkpoint
 
 T = TypeVar("T")

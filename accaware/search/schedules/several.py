@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accaware.search.scheduler import CompressionScheduler
-from accaware.search.schedules import Schedule
+from accaware.search.schedules.scheduler import CompressionScheduler
+from accaware.search.schedules.schedules import Schedule
 
 Apply = Callable[[Sequence[float]], None]
 """Puts levels on the model, one for each schedule."""

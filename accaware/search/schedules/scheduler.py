@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from accaware.search.schedules import Adaptive, Schedule
+from accaware.search.schedules.schedules import Adaptive, Schedule
 
 _STATE = (
     "current_epoch",

@@ -13,10 +13,10 @@ from accaware.search.events import EpochFinished, Event
 from accaware.search.loop import create_accuracy_aware_training_loop
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig, Snapshots
+from accaware.search.replay.tape import Tape
+from accaware.search.replay.taped_controller import TapedController
+from accaware.search.replay.taped_runner import TapedRunner
 from accaware.search.result import SearchResult
-from accaware.search.tape import Tape
-from accaware.search.taped_controller import TapedController
-from accaware.search.taped_runner import TapedRunner
 from accaware.search.trial import Checkpoint, Epoch
 
 SNAPSHOT = "snapshot"
