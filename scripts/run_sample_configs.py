@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torchvision import models
 
-from accaware.config.document import Document
+from accaware.config.text.document import Document
 
 ALGORITHMS = {"filter_pruning", "magnitude_sparsity", "quantization"}
 SIZE = 8

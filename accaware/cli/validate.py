@@ -11,7 +11,7 @@ from typing import TextIO
 
 from accaware.cli.exit_codes import ExitCode
 from accaware.config.load import Outcome, examine_bytes, examine_file
-from accaware.config.source import LARGEST
+from accaware.config.text.source import LARGEST
 from accaware.errors import Diagnostic, UsageError
 from accaware.report.diagnostics import diagnostics_json, diagnostics_text, github_annotation
 

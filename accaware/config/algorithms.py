@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.config.fault import Fault
-from accaware.config.paths import Path
-from accaware.config.wording import closest, listed, shown
+from accaware.config.text.fault import Fault
+from accaware.config.text.messages import closest, listed, shown
+from accaware.config.text.paths import Path
 
 LEVELLED = ("filter_pruning", "magnitude_sparsity")
 """Those with a level that the search sets."""

@@ -7,10 +7,10 @@ from functools import cache
 from typing import Any
 
 from accaware.config.catalog import Schema, properties, schema
-from accaware.config.fault import Fault
 from accaware.config.homes import Homes
-from accaware.config.paths import Path, dotted
-from accaware.config.wording import closest, listed, shown
+from accaware.config.text.fault import Fault
+from accaware.config.text.messages import closest, listed, shown
+from accaware.config.text.paths import Path, dotted
 
 _MOST_SUGGESTIONS = 40
 """For one object; each takes a part of a millisecond, and a file has room for thousands."""

@@ -16,9 +16,7 @@ from accaware.config import build
 from accaware.config.algorithms import SUPPORTED, algorithm_fault, algorithm_meant
 from accaware.config.catalog import Schema, definitions, properties, schema
 from accaware.config.conformance import conformance
-from accaware.config.document import Document
 from accaware.config.effect import fold_case
-from accaware.config.fault import Fault, has_errors, warning
 from accaware.config.homes import Homes
 from accaware.config.initial_phase import without_schedule
 from accaware.config.mix_rules import mix_faults
@@ -26,12 +24,14 @@ from accaware.config.model import AccAwareConfig
 from accaware.config.notices import notices
 from accaware.config.optimizer_rules import optimizer_faults
 from accaware.config.outside import algorithm_at_top, at_top_fault, whole_fault
-from accaware.config.paths import Path, prefixes
 from accaware.config.quantization_rules import quantization_faults
 from accaware.config.rules import search_faults
 from accaware.config.sections import Algorithm, Training
 from accaware.config.snippet import training_snippet
-from accaware.config.wording import closest, listed
+from accaware.config.text.document import Document
+from accaware.config.text.fault import Fault, has_errors, warning
+from accaware.config.text.messages import closest, listed
+from accaware.config.text.paths import Path, prefixes
 
 _TRAINING: Path = ("accuracy_aware_training",)
 _COMPRESSION: Path = ("compression",)

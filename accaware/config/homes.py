@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accaware.config.catalog import Schema, properties
-from accaware.config.paths import Path
+from accaware.config.text.paths import Path
 
 
 class Homes:

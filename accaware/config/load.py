@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accaware.config.document import Document
 from accaware.config.dump import dump
 from accaware.config.examine import examine
-from accaware.config.fault import Fault
 from accaware.config.model import AccAwareConfig
-from accaware.config.override import apply_override
-from accaware.config.source import UnreadableError, decode, read
+from accaware.config.text.document import Document
+from accaware.config.text.fault import Fault
+from accaware.config.text.override import apply_override
+from accaware.config.text.source import UnreadableError, decode, read
 from accaware.errors import ConfigError, Diagnostic
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from accaware.config.algorithms import LEVELLED
-from accaware.config.fault import Fault
-from accaware.config.paths import Path
-from accaware.config.wording import listed
+from accaware.config.text.fault import Fault
+from accaware.config.text.messages import listed
+from accaware.config.text.paths import Path
 
 _MODE: Path = ("accuracy_aware_training", "mode")
 

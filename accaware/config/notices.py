@@ -7,10 +7,10 @@ from typing import Any
 
 from accaware.config.catalog import Schema, schema
 from accaware.config.effect import Data, fold_case, has_effect, siblings, value_schema
-from accaware.config.fault import Fault, note, warning
-from accaware.config.paths import Path
 from accaware.config.scopes import pattern_fault
-from accaware.config.wording import listed, shown
+from accaware.config.text.fault import Fault, note, warning
+from accaware.config.text.messages import listed, shown
+from accaware.config.text.paths import Path
 
 
 def notices(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from accaware.config.fault import Fault
-from accaware.config.paths import Path
+from accaware.config.text.fault import Fault
+from accaware.config.text.paths import Path
 
 
 def optimizer_faults(section: dict[str, Any]) -> Iterator[Fault]:

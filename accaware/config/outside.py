@@ -6,8 +6,8 @@ from typing import Any
 
 from accaware.config.algorithms import SUPPORTED, algorithm_meant, names_algorithm
 from accaware.config.catalog import properties, schema
-from accaware.config.fault import Fault
-from accaware.config.wording import listed, shown
+from accaware.config.text.fault import Fault
+from accaware.config.text.messages import listed, shown
 
 _SECTIONS = ("compression", "accuracy_aware_training")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from accaware.config.fault import Fault
-from accaware.config.paths import Path
 from accaware.config.quantization import RangeParams
+from accaware.config.text.fault import Fault
+from accaware.config.text.paths import Path
 
 
 def quantization_faults(section: dict[str, Any], path: Path) -> Iterator[Fault]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from accaware.config.fault import Fault
 from accaware.config.schedule_rules import schedule_faults
 from accaware.config.sections import Algorithm, Training
+from accaware.config.text.fault import Fault
 from accaware.search.params import AdaptiveParams
 
 _RELATIVE = "maximal_relative_accuracy_degradation"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from accaware.config.fault import Fault, warning
 from accaware.config.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS
 from accaware.config.model import FilterPruningConfig, LevelledConfig, MagnitudeSparsityConfig
 from accaware.config.schedule import schedule_of
 from accaware.config.sections import Algorithm, Training
-from accaware.config.wording import listed
+from accaware.config.text.fault import Fault, warning
+from accaware.config.text.messages import listed
 from accaware.search.params import AdaptiveParams
 
 

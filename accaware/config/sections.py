@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from accaware.config.initial_phase import follows_schedules
 from accaware.config.model import AlgorithmConfig
-from accaware.config.paths import Path
+from accaware.config.text.paths import Path
 from accaware.search.params import SearchParams
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from accaware.config.load import examine_bytes
-from accaware.config.source import LARGEST
+from accaware.config.text.source import LARGEST
 
 At = tuple[str | int, ...]
 

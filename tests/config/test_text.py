@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accaware.config.load import check_file, load_file, load_text
-from accaware.config.parse import parse
+from accaware.config.text.parse import parse
 from accaware.errors import ConfigError
 from tests.config.samples import DOCUMENTATION, pruning
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from accaware.config.fault import Fault
-from accaware.config.parse import Place, parse
-from accaware.config.paths import Path, dotted, prefixes
-from accaware.config.plain import plain
-from accaware.config.source import BYTE_ORDER_MARK, Lines
+from accaware.config.text.fault import Fault
+from accaware.config.text.parse import Place, parse
+from accaware.config.text.paths import Path, dotted, prefixes
+from accaware.config.text.python_data import plain
+from accaware.config.text.source import BYTE_ORDER_MARK, Lines
 from accaware.errors import Diagnostic
 
 

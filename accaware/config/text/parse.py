@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from accaware.config.fault import Fault
-from accaware.config.paths import Path
-from accaware.config.skeleton import sound_part
-from accaware.config.source import Lines
-from accaware.config.tokens import Token, tokens
+from accaware.config.text.fault import Fault
+from accaware.config.text.paths import Path
+from accaware.config.text.skeleton import sound_part
+from accaware.config.text.source import Lines
+from accaware.config.text.tokens import Token, tokens
 
 DEEPEST = 64
 """Levels of nesting. Configs need about ten."""

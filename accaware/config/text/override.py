@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from accaware.config.document import Document
-from accaware.config.parse import parse
-from accaware.config.paths import Path, dotted
+from accaware.config.text.document import Document
+from accaware.config.text.parse import parse
+from accaware.config.text.paths import Path, dotted
 
 _STEP = re.compile(r"(?:^|\.)(?P<key>[^.\[\]=]+)|\[(?P<index>\d{1,4})\]")
 _MEANT_AS_JSON = re.compile(r"""[{\["]|-?(NaN|Infinity|\d+(\.\d*)?([eE][+-]?\d+)?)$""")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from accaware.config.paths import Path
+from accaware.config.text.paths import Path
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from accaware.config.fault import Fault
-from accaware.config.parse import DEEPEST
-from accaware.config.paths import Path
+from accaware.config.text.fault import Fault
+from accaware.config.text.parse import DEEPEST
+from accaware.config.text.paths import Path
 
 
 def plain(value: Any, faults: list[Fault], path: Path = ()) -> Any:
