@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accaware.config.load import Outcome, examine_file
-from accaware.config.model import AccAwareConfig
-from accaware.config.plugin_path import located
+from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.plugin_path import located
 from accaware.errors import ConfigError, TaskError, UsageError
 from accaware.plugins.load import load_plugin
 from accaware.plugins.plugin import Plugin

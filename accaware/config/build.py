@@ -10,7 +10,7 @@ from pathlib import Path
 
 from accaware.config.catalog import properties, schema
 from accaware.config.effect import Data, counting, with_defaults
-from accaware.config.model import (
+from accaware.config.model.config import (
     AccAwareConfig,
     AlgorithmConfig,
     FilterPruningConfig,
@@ -18,10 +18,10 @@ from accaware.config.model import (
     MagnitudeSparsityConfig,
     OptimizerConfig,
 )
-from accaware.config.plugin_path import located
-from accaware.config.quantization import QuantizationConfig
-from accaware.config.ranking_paths import with_located_coefficients
-from accaware.config.task import task_of
+from accaware.config.model.plugin_path import located
+from accaware.config.model.quantization import QuantizationConfig
+from accaware.config.model.ranking_paths import with_located_coefficients
+from accaware.config.model.task import task_of
 from accaware.config.typed import typed
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 

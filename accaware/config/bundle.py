@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.config.algorithms import SUPPORTED
 from accaware.config.catalog import Schema, definitions, file_names, properties, schema, written
+from accaware.config.model.algorithms import SUPPORTED
 
 _MODES = ("adaptive_compression_level", "early_exit")
 

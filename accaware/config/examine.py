@@ -13,14 +13,14 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from accaware.config import build
-from accaware.config.algorithms import SUPPORTED, algorithm_fault, algorithm_meant
 from accaware.config.catalog import Schema, definitions, properties, schema
 from accaware.config.conformance import conformance
 from accaware.config.effect import fold_case
 from accaware.config.homes import Homes
 from accaware.config.initial_phase import without_schedule
 from accaware.config.mix_rules import mix_faults
-from accaware.config.model import AccAwareConfig
+from accaware.config.model.algorithms import SUPPORTED, algorithm_fault, algorithm_meant
+from accaware.config.model.config import AccAwareConfig
 from accaware.config.notices import notices
 from accaware.config.optimizer_rules import optimizer_faults
 from accaware.config.outside import algorithm_at_top, at_top_fault, whole_fault

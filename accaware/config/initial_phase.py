@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from accaware.config.model import AlgorithmConfig, FilterPruningConfig, MagnitudeSparsityConfig
+from accaware.config.model.config import (
+    AlgorithmConfig,
+    FilterPruningConfig,
+    MagnitudeSparsityConfig,
+)
 from accaware.search.params import AdaptiveParams, SearchParams
 
 INITIAL_LEVELS = ("pruning_init", "sparsity_init")

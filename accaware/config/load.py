@@ -10,7 +10,7 @@ from typing import Any
 
 from accaware.config.dump import dump
 from accaware.config.examine import examine
-from accaware.config.model import AccAwareConfig
+from accaware.config.model.config import AccAwareConfig
 from accaware.config.text.document import Document
 from accaware.config.text.fault import Fault
 from accaware.config.text.override import apply_override

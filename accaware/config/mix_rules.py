@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from accaware.config.algorithms import LEVELLED
+from accaware.config.model.algorithms import LEVELLED
 from accaware.config.text.fault import Fault
 from accaware.config.text.messages import listed
 from accaware.config.text.paths import Path

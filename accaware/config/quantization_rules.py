@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from accaware.config.quantization import RangeParams
+from accaware.config.model.quantization import RangeParams
 from accaware.config.text.fault import Fault
 from accaware.config.text.paths import Path
 

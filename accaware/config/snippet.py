@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from accaware.config.algorithms import LEVELLED
-from accaware.config.model import FilterPruningConfig, MagnitudeSparsityConfig
-from accaware.config.schedule import schedule_of
+from accaware.config.model.algorithms import LEVELLED
+from accaware.config.model.config import FilterPruningConfig, MagnitudeSparsityConfig
+from accaware.config.model.schedule import schedule_of
 from accaware.config.sections import Algorithm
 from accaware.errors import UsageError
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from accaware.config.model import (
+from accaware.config.model.config import (
     AccAwareConfig,
     LevelledConfig,
     MagnitudeSparsityConfig,
 )
-from accaware.config.quantization import QuantizationConfig
-from accaware.config.schedule import schedule_of
+from accaware.config.model.quantization import QuantizationConfig
+from accaware.config.model.schedule import schedule_of
 from accaware.errors import UsageError
 from accaware.pytorch.compression.acceptance import check_model, counted
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm

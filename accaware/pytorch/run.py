@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from accaware.config.model import AccAwareConfig
+from accaware.config.model.config import AccAwareConfig
 from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.create import create_compressed_model

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from accaware.config.catalog import definitions, properties, schema
-from accaware.config.initializers import BatchNormAdaptation, Initializer
 from accaware.config.load import (
     ConfigWarning,
     check_file,
@@ -24,7 +23,7 @@ from accaware.config.load import (
     load_file,
     load_text,
 )
-from accaware.config.model import (
+from accaware.config.model.config import (
     AccAwareConfig,
     FilterPruningConfig,
     FilterPruningParams,
@@ -36,7 +35,8 @@ from accaware.config.model import (
     Metric,
     OptimizerConfig,
 )
-from accaware.config.quantization import (
+from accaware.config.model.initializers import BatchNormAdaptation, Initializer
+from accaware.config.model.quantization import (
     ActivationOverride,
     ActivationsQuantization,
     QuantizationConfig,
@@ -47,8 +47,8 @@ from accaware.config.quantization import (
     WeightOverride,
     WeightsQuantization,
 )
-from accaware.config.schedule import schedule_of
-from accaware.config.task import TaskConfig
+from accaware.config.model.schedule import schedule_of
+from accaware.config.model.task import TaskConfig
 from accaware.errors import ConfigError
 from accaware.search.params import AdaptiveParams, EarlyExitParams
 from accaware.search.schedules.schedules import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accaware.config.scopes import class_lineage, matches, module_path, spellings
+from accaware.config.model.scopes import class_lineage, matches, module_path, spellings
 from tests.config.samples import pruning
 
 RESNET = {

@@ -10,7 +10,7 @@ import pytest
 
 from accaware import AccAwareConfig
 from accaware.config.load import examine_file
-from accaware.config.task import TaskConfig
+from accaware.config.model.task import TaskConfig
 from tests.config.samples import pruning
 
 KEYS: dict[str, Any] = {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from accaware.config.model import KnowledgeDistillationConfig
+from accaware.config.model.config import KnowledgeDistillationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.model.copies import copied

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.config.model import MagnitudeSparsityConfig
+from accaware.config.model.config import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.layout import KeptMasks, LeftOut
 from accaware.pytorch.channels.shared import Key, Shared

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from accaware.config.model import AccAwareConfig, AlgorithmConfig, FilterPruningConfig
+from accaware.config.model.config import AccAwareConfig, AlgorithmConfig, FilterPruningConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.compression.pruning.dense_training import Untouched

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from accaware.config.scopes import class_lineage, matches
+from accaware.config.model.scopes import class_lineage, matches
 from accaware.errors import UsageError
 
 
 class Scopes:
-    """Chooses layers by name; accaware.config.scopes says what a pattern may be.
+    """Chooses layers by name; accaware.config.model.scopes says what a pattern may be.
 
     Args:
         model: whose modules the patterns mean.

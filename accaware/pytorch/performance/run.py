@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from accaware.config.model import AccAwareConfig
+from accaware.config.model.config import AccAwareConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.performance.compare import PYTORCH, Comparison

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from torch import nn
 
-from accaware.config.quantization import QuantizationConfig, RangeInitializer
+from accaware.config.model.quantization import QuantizationConfig, RangeInitializer
 from accaware.errors import CompressionError
 from accaware.pytorch.channels.layout import LeftOut
 from accaware.pytorch.model.dataflow import trace

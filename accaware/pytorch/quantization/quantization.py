@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accaware.config.quantization import QuantizationConfig
+from accaware.config.model.quantization import QuantizationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.layout import LeftOut
 from accaware.pytorch.data.batch_statistics import batch_statistics

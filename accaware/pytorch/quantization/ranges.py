@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from accaware.config.quantization import RangeInitializer
+from accaware.config.model.quantization import RangeInitializer
 
 _KEPT = 2**16
 """Values of a batch that are kept for percentiles, evenly spread over it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from accaware.config.model import AccAwareConfig
+from accaware.config.model.config import AccAwareConfig
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.model.copies import copied

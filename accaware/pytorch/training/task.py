@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
-from accaware.config.model import AccAwareConfig
+from accaware.config.model.config import AccAwareConfig
 from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.plugin import Plugin, guarded
 from accaware.plugins.plugin_state import PluginState

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from accaware.config.model import FilterPruningConfig, FilterPruningParams
+from accaware.config.model.config import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CompressionError, UsageError
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.flops import FlopsModel

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from accaware.config.model import FilterPruningConfig, FilterPruningParams
+from accaware.config.model.config import FilterPruningConfig, FilterPruningParams
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs

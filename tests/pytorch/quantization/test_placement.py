@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from accaware.config.quantization import (
+from accaware.config.model.quantization import (
     ActivationOverride,
     ActivationsQuantization,
     QuantizationConfig,

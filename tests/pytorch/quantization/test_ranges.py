@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accaware.config.quantization import RangeInitializer, RangeParams
+from accaware.config.model.quantization import RangeInitializer, RangeParams
 from accaware.pytorch.quantization.ranges import RangeEstimator, estimator_of
 
 TYPES = (

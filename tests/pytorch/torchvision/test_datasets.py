@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from accaware.config.task import TaskConfig
+from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.builtin.torchvision.datasets import NamedDataset

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from accaware.config.task import TaskConfig
+from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision import weights as weights_module
 from accaware.pytorch.builtin.torchvision.faults import Faults

@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim import lr_scheduler as schedules
 
 from accaware import AccAwareConfig
-from accaware.config.model import OptimizerConfig
+from accaware.config.model.config import OptimizerConfig
 from accaware.pytorch.training.optimizers import build_optimizer
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Runner

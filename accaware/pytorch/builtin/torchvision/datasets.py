@@ -10,7 +10,7 @@ from urllib.error import URLError
 
 from torchvision import datasets
 
-from accaware.config.task import TaskConfig
+from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision.fake import FakeImages
 from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from accaware.config.task import TaskConfig
+from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
 from accaware.pytorch.builtin.torchvision.stems import SMALL, with_grey_input, with_small_stem

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.config.model import AccAwareConfig
-from accaware.config.task import TaskConfig
+from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision.datasets import KINDS, NamedDataset, kind_of
 from accaware.pytorch.builtin.torchvision.faults import Faults

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from accaware.config.task import TaskConfig, is_address, is_file
+from accaware.config.model.task import TaskConfig, is_address, is_file
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.config.model import FilterPruningConfig, FilterPruningParams
+from accaware.config.model.config import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.filters import FilterCount

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accaware.config.model import AccAwareConfig, FilterPruningParams, LegrParams
+from accaware.config.model.config import AccAwareConfig, FilterPruningParams, LegrParams
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.compression.pruning import coefficients
 from accaware.pytorch.compression.pruning.coefficients import Coefficients

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from accaware.config.model import FilterPruningParams
+from accaware.config.model.config import FilterPruningParams
 from accaware.pytorch.channels.groups import Dependencies
 from accaware.pytorch.channels.layout import ChannelGroup, LeftOut
 from accaware.pytorch.model.layers import is_depthwise

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from accaware.config.model import FilterPruningConfig, LevelledConfig, MagnitudeSparsityConfig
+from accaware.config.model.config import (
+    FilterPruningConfig,
+    LevelledConfig,
+    MagnitudeSparsityConfig,
+)
 from accaware.search.schedules.schedules import (
     Adaptive,
     Baseline,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from accaware.config.initializers import Initializer
-from accaware.config.quantization import QuantizationConfig
-from accaware.config.task import TaskConfig
+from accaware.config.model.initializers import Initializer
+from accaware.config.model.quantization import QuantizationConfig
+from accaware.config.model.task import TaskConfig
 from accaware.search.params import AdaptiveParams, SearchParams
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from accaware.config.initializers import BatchNormAdaptation
+from accaware.config.model.initializers import BatchNormAdaptation
 
 
 @dataclass(frozen=True, kw_only=True)

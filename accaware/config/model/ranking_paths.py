@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from accaware.config.model import AlgorithmConfig, FilterPruningConfig
+from accaware.config.model.config import AlgorithmConfig, FilterPruningConfig
 
 
 def with_located_coefficients(algorithm: AlgorithmConfig, directory: Path) -> AlgorithmConfig:
