@@ -8,10 +8,10 @@ from typing import Any
 
 from accaware.config.catalog import schema
 from accaware.config.effect import counting
-from accaware.config.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS, follows_schedules
 from accaware.config.model.config import AccAwareConfig, AlgorithmConfig
 from accaware.config.model.plugin_path import located
 from accaware.config.model.ranking_paths import with_located_coefficients
+from accaware.config.rules.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS, follows_schedules
 
 
 def dump(config: AccAwareConfig) -> dict[str, Any]:

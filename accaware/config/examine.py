@@ -17,17 +17,17 @@ from accaware.config.catalog import Schema, definitions, properties, schema
 from accaware.config.conformance import conformance
 from accaware.config.effect import fold_case
 from accaware.config.homes import Homes
-from accaware.config.initial_phase import without_schedule
-from accaware.config.mix_rules import mix_faults
 from accaware.config.model.algorithms import SUPPORTED, algorithm_fault, algorithm_meant
 from accaware.config.model.config import AccAwareConfig
 from accaware.config.notices import notices
-from accaware.config.optimizer_rules import optimizer_faults
 from accaware.config.outside import algorithm_at_top, at_top_fault, whole_fault
-from accaware.config.quantization_rules import quantization_faults
-from accaware.config.rules import search_faults
-from accaware.config.sections import Algorithm, Training
-from accaware.config.snippet import training_snippet
+from accaware.config.rules.checked_sections import Algorithm, Training
+from accaware.config.rules.combinations import mix_faults
+from accaware.config.rules.initial_phase import without_schedule
+from accaware.config.rules.optimizer import optimizer_faults
+from accaware.config.rules.quantization import quantization_faults
+from accaware.config.rules.search import search_faults
+from accaware.config.rules.training_snippet import training_snippet
 from accaware.config.text.document import Document
 from accaware.config.text.fault import Fault, has_errors, warning
 from accaware.config.text.messages import closest, listed

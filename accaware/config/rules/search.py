@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from accaware.config.schedule_rules import schedule_faults
-from accaware.config.sections import Algorithm, Training
+from accaware.config.rules.checked_sections import Algorithm, Training
+from accaware.config.rules.schedules import schedule_faults
 from accaware.config.text.fault import Fault
 from accaware.search.params import AdaptiveParams
 

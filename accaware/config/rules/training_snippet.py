@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from accaware.config.model.algorithms import LEVELLED
 from accaware.config.model.config import FilterPruningConfig, MagnitudeSparsityConfig
 from accaware.config.model.schedule import schedule_of
-from accaware.config.sections import Algorithm
+from accaware.config.rules.checked_sections import Algorithm
 from accaware.errors import UsageError
 
 _FEWEST_EPOCHS = 10

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from accaware.config.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS
 from accaware.config.model.config import (
     FilterPruningConfig,
     LevelledConfig,
     MagnitudeSparsityConfig,
 )
 from accaware.config.model.schedule import schedule_of
-from accaware.config.sections import Algorithm, Training
+from accaware.config.rules.checked_sections import Algorithm, Training
+from accaware.config.rules.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS
 from accaware.config.text.fault import Fault, warning
 from accaware.config.text.messages import listed
 from accaware.search.params import AdaptiveParams

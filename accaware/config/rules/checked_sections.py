@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accaware.config.initial_phase import follows_schedules
 from accaware.config.model.config import AlgorithmConfig
+from accaware.config.rules.initial_phase import follows_schedules
 from accaware.config.text.paths import Path
 from accaware.search.params import SearchParams
 
