@@ -247,7 +247,7 @@ def schema() -> None:
     """
     import json
 
-    from accaware.config.bundle import bundled
+    from accaware.config.schema.json_schema import bundled
 
     typer.echo(json.dumps(bundled(), indent=2))
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from accaware.config.catalog import schema
-from accaware.config.effect import counting
 from accaware.config.model.config import AccAwareConfig, AlgorithmConfig
 from accaware.config.model.plugin_path import located
 from accaware.config.model.ranking_paths import with_located_coefficients
 from accaware.config.rules.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS, follows_schedules
+from accaware.config.schema.applicability import counting
+from accaware.config.schema.catalog import schema
 
 
 def dump(config: AccAwareConfig) -> dict[str, Any]:

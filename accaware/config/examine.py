@@ -13,14 +13,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from accaware.config import build
-from accaware.config.catalog import Schema, definitions, properties, schema
-from accaware.config.conformance import conformance
-from accaware.config.effect import fold_case
-from accaware.config.homes import Homes
 from accaware.config.model.algorithms import SUPPORTED, algorithm_fault, algorithm_meant
 from accaware.config.model.config import AccAwareConfig
-from accaware.config.notices import notices
-from accaware.config.outside import algorithm_at_top, at_top_fault, whole_fault
 from accaware.config.rules.checked_sections import Algorithm, Training
 from accaware.config.rules.combinations import mix_faults
 from accaware.config.rules.initial_phase import without_schedule
@@ -28,6 +22,12 @@ from accaware.config.rules.optimizer import optimizer_faults
 from accaware.config.rules.quantization import quantization_faults
 from accaware.config.rules.search import search_faults
 from accaware.config.rules.training_snippet import training_snippet
+from accaware.config.schema.annotations import notices
+from accaware.config.schema.applicability import fold_case
+from accaware.config.schema.catalog import Schema, definitions, properties, schema
+from accaware.config.schema.conformance import conformance
+from accaware.config.schema.misplaced_keys import Homes
+from accaware.config.schema.outside import algorithm_at_top, at_top_fault, whole_fault
 from accaware.config.text.document import Document
 from accaware.config.text.fault import Fault, has_errors, warning
 from accaware.config.text.messages import closest, listed

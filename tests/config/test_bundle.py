@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema.validators import Draft202012Validator
 
-from accaware.config.bundle import bundled
+from accaware.config.schema.json_schema import bundled
 from tests.config.samples import pruning, sparsity
 
 BUNDLE = bundled()

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from accaware.config.catalog import definitions, properties, schema
 from accaware.config.load import (
     ConfigWarning,
     check_file,
@@ -49,6 +48,7 @@ from accaware.config.model.quantization import (
 )
 from accaware.config.model.schedule import schedule_of
 from accaware.config.model.task import TaskConfig
+from accaware.config.schema.catalog import definitions, properties, schema
 from accaware.errors import ConfigError
 from accaware.search.params import AdaptiveParams, EarlyExitParams
 from accaware.search.schedules.schedules import (
@@ -417,7 +417,7 @@ def _json_default(one: Field[Any]) -> Any:
 def test_every_schema_is_a_valid_draft_2020_12_schema():
     from jsonschema.validators import Draft202012Validator
 
-    folder = Path(sys.modules["accaware.config.catalog"].__file__ or "").parent / "schema"
+    folder = Path(sys.modules["accaware.config.schema.catalog"].__file__ or "").parent / "schema"
     for file in folder.glob("*.json"):
         whole = json.loads(file.read_text())
         Draft202012Validator.check_schema(whole)

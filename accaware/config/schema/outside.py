@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.config.catalog import properties, schema
 from accaware.config.model.algorithms import SUPPORTED, algorithm_meant, names_algorithm
+from accaware.config.schema.catalog import properties, schema
 from accaware.config.text.fault import Fault
 from accaware.config.text.messages import listed, shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.config.catalog import Schema, properties
+from accaware.config.schema.catalog import Schema, properties
 
 Data = dict[str, Any]
 

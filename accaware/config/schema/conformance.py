@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from accaware.config.catalog import Schema, properties, schema
-from accaware.config.homes import Homes
+from accaware.config.schema.catalog import Schema, properties, schema
+from accaware.config.schema.misplaced_keys import Homes
 from accaware.config.text.fault import Fault
 from accaware.config.text.messages import closest, listed, shown
 from accaware.config.text.paths import Path, dotted

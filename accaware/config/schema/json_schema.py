@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.config.catalog import Schema, definitions, file_names, properties, schema, written
 from accaware.config.model.algorithms import SUPPORTED
+from accaware.config.schema.catalog import (
+    Schema,
+    definitions,
+    file_names,
+    properties,
+    schema,
+    written,
+)
 
 _MODES = ("adaptive_compression_level", "early_exit")
 

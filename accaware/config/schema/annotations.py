@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
-from accaware.config.catalog import Schema, schema
-from accaware.config.effect import Data, fold_case, has_effect, siblings, value_schema
 from accaware.config.model.scopes import pattern_fault
+from accaware.config.schema.applicability import Data, fold_case, has_effect, siblings, value_schema
+from accaware.config.schema.catalog import Schema, schema
 from accaware.config.text.fault import Fault, note, warning
 from accaware.config.text.messages import listed, shown
 from accaware.config.text.paths import Path
