@@ -13,7 +13,7 @@ from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
 from accaware.config.model.config import AccAwareConfig
 from accaware.errors import UsageError
-from accaware.plugins.source import git_commit, source_digest, source_file
+from accaware.plugins.provenance import git_commit, source_digest, source_file
 from accaware.report.summary import Summary
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Difference, Manifest

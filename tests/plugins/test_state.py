@@ -13,7 +13,7 @@ from accaware.plugins.contract import contract_faults
 from accaware.plugins.load import load_plugin
 from accaware.plugins.plugin import Plugin
 from accaware.plugins.plugin_state import PluginState
-from accaware.plugins.source import git_commit, source_digest, source_file
+from accaware.plugins.provenance import git_commit, source_digest, source_file
 
 
 class Counter:
