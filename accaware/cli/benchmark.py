@@ -11,9 +11,9 @@ from accaware import runtimes
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import RunError, UsageError
+from accaware.report.activity_bar import Working
 from accaware.report.benchmark import BenchmarkReport
 from accaware.report.console import console_on
-from accaware.report.working import Working
 from accaware.rundir.directory import RunDirectory
 
 

@@ -13,7 +13,7 @@ from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
 from accaware.cli.signals import StopRequest
 from accaware.errors import AccAwareError, PluginContractError, RunError, UsageError
-from accaware.report.place import Place
+from accaware.report.search_position import Place
 from accaware.report.summary import Summary
 from accaware.results import strict_json
 from accaware.results.exports import ExportInfo

@@ -10,9 +10,9 @@ from pathlib import Path
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
+from accaware.report.activity_bar import Working
 from accaware.report.console import console_on
 from accaware.report.inspection import InspectionReport
-from accaware.report.working import Working
 from accaware.results import strict_json
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from accaware.cli.conduct import how_to_resume
 from accaware.cli.exit_codes import ExitCode
-from accaware.report.text import MetricText, counted, percent
+from accaware.report.formatting import MetricText, counted, percent
 from accaware.results import strict_json
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.run_status import RunStanding, standing

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.text import NOTHING, counted, quantity, ratio, short_time, speedup
+from accaware.report.formatting import NOTHING, counted, quantity, ratio, short_time, speedup
 from accaware.results.benchmark import Benchmark
 from accaware.results.latency import Latency, LatencyComparison
 

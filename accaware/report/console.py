@@ -7,8 +7,8 @@ from typing import IO, Protocol, Self
 
 from rich.console import Console
 
-from accaware.report.lines import LineProgress
-from accaware.report.live import LiveProgress
+from accaware.report.line_progress import LineProgress
+from accaware.report.live_progress import LiveProgress
 from accaware.search.events import Event
 
 LOG_WIDTH = 120

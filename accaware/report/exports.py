@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.text import NOTHING, quantity
+from accaware.report.formatting import NOTHING, quantity
 from accaware.results.exports import ExportInfo
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.text import counted
+from accaware.report.formatting import counted
 
 SHOWN = 10
 """Longer lists are cut; nobody reads two hundred lines before a run."""

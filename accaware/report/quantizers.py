@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.text import counted
+from accaware.report.formatting import counted
 from accaware.results.quantizers import QuantizerInfo
 
 SHOWN = 12

@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.exports import export_table
-from accaware.report.quantizers import quantizer_table
-from accaware.report.text import (
+from accaware.report.formatting import (
     MetricText,
     counted,
     duration,
@@ -22,6 +21,7 @@ from accaware.report.text import (
     short_time,
     speedup,
 )
+from accaware.report.quantizers import quantizer_table
 from accaware.results.handed_over import HandedOver
 from accaware.search.result import Best, SearchResult
 

@@ -10,8 +10,8 @@ from typing import IO
 import pytest
 
 from accaware.report.console import console_on, progress_on
-from accaware.report.lines import LineProgress
-from accaware.report.live import LiveProgress
+from accaware.report.line_progress import LineProgress
+from accaware.report.live_progress import LiveProgress
 
 
 @pytest.fixture

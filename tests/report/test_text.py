@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from accaware.report.text import (
+from accaware.report.formatting import (
     MetricText,
     counted,
     duration,

@@ -20,8 +20,8 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.lines import search_header
-from accaware.report.text import MetricText, percent
+from accaware.report.formatting import MetricText, percent
+from accaware.report.line_progress import search_header
 from accaware.report.trial_row import TrialRow
 from accaware.report.verdict import STOPPED
 from accaware.search.events import (

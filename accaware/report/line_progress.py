@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import IO, Self
 
-from accaware.report.text import NOTHING, MetricText, counted, duration, percent
+from accaware.report.formatting import NOTHING, MetricText, counted, duration, percent
 from accaware.report.trial_row import TrialRow
 from accaware.search.events import (
     EpochFinished,
