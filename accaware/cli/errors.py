@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from accaware.cli.exit_codes import ExitCode
-from accaware.cli.traces import trace_of
+from accaware.cli.user_traceback import trace_of
 from accaware.errors import AccAwareError, ConfigError, PluginFailure, UsageError
 
 

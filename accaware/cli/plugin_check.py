@@ -6,7 +6,7 @@ import sys
 from contextlib import redirect_stdout
 
 from accaware.cli.loading import BUILT_IN, has_plugin
-from accaware.cli.traces import trace_of
+from accaware.cli.user_traceback import trace_of
 from accaware.config.load import Outcome
 from accaware.config.model.config import AccAwareConfig
 from accaware.errors import PluginContractError, PluginFailure, TaskError

@@ -12,7 +12,7 @@ import pytest
 
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
-from accaware.cli.traces import trace_of
+from accaware.cli.user_traceback import trace_of
 from accaware.errors import PluginFailure
 from accaware.search.schedules.schedules import MultiStep
 
