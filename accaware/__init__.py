@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from accaware.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from accaware.config.model.config import AccAwareConfig
+    from accaware.config.load import AccAwareConfig
     from accaware.search.loop import (
         AdaptiveCompressionTrainingLoop,
         EarlyExitCompressionTrainingLoop,
@@ -30,7 +30,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "accaware.config.model.config": ["AccAwareConfig"],
+        "accaware.config.load": ["AccAwareConfig"],
         "accaware.search.loop": [
             "AdaptiveCompressionTrainingLoop",
             "EarlyExitCompressionTrainingLoop",

@@ -21,8 +21,8 @@ from typing import Any
 
 from torch import nn
 
+from accaware import AccAwareConfig
 from accaware.cli.run import RunOptions, run
-from accaware.config.load import load_file
 from accaware.pytorch.builtin.digits import Digits
 from accaware.pytorch.compression.calibration import BatchNormAdapter
 from accaware.pytorch.run import CompressionRun
@@ -77,7 +77,7 @@ def time_apart(of: type, method: str, what: str) -> None:
 
 
 def main() -> None:
-    load_file(CONFIG)  # imports the schema's library
+    AccAwareConfig.from_json(CONFIG)  # imports the schema's library
     time_apart(BatchNormAdapter, "prepare", "adapt")
     time_apart(CompressionRun, "latency", "timing")
     with tempfile.TemporaryDirectory() as folder:

@@ -26,9 +26,9 @@ def python(code: str, *words: str) -> None:
 
 def main() -> None:
     # A copy without comments, which json.load can read, in files that are all different.
-    from accaware.config.load import load_file
+    from accaware import AccAwareConfig
 
-    content = load_file(CONFIG).to_dict()
+    content = AccAwareConfig.from_json(CONFIG).to_dict()
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for number in range(FILES):

@@ -59,7 +59,7 @@ def export(options: ExportOptions) -> ExitCode:
         from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
         from accaware.pytorch.export.export import checked_format
         from accaware.pytorch.export.formats import ExportOptions as FormatOptions
-        from accaware.pytorch.run import named_device
+        from accaware.pytorch.model.device import named_device
         from accaware.pytorch.training.finished_run import FinishedRun
 
         path = options.output or default_path(directory.exports, options.format)

@@ -7,8 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from accaware.config.load import Outcome, examine_file
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.load import AccAwareConfig, Outcome, examine_file
 from accaware.config.model.plugin_path import located
 from accaware.errors import ConfigError, TaskError, UsageError
 from accaware.plugins.load import load_plugin

@@ -7,8 +7,7 @@ from contextlib import redirect_stdout
 
 from accaware.cli.loading import BUILT_IN, has_plugin
 from accaware.cli.user_traceback import trace_of
-from accaware.config.load import Outcome
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.load import AccAwareConfig, Outcome
 from accaware.errors import PluginContractError, PluginFailure, TaskError
 from accaware.plugins.load import load_plugin
 

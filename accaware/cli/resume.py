@@ -11,7 +11,7 @@ import accaware
 from accaware.cli.conduct import exit_code
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.load import AccAwareConfig
 from accaware.errors import UsageError
 from accaware.plugins.provenance import git_commit, source_digest, source_file
 from accaware.report.summary import Summary

@@ -11,7 +11,7 @@ from accaware.cli.exit_codes import ExitCode
 from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.cli.output import Output
 from accaware.cli.resume import Made, check_resumable, finished
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.load import AccAwareConfig
 from accaware.errors import UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.results import strict_json

@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from accaware.config.model.config import (
-    AccAwareConfig,
     AlgorithmConfig,
     FilterPruningConfig,
     KnowledgeDistillationConfig,
     MagnitudeSparsityConfig,
     OptimizerConfig,
+    RunConfig,
 )
 from accaware.config.model.plugin_path import located
 from accaware.config.model.quantization import QuantizationConfig
@@ -74,7 +74,7 @@ def optimizer(data: Data) -> OptimizerConfig:
 
 def config(
     data: Data, search: SearchParams, algorithms: tuple[AlgorithmConfig, ...], directory: Path
-) -> AccAwareConfig:
+) -> RunConfig:
     """The whole, from the root's data and the sections built already."""
     settings: Data = {
         key: data[key]
@@ -94,7 +94,7 @@ def config(
     settings["input_info"] = data.get("input_info", data.get("input_infos"))
     plugin = data.get("plugin")
     return typed(
-        AccAwareConfig,
+        RunConfig,
         settings,
         accuracy_aware_training=search,
         compression=tuple(with_located_coefficients(one, directory) for one in algorithms),

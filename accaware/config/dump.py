@@ -1,4 +1,4 @@
-"""An AccAwareConfig back to JSON data, with every default that counts written out."""
+"""A config back to JSON data, with every default that counts written out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from accaware.config.model.config import AccAwareConfig, AlgorithmConfig
+from accaware.config.model.config import AlgorithmConfig, RunConfig
 from accaware.config.model.plugin_path import located
 from accaware.config.model.ranking_paths import with_located_coefficients
 from accaware.config.rules.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS, follows_schedules
@@ -14,7 +14,7 @@ from accaware.config.schema.applicability import counting
 from accaware.config.schema.catalog import schema
 
 
-def dump(config: AccAwareConfig) -> dict[str, Any]:
+def dump(config: RunConfig) -> dict[str, Any]:
     """Loading the result again gives an equal config, but for ``directory``."""
     data: dict[str, Any] = _data(config)
     del data["directory"]

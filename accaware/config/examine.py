@@ -1,4 +1,4 @@
-"""A config's data to an AccAwareConfig and everything that there is to say about it.
+"""A config's data to a RunConfig and everything that there is to say about it.
 
 Schemas are chosen by name: the mode names the schema of the search's parameters, the algorithm
 that of its section. So a fault speaks of the one thing that is wrong. Rules across keys look at
@@ -14,7 +14,7 @@ from typing import Any
 
 from accaware.config import build
 from accaware.config.model.algorithms import SUPPORTED, algorithm_fault, algorithm_meant
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.config import RunConfig
 from accaware.config.rules.checked_sections import Algorithm, Training
 from accaware.config.rules.combinations import mix_faults
 from accaware.config.rules.initial_phase import without_schedule
@@ -41,7 +41,7 @@ _COMPRESSION: Path = ("compression",)
 class Examination:
     """``config`` is None where there is an error."""
 
-    config: AccAwareConfig | None = None
+    config: RunConfig | None = None
     faults: list[Fault] = field(default_factory=list)
 
 

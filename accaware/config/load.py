@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,70 @@ from typing import Any
 
 from accaware.config.dump import dump
 from accaware.config.examine import examine
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.config import (
+    FilterPruningConfig,
+    KnowledgeDistillationConfig,
+    MagnitudeSparsityConfig,
+    RunConfig,
+)
+from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.text.document import Document
 from accaware.config.text.fault import Fault
 from accaware.config.text.override import apply_override
 from accaware.config.text.source import UnreadableError, decode, read
 from accaware.errors import ConfigError, Diagnostic
+from accaware.search.params import AdaptiveParams, EarlyExitParams
 
 
 class ConfigWarning(UserWarning):
     """Something in a loaded config has no effect; says what and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccAwareConfig(RunConfig):
+    """A whole config, checked as a file is, and with its defaults filled in.
+
+    Raises:
+        ConfigError: with every fault, by the paths that the keys have in a file.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kinds in _SECTIONS.items():
+            _check_kinds(name, getattr(self, name), kinds)
+        _examined(Document.of_mapping(dump(self)), self.directory, ()).require()
+
+    @classmethod
+    def of(cls, config: RunConfig) -> AccAwareConfig:
+        """A config that came out of checked data, which isn't checked again."""
+        made = object.__new__(cls)
+        made.__dict__.update(vars(config))
+        return made
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> AccAwareConfig:
+        """Read a config file; comments and trailing commas are welcome.
+
+        What has no effect in it is told of by a Python warning, a ConfigWarning.
+
+        Raises:
+            ConfigError: with every fault of the file.
+        """
+        return _told(examine_file(Path(path)))
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> AccAwareConfig:
+        """The config of a plain dict, such as ``json.load`` gives.
+
+        Relative paths in it start at the current folder.
+
+        Raises:
+            ConfigError: with every fault, without line numbers.
+        """
+        return _told(_examined(Document.of_mapping(config), Path(), ()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved config as JSON data; loading it gives an equal one but for ``directory``."""
+        return dump(self)
 
 
 @dataclass(frozen=True)
@@ -80,42 +135,36 @@ def examine_text(text: str, name: str, directory: Path, overrides: Sequence[str]
     return _examined(Document.of_text(text, name), directory, overrides)
 
 
-def load_file(path: Path, overrides: Sequence[str] = ()) -> AccAwareConfig:
-    """The config alone. What would be a warning beside it is a Python warning.
+_SECTIONS: Mapping[str, tuple[type, ...]] = {
+    "accuracy_aware_training": (AdaptiveParams, EarlyExitParams),
+    "compression": (
+        FilterPruningConfig,
+        MagnitudeSparsityConfig,
+        QuantizationConfig,
+        KnowledgeDistillationConfig,
+    ),
+}
 
-    Raises:
-        ConfigError: with every fault of the file.
+
+def _check_kinds(key: str, value: Any, kinds: tuple[type, ...]) -> None:
     """
-    return _told(examine_file(path, overrides))
-
-
-def load_text(
-    text: str, name: str, directory: Path, overrides: Sequence[str] = ()
-) -> AccAwareConfig:
-    """As ``load_file``, for a text."""
-    return _told(examine_text(text, name, directory, overrides))
-
-
-def load_dict(mapping: Mapping[str, Any]) -> AccAwareConfig:
-    """As ``load_file``, without line numbers; relative paths start at the current folder."""
-    return _told(_examined(Document.of_mapping(mapping), Path(), ()))
-
-
-def check_file(path: Path, overrides: Sequence[str] = ()) -> tuple[Diagnostic, ...]:
-    """Every error and warning about a file; without an error it can be loaded."""
-    return examine_file(path, overrides).diagnostics
-
-
-def dump_dict(config: AccAwareConfig) -> dict[str, Any]:
-    """The resolved config as JSON data; loading it gives an equal config but for ``directory``."""
-    return dump(config)
+    Raises:
+        ConfigError: a section isn't one of its classes, or not a tuple of them.
+    """
+    sections = value if key == "compression" and isinstance(value, tuple) else (value,)
+    several = "a tuple of " if key == "compression" else ""
+    names = " or ".join(kind.__name__ for kind in kinds)
+    for each in sections:
+        if not isinstance(each, kinds) or (several and not isinstance(value, tuple)):
+            message = f"{reprlib.repr(value)} is not {several}{names}"
+            raise ConfigError([Diagnostic(message, path=key)])
 
 
 def _told(outcome: Outcome) -> AccAwareConfig:
     config = outcome.require()
     for one in outcome.warnings:
-        # Past this function, load_… and AccAwareConfig.from_…, which are the usual way here.
-        warnings.warn(str(one), ConfigWarning, stacklevel=4)
+        # Past this function and AccAwareConfig.from_…, which are the usual way here.
+        warnings.warn(str(one), ConfigWarning, stacklevel=3)
     return config
 
 
@@ -128,12 +177,11 @@ def _examined(document: Document, directory: Path, overrides: Sequence[str]) -> 
     return _outcome(examination.config, document, tuple(examination.faults))
 
 
-def _outcome(
-    config: AccAwareConfig | None, document: Document, faults: tuple[Fault, ...]
-) -> Outcome:
+def _outcome(config: RunConfig | None, document: Document, faults: tuple[Fault, ...]) -> Outcome:
     diagnostics = document.diagnostics(faults)
-    broken = any(one.severity == "error" for one in diagnostics)
-    return Outcome(None if broken else config, diagnostics, (document, faults))
+    if config is None or any(one.severity == "error" for one in diagnostics):
+        return Outcome(None, diagnostics, (document, faults))
+    return Outcome(AccAwareConfig.of(config), diagnostics, (document, faults))
 
 
 def _unreadable(name: str, error: UnreadableError) -> Outcome:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from accaware.config.model.config import (
-    AccAwareConfig,
     LevelledConfig,
     MagnitudeSparsityConfig,
+    RunConfig,
 )
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.schedule import schedule_of
@@ -28,16 +28,21 @@ from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsi
 from accaware.pytorch.compression.quantization_alone import QuantizationAlone
 from accaware.pytorch.compression.sizes import SizeReference
 from accaware.pytorch.data.training_sample import training_sample
+from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
+from accaware.pytorch.training.distributed_runner import DistributedRunner
+from accaware.pytorch.training.runner import TorchRunner
+from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.ports import Runner
 from accaware.search.schedules.schedules import Baseline
 from accaware.search.schedules.several import Pace
 
 
 def create_compressed_model(
     model: nn.Module,
-    config: AccAwareConfig,
+    config: RunConfig,
     example_inputs: Any = None,
     train_loader: Iterable[Any] | None = None,
     *,
@@ -96,12 +101,23 @@ def create_compressed_model(
         algorithm,
         paces or [Pace(schedule=Baseline(algorithm.maximal_compression_rate))],
         SizeReference(model, flops, () if pruning is None else pruning.groups),
+        _make_runner,
         quantization=quantization,
         distillation=distillation,
         preparations=_preparations(config, quantization, train_loader),
     )
     recompile(handed_over)
     return controller, handed_over
+
+
+def _make_runner(
+    model: nn.Module,
+    controller: PTCompressionController,
+    callbacks: TrainingCallbacks,
+    log_dir: str | None,
+) -> Runner:
+    runner = TorchRunner(model, controller, callbacks, log_dir)
+    return DistributedRunner(runner) if is_one_of_several() else runner
 
 
 def _algorithm(
@@ -120,7 +136,7 @@ def _algorithm(
     return QuantizationAlone(quantization)
 
 
-def _samples(model: nn.Module, config: AccAwareConfig) -> tuple[torch.Tensor, ...]:
+def _samples(model: nn.Module, config: RunConfig) -> tuple[torch.Tensor, ...]:
     if not config.input_info:
         raise UsageError(
             "pass example_inputs to create_compressed_model, or set input_info in the config"
@@ -130,7 +146,7 @@ def _samples(model: nn.Module, config: AccAwareConfig) -> tuple[torch.Tensor, ..
 
 
 def _preparations(
-    config: AccAwareConfig, quantization: Quantization | None, train_loader: Iterable[Any] | None
+    config: RunConfig, quantization: Quantization | None, train_loader: Iterable[Any] | None
 ) -> list[Preparation]:
     """Statistics of the unrounded network first: the ranges of activations depend on them."""
     if train_loader is None:
@@ -145,7 +161,7 @@ def _preparations(
     return preparations
 
 
-def _check_needs_no_data(config: AccAwareConfig) -> None:
+def _check_needs_no_data(config: RunConfig) -> None:
     """
     Raises:
         UsageError: something is to be done on training data.

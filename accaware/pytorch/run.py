@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.dump import dump
+from accaware.config.model.config import RunConfig
 from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.create import create_compressed_model
@@ -16,6 +17,7 @@ from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
 from accaware.pytorch.model.copies import copied
+from accaware.pytorch.model.device import named_device
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
@@ -40,7 +42,7 @@ _TIMING_SECONDS = 0.2
 
 
 def build(
-    config: AccAwareConfig,
+    config: RunConfig,
     plugin: Plugin,
     *,
     checkpoints: Path,
@@ -77,7 +79,7 @@ class CompressionRun:
 
     def __init__(
         self,
-        config: AccAwareConfig,
+        config: RunConfig,
         task: PluginTask,
         checkpoints: Path,
         tape: Tape,
@@ -247,7 +249,7 @@ class CompressionRun:
         """
         result = self._search.result
         assert result.best is not None
-        metadata = metadata_of(self._config.to_dict(), result.best)
+        metadata = metadata_of(dump(self._config), result.best)
         exporting = CheckedExport(self._task, self._task.model, self._inputs, metadata)
         return exporting.write(default_path(folder, format), format=format)
 
@@ -258,23 +260,3 @@ def hardware_of(device: torch.device) -> str:
         index = torch.cuda.current_device() if device.index is None else device.index
         return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
     return processor()
-
-
-def named_device(name: str) -> torch.device:
-    """The named device, or for "auto" the best that is there.
-
-    Raises:
-        UsageError: this machine doesn't have it.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, available in there.items() if available)
-    kind, _, index = name.partition(":")
-    if not there[kind] or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
-        have = ", ".join(kind for kind, available in there.items() if available)
-        raise UsageError(f"device {name!r} is not available to torch here; there is {have}")
-    return torch.device(name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accaware.config.load import check_file
+from accaware.config.load import examine_file
 from accaware.errors import Diagnostic
 
 Check = Callable[..., list[Diagnostic]]
@@ -27,6 +27,6 @@ def check(tmp_path: Path) -> Check:
             text = content if isinstance(content, str) else json.dumps(content, indent=1)
             file.write_bytes(text.encode())
         wanted = "warning" if warnings else severity
-        return [one for one in check_file(file, overrides) if one.severity == wanted]
+        return [one for one in examine_file(file, overrides).diagnostics if one.severity == wanted]
 
     return run

@@ -12,18 +12,13 @@ from typing import Any
 import pytest
 
 from accaware.config.load import (
+    AccAwareConfig,
     ConfigWarning,
-    check_file,
-    dump_dict,
     examine_bytes,
     examine_file,
     examine_text,
-    load_dict,
-    load_file,
-    load_text,
 )
 from accaware.config.model.config import (
-    AccAwareConfig,
     FilterPruningConfig,
     FilterPruningParams,
     InputInfo,
@@ -66,7 +61,7 @@ def test_the_example_of_the_documentation_loads_as_it_is(tmp_path: Path):
     file = tmp_path / "config.json"
     file.write_text(DOCUMENTATION)
     config = AccAwareConfig.from_json(file)
-    assert [(one.path, one.severity) for one in check_file(file)] == [
+    assert [(one.path, one.severity) for one in examine_file(file).diagnostics] == [
         ("input_infos", "note"),
         ("compression[0].params.weight_importance", "note"),
     ]
@@ -93,12 +88,12 @@ def test_the_example_of_the_documentation_loads_as_it_is(tmp_path: Path):
 def test_epochs_written_as_a_float_are_integers():
     data = pruning()
     data["accuracy_aware_training"]["params"]["maximal_total_epochs"] = 1e4
-    total = load_dict(data).accuracy_aware_training.maximal_total_epochs
+    total = AccAwareConfig.from_dict(data).accuracy_aware_training.maximal_total_epochs
     assert (total, type(total)) == (10000, int)
 
 
 def test_early_exit_loads():
-    config = load_dict(sparsity(early_exit=True, sparsity_target=0.7))
+    config = AccAwareConfig.from_dict(sparsity(early_exit=True, sparsity_target=0.7))
     assert config.mode == "early_exit"
     assert config.accuracy_aware_training == EarlyExitParams(
         maximal_absolute_accuracy_degradation=0.5, maximal_total_epochs=120
@@ -111,7 +106,7 @@ def test_early_exit_loads():
 def test_quantization_mirrors_its_json():
     data = pruning(early_exit=True) | {"compression": QUANTIZED, "compression_lr_multiplier": 3}
     with pytest.warns(ConfigWarning) as warned:
-        (algorithm,) = load_dict(data).compression
+        (algorithm,) = AccAwareConfig.from_dict(data).compression
     assert len(warned) == 4
     ranges = (
         RangeInitializer(
@@ -136,7 +131,7 @@ def test_quantization_mirrors_its_json():
 
 def test_quantization_alone_has_nncfs_defaults():
     data = pruning(early_exit=True) | {"compression": {"algorithm": "quantization"}}
-    config = load_dict(data)
+    config = AccAwareConfig.from_dict(data)
     assert config.compression == (QuantizationConfig(),)
     assert config.quantization == QuantizationConfig()
     assert config.levelled == ()
@@ -145,13 +140,15 @@ def test_quantization_alone_has_nncfs_defaults():
 def test_the_levelled_algorithm_is_found_wherever_it_stands():
     data = sparsity()
     data["compression"] = [{"algorithm": "quantization"}, data["compression"]]
-    assert load_dict(data).levelled == (MagnitudeSparsityConfig(),)
+    assert AccAwareConfig.from_dict(data).levelled == (MagnitudeSparsityConfig(),)
 
 
 def test_multistep_replaces_the_target_by_its_last_level():
     levels = {"multistep_sparsity_levels": [0.2, 0.6], "sparsity_target": 0.9}
     with pytest.warns(ConfigWarning, match="compression.params.sparsity_target: is ignored"):
-        (algorithm,) = load_dict(sparsity(schedule="multistep", **levels)).compression
+        (algorithm,) = AccAwareConfig.from_dict(
+            sparsity(schedule="multistep", **levels)
+        ).compression
     assert algorithm.params.sparsity_target == 0.6
 
 
@@ -191,7 +188,7 @@ def test_multistep_replaces_the_target_by_its_last_level():
     ],
 )
 def test_the_optimizers_settings_have_one_home(section, expected):
-    assert load_dict(pruning() | {"optimizer": section}).optimizer == expected
+    assert AccAwareConfig.from_dict(pruning() | {"optimizer": section}).optimizer == expected
 
 
 QUANTIZED: Data = {
@@ -267,7 +264,7 @@ def test_the_resolved_form_loads_to_an_equal_config(data, tmp_path: Path):
     config = examine_text(json.dumps(data), "config.json", tmp_path).require()
     elsewhere = tmp_path / "run"
     elsewhere.mkdir()
-    (elsewhere / "config.json").write_text(json.dumps(dump_dict(config)))
+    (elsewhere / "config.json").write_text(json.dumps(config.to_dict()))
     outcome = examine_file(elsewhere / "config.json")
     again = outcome.require()
     assert replace(again, directory=config.directory) == config
@@ -277,15 +274,15 @@ def test_the_resolved_form_loads_to_an_equal_config(data, tmp_path: Path):
 
 def test_ranking_coefficients_lie_beside_the_config_wherever_it_is_written_to(tmp_path: Path):
     data = learned(load_ranking_coeffs_path="sub/ranking.json")
-    config = load_text(json.dumps(data), "c", tmp_path)
+    config = examine_text(json.dumps(data), "c", tmp_path).require()
     assert config.filter_pruning.params.load_ranking_coeffs_path == f"{tmp_path}/sub/ranking.json"
-    elsewhere = load_text(json.dumps(config.to_dict()), "c", tmp_path / "runs" / "c-1")
+    elsewhere = examine_text(json.dumps(config.to_dict()), "c", tmp_path / "runs" / "c-1").require()
     assert elsewhere.compression == config.compression
 
 
 def test_a_plugin_file_is_found_beside_the_config(tmp_path: Path):
     plugins = {
-        name: load_text(json.dumps(pruning() | {"plugin": name}), "c", tmp_path).plugin
+        name: examine_text(json.dumps(pruning() | {"plugin": name}), "c", tmp_path).require().plugin
         for name in ("plugin.py", "sub/plugin.py:Mine", "/abs/plugin.py", "package.module:Mine")
     }
     assert plugins == {
@@ -298,7 +295,9 @@ def test_a_plugin_file_is_found_beside_the_config(tmp_path: Path):
 
 def test_a_dicts_faults_have_no_lines():
     with pytest.raises(ConfigError) as caught:
-        load_dict(pruning() | {"seed": float("nan"), "metric": {1: 2}, "plugin_args": {"a": {2}}})
+        AccAwareConfig.from_dict(
+            pruning() | {"seed": float("nan"), "metric": {1: 2}, "plugin_args": {"a": {2}}}
+        )
     assert sorted(str(one) for one in caught.value.diagnostics) == [
         "metric.1: is a key that is not a string",
         "plugin_args.a: a set is not JSON data",
@@ -353,7 +352,7 @@ def test_standard_input_is_a_file_like_any_other(tmp_path: Path):
     ],
 )
 def test_an_algorithms_config_names_its_schedule(data, expected):
-    (algorithm,) = load_dict(data).compression
+    (algorithm,) = AccAwareConfig.from_dict(data).compression
     assert schedule_of(algorithm) == expected
 
 
@@ -442,10 +441,10 @@ print(AccAwareConfig.from_json({str(file)!r}).compression[0].params.filter_impor
     assert done.stdout == "geometric_median\n"
 
 
-def test_an_unreadable_file_raises_what_check_file_reports(tmp_path: Path):
+def test_an_unreadable_file_raises_what_is_reported_of_it(tmp_path: Path):
     with pytest.raises(ConfigError) as caught:
-        load_file(tmp_path / "none.json")
-    assert caught.value.diagnostics == check_file(tmp_path / "none.json")
+        AccAwareConfig.from_json(tmp_path / "none.json")
+    assert caught.value.diagnostics == examine_file(tmp_path / "none.json").diagnostics
 
 
 def test_what_has_no_effect_is_a_python_warning_at_the_callers_line():

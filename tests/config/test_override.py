@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from accaware.config.load import load_text
+from accaware.config.load import examine_text
 from tests.config.samples import pruning
 
 PATIENCE = "accuracy_aware_training.params.patience_epochs"
@@ -17,7 +17,7 @@ def _load(directory: Path, *overrides: str, as_list: bool = False):
     data = pruning()
     if as_list:
         data["compression"] = [data["compression"]]
-    return load_text(json.dumps(data), "config.json", directory, overrides)
+    return examine_text(json.dumps(data), "config.json", directory, overrides).require()
 
 
 @pytest.mark.parametrize("as_list", [False, True])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accaware.config.load import dump_dict, examine_bytes, examine_text, load_dict
+from accaware.config.load import AccAwareConfig, examine_bytes, examine_text
 from accaware.errors import ConfigError
 from tests.config.mutants import large_mutants, mutants, violation
 from tests.config.samples import DOCUMENTATION, pruning, quantization, sparsity
@@ -132,10 +132,10 @@ def test_mutated_data_is_refused_in_words_or_survives_a_round_trip(make, changes
         if isinstance(here, dict):
             here[last] = value
     try:
-        config = load_dict(data)
+        config = AccAwareConfig.from_dict(data)
     except ConfigError:
         return
-    assert load_dict(json.loads(json.dumps(dump_dict(config)))) == config
+    assert AccAwareConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize("seed", range(4))

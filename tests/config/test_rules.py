@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from accaware.config.load import dump_dict, load_dict
+from accaware import AccAwareConfig
 from tests.config.samples import pruning, quantization, sparsity
 
 PARAMS = "accuracy_aware_training.params"
@@ -449,12 +449,12 @@ def test_a_schedule_that_nobody_follows_is_a_warning(check, data, path, named):
 
 
 def test_without_an_initial_phase_the_resolved_config_has_no_schedule(recwarn):
-    config = load_dict(_pruning(WITHOUT_PHASE, pruning_flops_target=0.3, init=0.1))
+    config = AccAwareConfig.from_dict(_pruning(WITHOUT_PHASE, pruning_flops_target=0.3, init=0.1))
     recwarn.clear()
-    resolved = dump_dict(config)
+    resolved = config.to_dict()
     assert "pruning_init" not in resolved["compression"][0]
     params = resolved["compression"][0]["params"]
     assert not {"schedule", "pruning_steps", "num_init_steps"} & params.keys()
     assert params["pruning_flops_target"] == 0.3
-    assert load_dict(resolved) == config
+    assert AccAwareConfig.from_dict(resolved) == config
     assert len(recwarn) == 0

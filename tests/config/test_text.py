@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accaware.config.load import check_file, load_file, load_text
+from accaware.config.load import AccAwareConfig, examine_file, examine_text
 from accaware.config.text.parse import parse
 from accaware.errors import ConfigError
 from tests.config.samples import DOCUMENTATION, pruning
@@ -94,7 +94,7 @@ def test_a_byte_order_mark_is_skipped_with_a_note(check):
 def test_a_diagnostic_holds_the_line_that_it_points_into(tmp_path: Path):
     file = tmp_path / "c.json"
     file.write_bytes(b'{\r\n  "seed": -1, // here\r\n}')
-    found = {one.path: one.source for one in check_file(file)}
+    found = {one.path: one.source for one in examine_file(file).diagnostics}
     assert found["seed"] == '  "seed": -1, // here'
     assert found["compression"] == "{"
 
@@ -111,9 +111,9 @@ def test_where_a_long_text_breaks_does_not_depend_on_what_follows(at, mark, more
 
 
 def test_a_folder_and_a_missing_file_are_one_error_each(tmp_path: Path):
-    (folder,) = check_file(tmp_path)
-    (missing,) = check_file(tmp_path / "none.json")
-    (impossible,) = check_file(Path("a\0b"))
+    (folder,) = examine_file(tmp_path).diagnostics
+    (missing,) = examine_file(tmp_path / "none.json").diagnostics
+    (impossible,) = examine_file(Path("a\0b")).diagnostics
     assert folder.message == "is a folder; a config file is needed"
     assert missing.message == "there is no such file"
     assert missing.line is None
@@ -127,7 +127,7 @@ def test_comments_and_trailing_commas_are_welcome(check):
 
 def test_two_slashes_in_a_string_are_no_comment(tmp_path: Path):
     data = pruning() | {"plugin_args": {"url": "https://example.org/*x*/"}}
-    config = load_text(json.dumps(data), "config.json", tmp_path)
+    config = examine_text(json.dumps(data), "config.json", tmp_path).require()
     assert config.plugin_args == {"url": "https://example.org/*x*/"}
 
 
@@ -152,7 +152,7 @@ def test_a_diagnostic_reads_as_file_line_column_path_message(tmp_path: Path):
     file = tmp_path / "c.json"
     file.write_text(DOCUMENTATION.replace("30, // epochs of each", "1.5, // epochs of each"))
     with pytest.raises(ConfigError) as caught:
-        load_file(file)
+        AccAwareConfig.from_json(file)
     path = "accuracy_aware_training.params.patience_epochs"
     assert str(caught.value) == f"{file}:9:32: {path}: 1.5 is not an integer"
 

@@ -17,7 +17,7 @@ from accaware.cli.app import app
 from accaware.pytorch import load_compressed
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from tests.e2e.conftest import Run
-from tests.pytorch.torchvision.conftest import digits, mnist, written  # noqa: F401
+from tests.pytorch.builtin.conftest import digits, mnist, written  # noqa: F401
 
 # Timing each run's model in a runtime would take longest.
 pytestmark = pytest.mark.usefixtures("no_inference_runtimes")

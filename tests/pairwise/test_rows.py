@@ -28,7 +28,7 @@ from tests.pairwise.handed_over import check_exported, check_loads
 from tests.pairwise.plugins import MADE
 from tests.pairwise.table import APART, FACTORS, Apart, Row, allowed_pairs, name_of, pairs_of, rows
 from tests.pairwise.task import BATCH, VALIDATION, part, settings, trained
-from tests.pytorch.torchvision.conftest import write_idx
+from tests.pytorch.builtin.conftest import write_idx
 from tests.runners.torch_case import digits
 
 ROOT = Path(__file__).parents[2]

@@ -151,7 +151,7 @@ class InputInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccAwareConfig:
+class RunConfig:
     """A whole config, checked and with its defaults filled in.
 
     ``directory`` is where relative paths in the config start: the file's folder. A ``plugin``
@@ -173,30 +173,6 @@ class AccAwareConfig:
     seed: int = 0
     export: tuple[str, ...] = ()
     directory: Path = field(default_factory=Path)
-
-    @classmethod
-    def from_json(cls, path: str | Path) -> AccAwareConfig:
-        """Read a config file; comments and trailing commas are welcome.
-
-        What has no effect in it is told of by a Python warning, a ConfigWarning.
-
-        Raises:
-            ConfigError: with every fault of the file.
-        """
-        from accaware.config.load import load_file
-
-        return load_file(Path(path))
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> AccAwareConfig:
-        """The config of a plain dict, such as ``json.load`` gives.
-
-        Raises:
-            ConfigError: with every fault, without line numbers.
-        """
-        from accaware.config.load import load_dict
-
-        return load_dict(config)
 
     @property
     def higher_is_better(self) -> bool:
@@ -232,9 +208,3 @@ class AccAwareConfig:
     def _section(self, of: type[Section]) -> Section | None:
         """A mix has an algorithm once at most."""
         return next((one for one in self.compression if isinstance(one, of)), None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The resolved config as JSON-ready data: loading it again gives an equal config."""
-        from accaware.config.load import dump_dict
-
-        return dump_dict(self)

@@ -25,7 +25,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-_FOLDER = Path(__file__).parent / "schema"
+_FOLDER = Path(__file__).parent
 
 
 @cache

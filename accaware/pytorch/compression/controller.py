@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -18,12 +18,12 @@ from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.calibration import Preparation
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.compression.sizes import SizeReference
-from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.ports import Runner
 from accaware.search.schedules.several import Pace, combined, scheduler_of
 from accaware.search.training_loop import SEARCHED
 
@@ -61,6 +61,9 @@ class CompressionStatistics:
         return "\n".join(rows)
 
 
+MakeRunner = Callable[[nn.Module, "PTCompressionController", TrainingCallbacks, str | None], Runner]
+
+
 class PTCompressionController:
     """Compresses a model to any rate, reports what was achieved, and walks its schedule.
 
@@ -71,6 +74,8 @@ class PTCompressionController:
         model: what the algorithm compresses, or a wrapper around it.
         algorithm: what the rate is about.
         paces: a schedule for each level that the algorithm has.
+        reference: the dense model's sizes.
+        make_runner: gives the Runner of a loop that drives this controller.
         quantization: rounds whatever the rate is, once it is active.
         distillation: adds to the training loss.
         preparations: done in this order whenever the model has a new rate.
@@ -82,6 +87,7 @@ class PTCompressionController:
         algorithm: CompressionAlgorithm,
         paces: Sequence[Pace],
         reference: SizeReference,
+        make_runner: MakeRunner,
         *,
         quantization: Quantization | None = None,
         distillation: Distillation | None = None,
@@ -91,6 +97,7 @@ class PTCompressionController:
         self._model = unwrapped(model)
         self._algorithm = algorithm
         self._reference = reference
+        self._make_runner = make_runner
         self._target = 0.0
         self._optimizers: tuple[Optimizer, ...] = ()
         self.quantization = quantization
@@ -232,19 +239,15 @@ class PTCompressionController:
 
     def create_runner(
         self, model: nn.Module, callbacks: TrainingCallbacks, log_dir: str | None
-    ) -> Any:
+    ) -> Runner:
         """The Runner that a loop drives.
 
         Raises:
             UsageError: a loop has searched with this controller before.
         """
-        from accaware.pytorch.training.distributed_runner import DistributedRunner
-        from accaware.pytorch.training.runner import TorchRunner
-
         if self.scheduler.current_epoch >= 0:
             raise UsageError(SEARCHED)
-        runner = TorchRunner(model, self, callbacks, log_dir)
-        return DistributedRunner(runner) if is_one_of_several() else runner
+        return self._make_runner(model, self, callbacks, log_dir)
 
     def _enter_levels(self, levels: Sequence[float]) -> None:
         # Between two steps there is no time to measure what became of it, nor to prepare for it.

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.data.batches import batch_size_of, inputs_of, to_device
+from accaware.pytorch.data.batches import inputs_of, to_device
 from accaware.pytorch.data.loaders import begun
+from accaware.pytorch.model.inputs import batch_size_of
 from accaware.pytorch.model.wrappers import eagerly
 
 _Norm = nn.modules.batchnorm._BatchNorm

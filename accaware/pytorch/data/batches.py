@@ -79,12 +79,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return pytree.tree_map(move, batch)
 
 
-def batch_size_of(batch: Any) -> int:
-    """The first dimension of the batch's first tensor; 1 where there is none."""
-    first = next((leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)), None)
-    return len(first) if first is not None and first.dim() else 1
-
-
 def first_sample(batch: Any, model: nn.Module) -> ExampleInputs:
     """The batch's inputs, cut to a batch of 1."""
     return inputs_of(batch, model).mapped(lambda tensor: tensor[:1] if tensor.dim() else tensor)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from accaware.pytorch.data.batches import batch_size_of
-from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from accaware.config.model.config import AccAwareConfig, AlgorithmConfig, FilterPruningConfig
+from accaware.config.model.config import AlgorithmConfig, FilterPruningConfig, RunConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.compression.pruning.dense_training import Untouched
@@ -18,8 +18,8 @@ from accaware.pytorch.inspection.layers import layer_costs
 from accaware.pytorch.inspection.parts import parts_of
 from accaware.pytorch.inspection.sensitivity import sensitivity_of
 from accaware.pytorch.inspection.training import rates_of, training_cost
+from accaware.pytorch.model.device import named_device
 from accaware.pytorch.model.flops import FlopsModel
-from accaware.pytorch.run import named_device
 from accaware.pytorch.training.task import PluginTask
 from accaware.results.inspection import Inspection
 
@@ -31,7 +31,7 @@ _UNITS = {
 
 
 def inspect(
-    config: AccAwareConfig,
+    config: RunConfig,
     plugin: Plugin,
     *,
     samples: int | None = None,
@@ -61,7 +61,7 @@ def inspect(
 
 
 def _inspected(
-    config: AccAwareConfig,
+    config: RunConfig,
     plugin: Plugin,
     samples: int | None,
     tell: Callable[[str, int, int], None],
@@ -111,7 +111,7 @@ def _inspected(
     )
 
 
-def _without_learning(config: AccAwareConfig) -> AccAwareConfig:
+def _without_learning(config: RunConfig) -> RunConfig:
     return replace(config, compression=tuple(map(_ranked_as_it_is, config.compression)))
 
 

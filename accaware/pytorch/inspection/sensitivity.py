@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from accaware.errors import UsageError
 from accaware.plugins.plugin import guarded
 from accaware.pytorch.compression.pruning.dense_training import Untouched
-from accaware.pytorch.data.batches import batch_size_of, to_device
+from accaware.pytorch.data.batches import to_device
 from accaware.pytorch.data.loaders import LoaderProxy
 from accaware.pytorch.inspection.parts import TriedPart
+from accaware.pytorch.model.inputs import batch_size_of
 from accaware.pytorch.training.task import PluginTask
 from accaware.results.inspection import PartSensitivity, Sensitivity
 

@@ -19,9 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-from accaware.pytorch.data.batches import batch_size_of
 from accaware.pytorch.model.copies import copy_with
-from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
 from accaware.pytorch.model.wrappers import eagerly
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,3 +44,18 @@ class ExampleInputs:
 
     def on(self, device: torch.device) -> ExampleInputs:
         return self.mapped(lambda tensor: tensor.to(device))
+
+
+def batch_size_of(batch: Any) -> int:
+    """The first dimension of the batch's first tensor; 1 where there is none."""
+    first = next(_tensors_of(batch), None)
+    return len(first) if first is not None and first.dim() else 1
+
+
+def _tensors_of(batch: Any) -> Iterator[Tensor]:
+    for leaf in pytree.tree_leaves(batch):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif isinstance(leaf, Mapping):  # of a type that pytree doesn't know, as transformers' own
+            for value in leaf.values():
+                yield from _tensors_of(value)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import torch
 
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.config import RunConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
+from accaware.pytorch.model.device import named_device
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
-from accaware.pytorch.run import named_device
 from accaware.pytorch.training.finished_run import FinishedRun
 from accaware.results.benchmark import Benchmark
 from accaware.results.sizes import Size
 
 
 def benchmark_run(
-    config: AccAwareConfig, plugin: Plugin, path: Path, comparison: Comparison
+    config: RunConfig, plugin: Plugin, path: Path, comparison: Comparison
 ) -> Benchmark:
     """Compare the model in ``path`` with the one that the plugin makes.
 

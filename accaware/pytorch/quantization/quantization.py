@@ -12,9 +12,9 @@ from accaware.config.model.quantization import QuantizationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.layout import LeftOut
 from accaware.pytorch.data.batch_statistics import batch_statistics
-from accaware.pytorch.data.batches import batch_size_of, inputs_of, to_device
+from accaware.pytorch.data.batches import inputs_of, to_device
 from accaware.pytorch.data.loaders import begun
-from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
 from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.quantization.attach import attach
 from accaware.pytorch.quantization.plan import plan_quantization

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 
 from accaware.errors import PluginContractError
 from accaware.pytorch.data.batch_statistics import single_values_allowed
-from accaware.pytorch.data.batches import batch_size_of, inputs_of, targets_of
+from accaware.pytorch.data.batches import inputs_of, targets_of
+from accaware.pytorch.model.inputs import batch_size_of
 from accaware.pytorch.training.mixed_precision import MixedPrecision
 
 Loss = Callable[[Any, Any], Tensor]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.config import RunConfig
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.model.copies import copied
@@ -32,7 +32,7 @@ class FinishedRun:
 
     @classmethod
     def load(
-        cls, config: AccAwareConfig, plugin: Plugin, path: Path, device: torch.device
+        cls, config: RunConfig, plugin: Plugin, path: Path, device: torch.device
     ) -> FinishedRun:
         """Make the plugin's model and data again, and load what ``path`` keeps of the model.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.config import RunConfig
 from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.plugin import Plugin, guarded
 from accaware.plugins.plugin_state import PluginState
@@ -34,7 +34,7 @@ class PluginTask:
 
     def __init__(
         self,
-        config: AccAwareConfig,
+        config: RunConfig,
         plugin: Plugin,
         device: torch.device,
         observers: Sequence[Observer],

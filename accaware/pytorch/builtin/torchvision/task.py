@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.config.model.config import AccAwareConfig
+from accaware.config.model.config import RunConfig
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision.datasets import KINDS, NamedDataset, kind_of
@@ -37,7 +37,7 @@ class TorchvisionTask:
         TaskError: with everything that these ask for and that isn't there.
     """
 
-    def __init__(self, config: AccAwareConfig) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.task = config.task or TaskConfig()
         faults = Faults()

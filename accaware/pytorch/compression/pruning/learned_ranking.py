@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from accaware.config.model.config import AccAwareConfig, FilterPruningParams, LegrParams
+from accaware.config.model.config import FilterPruningParams, LegrParams, RunConfig
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.compression.pruning import coefficients
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
@@ -56,7 +56,7 @@ class RankingCallbacks:
 
 
 def rank_by_learning(
-    pruning: FilterPruning, config: AccAwareConfig, callbacks: RankingCallbacks | None
+    pruning: FilterPruning, config: RunConfig, callbacks: RankingCallbacks | None
 ) -> None:
     """Give ``pruning`` its coefficients: from a file where the config names one, else learned.
 

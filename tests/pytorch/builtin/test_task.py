@@ -15,7 +15,7 @@ from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.model.compile_cache import Recompiled
 from accaware.pytorch.training.mixed_precision import MixedPrecision
 from accaware.pytorch.training.plugin_ranking import IdleCompression
-from tests.pytorch.torchvision.conftest import config
+from tests.pytorch.builtin.conftest import config
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:

@@ -15,7 +15,7 @@ from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.builtin.torchvision.datasets import NamedDataset
 from accaware.pytorch.builtin.torchvision.faults import Faults
-from tests.pytorch.torchvision.conftest import config, write_idx
+from tests.pytorch.builtin.conftest import config, write_idx
 
 Digits = tuple[Any, Any]
 
