@@ -12,7 +12,7 @@ from accaware.cli.exit_codes import ExitCode
 from accaware.cli.loading import LoadedConfig, Overrides
 from accaware.errors import UsageError
 from accaware.report.console import console_on
-from accaware.report.exports import export_table
+from accaware.report.tables import export_table
 from accaware.results import strict_json
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Manifest

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 from accaware.report.console import Progress, console_on, progress_on
-from accaware.report.left_out import left_out_table
 from accaware.report.summary import Summary
+from accaware.report.tables import left_out_table
 
 
 class Output:

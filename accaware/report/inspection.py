@@ -12,9 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.bars import Bar
+from accaware.report.cells import Bar, Name
 from accaware.report.formatting import NOTHING, counted, duration, percent, quantity, short_time
-from accaware.report.names import Name
 from accaware.results.inspection import Inspection, LayerCost, Part, Sensitivity
 
 SHOWN = 30

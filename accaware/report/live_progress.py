@@ -22,8 +22,7 @@ from rich.text import Text
 
 from accaware.report.formatting import MetricText, percent
 from accaware.report.line_progress import search_header
-from accaware.report.trial_row import TrialRow
-from accaware.report.verdict import STOPPED
+from accaware.report.trial_row import STOPPED, TrialRow
 from accaware.search.events import (
     BatchFinished,
     EpochFinished,

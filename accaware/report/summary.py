@@ -10,7 +10,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.exports import export_table
 from accaware.report.formatting import (
     MetricText,
     counted,
@@ -21,7 +20,7 @@ from accaware.report.formatting import (
     short_time,
     speedup,
 )
-from accaware.report.quantizers import quantizer_table
+from accaware.report.tables import export_table, quantizer_table
 from accaware.results.handed_over import HandedOver
 from accaware.search.result import Best, SearchResult
 

@@ -1,13 +1,33 @@
-"""A line of the table of trials, while the trial runs and afterwards."""
+"""A trial as a row of the table: its rate, its metric, and what became of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from accaware.report.verdict import RUNNING, Verdict
 from accaware.search.budget import AccuracyBudget
 from accaware.search.events import TrialStarted
-from accaware.search.trial import Epoch, Trial
+from accaware.search.trial import Epoch, Trial, TrialState
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``style`` is a rich one; only a terminal shows it."""
+
+    words: str
+    style: str
+
+    @classmethod
+    def of(cls, trial: Trial) -> Verdict:
+        if trial.state is TrialState.WITHIN_BUDGET:
+            # The reason has more to say where a trial went wrong after its best epoch.
+            return cls(trial.reason, "green")
+        if trial.state is TrialState.NOT_WITHIN_BUDGET:
+            return cls("beyond the limit", "yellow")
+        return cls(f"failed: {trial.reason}", "red")
+
+
+RUNNING = Verdict("running", "cyan")
+STOPPED = Verdict("stopped", "magenta")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from accaware.report.bars import Bar
+from accaware.report.cells import Bar
 from accaware.report.console import console_on
 from accaware.report.inspection import NAMED, SHOWN, InspectionReport
 from accaware.results.inspection import (

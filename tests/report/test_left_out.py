@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from accaware.report.console import console_on
-from accaware.report.left_out import left_out_table
+from accaware.report.tables import left_out_table
 
 EVENTS = Path("runs/x-1") / ("long" * 40) / "events.jsonl"
 
