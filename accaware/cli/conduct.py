@@ -28,7 +28,7 @@ from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.outcome import UNFINISHED
 from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
-from accaware.search.replay.tape import Tape
+from accaware.search.replay.replay import Replay
 from accaware.search.result import SearchResult
 
 
@@ -71,8 +71,8 @@ class CompressionRun(Protocol):
         """Of the model that is held now."""
 
 
-Start = Callable[[Path, Sequence[Observer], Tape], CompressionRun]
-"""Sets a run up, given a folder for checkpoints, who is told of its events, and its tape."""
+Start = Callable[[Path, Sequence[Observer], Replay], CompressionRun]
+"""Sets a run up, given a folder for checkpoints, who is told of its events, and its replay."""
 
 
 def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Output) -> ExitCode:
@@ -93,18 +93,18 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
     for name in recording.damaged:
         output.warn(f"{name} is damaged; going on from the one before it")
     with StopRequest() as stop, Journal(directory.events, recording.seconds) as journal:
-        tape = Tape(recording.answers, journal.answer)
+        replay = Replay(recording.answers, journal.answer)
         ending = _Ending(directory, metric_name, output, journal)
         try:
             progress = output.progress(metric_name)
             shown = [progress] if progress else []
             # Setting up may measure the baseline, so its progress is shown too.
             with progress or nullcontext():
-                output.setting_up(directory.path, tape.replaying)
+                output.setting_up(directory.path, replay.replaying)
                 told = _Warnings(output)
-                observers: list[Observer] = [WhileLive(journal, tape), place, *shown, told, stop]
-                run = start(directory.checkpoints, observers, tape)
-                if tape.replaying:
+                observers: list[Observer] = [WhileLive(journal, replay), place, *shown, told, stop]
+                run = start(directory.checkpoints, observers, replay)
+                if replay.replaying:
                     journal.run_resumed(device=run.device)
                 else:
                     journal.run_started(device=run.device, left_out=run.left_out)

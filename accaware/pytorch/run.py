@@ -33,8 +33,8 @@ from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.hardware import processor
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Observer
+from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
-from accaware.search.replay.tape import Tape
 from accaware.search.result import SearchResult
 
 _TIMING_SECONDS = 0.2
@@ -47,7 +47,7 @@ def build(
     *,
     checkpoints: Path,
     observers: Iterable[Observer],
-    tape: Tape | None = None,
+    replay: Replay | None = None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> CompressionRun:
     """Set a run up: seed, model, data, baseline, controller, in this order.
@@ -55,7 +55,7 @@ def build(
     Args:
         checkpoints: a folder for the search's own files.
         observers: told of the search's events and of progress within epochs.
-        tape: leads the search to where it was interrupted, and records it; None for neither.
+        replay: leads the search to where it was interrupted, and records it; None for neither.
         warn: told where the run can't be gone on with if it is interrupted, or where what it
             hands over could be compared in part only; or of what it can't go on with as it was.
 
@@ -71,7 +71,7 @@ def build(
         format_named(name).require()
     seed_everything(config.seed)
     task = PluginTask(config, plugin, device, tuple(observers))
-    return CompressionRun(config, task, checkpoints, tape or Tape(), warn)
+    return CompressionRun(config, task, checkpoints, replay or Replay(), warn)
 
 
 class CompressionRun:
@@ -82,15 +82,15 @@ class CompressionRun:
         config: RunConfig,
         task: PluginTask,
         checkpoints: Path,
-        tape: Tape,
+        replay: Replay,
         warn: Callable[[str], None],
     ) -> None:
         self._config = config
         self._task = task
-        self._tape = tape
+        self._replay = replay
         self._warn = warn
         # Measured before anything is attached to the model.
-        baseline = tape.answer("baseline", lambda: task.validate(task.model))
+        baseline = replay.answer("baseline", lambda: task.validate(task.model))
         self._inputs = task.example_inputs()
         if not gives_numbers(task.model, self._inputs, task.device):
             raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
@@ -101,7 +101,7 @@ class CompressionRun:
             config,
             self._inputs,
             task.train_data,
-            ranking_callbacks=ranking_by_plugin(task, tape),
+            ranking_callbacks=ranking_by_plugin(task, replay),
         )
         self._controller.preparations = tuple(map(task.watched, self._controller.preparations))
         runner = TorchRunner(
@@ -128,7 +128,7 @@ class CompressionRun:
             self._controller,
             runner,
             baseline,
-            tape=tape,
+            replay=replay,
             snapshots=TorchSnapshots(runner.files, parts),
             observers=task.observers,
             warn=warn,
@@ -154,7 +154,7 @@ class CompressionRun:
 
         While it is led to where it was interrupted it has not begun yet: the model isn't there.
         """
-        return self._search.result if self._searched and not self._tape.replaying else None
+        return self._search.result if self._searched and not self._replay.replaying else None
 
     def search(self) -> SearchResult:
         """Search; the best model is held afterwards.
@@ -162,7 +162,7 @@ class CompressionRun:
         Raises:
             PluginFailure: the user's code raised; ``result`` has what was found by then.
             RunError: the device is out of memory, likewise.
-            JournalError: the tape is another search's.
+            JournalError: the recording is another search's.
         """
         self._searched = True
         try:

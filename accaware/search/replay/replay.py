@@ -11,7 +11,7 @@ from accaware.errors import JournalError
 T = TypeVar("T")
 
 
-class Tape:
+class Replay:
     """Gives recorded answers as long as there are any, and records live ones from then on.
 
     A search is a function of the answers it gets. Run again with the same ones, it comes to the

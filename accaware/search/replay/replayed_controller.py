@@ -1,0 +1,68 @@
+"""A compression controller whose answers are recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.ports import CompressionController, Runner, Scheduler
+from accaware.search.replay.replay import Replay
+from accaware.search.replay.replayed_runner import ReplayedRunner
+
+
+class ReplayedController:
+    """Passes everything on to ``controller``, but for what the recording answers."""
+
+    def __init__(self, controller: CompressionController, replay: Replay) -> None:
+        self._controller = controller
+        self._replay = replay
+        self.scheduler = ReplayedScheduler(controller.scheduler, replay)
+
+    @property
+    def compression_rate(self) -> float:
+        return self._replay.answer("compression_rate", lambda: self._controller.compression_rate)
+
+    @compression_rate.setter
+    def compression_rate(self, target: float) -> None:
+        self._replay.act(lambda: setattr(self._controller, "compression_rate", target))
+
+    @property
+    def maximal_compression_rate(self) -> float:
+        return self._replay.answer(
+            "maximal_compression_rate", lambda: self._controller.maximal_compression_rate
+        )
+
+    def create_runner(
+        self, model: Any, callbacks: TrainingCallbacks, log_dir: str | None
+    ) -> Runner:
+        return ReplayedRunner(
+            self._controller.create_runner(model, callbacks, log_dir), self._replay
+        )
+
+
+class ReplayedScheduler:
+    """As ReplayedController; training itself steps the scheduler behind this one."""
+
+    def __init__(self, scheduler: Scheduler, replay: Replay) -> None:
+        self._scheduler = scheduler
+        self._replay = replay
+
+    @property
+    def target(self) -> float:
+        return self._replay.answer("target", lambda: self._scheduler.target)
+
+    @property
+    def fully_compressed(self) -> bool:
+        return self._replay.answer("fully_compressed", lambda: self._scheduler.fully_compressed)
+
+    def epoch_step(self, next_epoch: int | None = None) -> None:
+        self._replay.act(lambda: self._scheduler.epoch_step(next_epoch))
+
+    def step(self) -> None:
+        self._replay.act(self._scheduler.step)
+
+    def observe(self, held: bool) -> None:
+        self._replay.act(lambda: self._scheduler.observe(held))
+
+    def disable(self) -> None:
+        self._replay.act(self._scheduler.disable)
