@@ -67,7 +67,7 @@ def counted(model: nn.Module, inputs: ExampleInputs) -> FlopsModel:
     except Exception as error:
         kind = type(model).__name__
         if needs_gradients(error):
-            raise CompressionError(f"{kind} can't be followed: {NEEDS_GRADIENTS}") from error
+            raise CompressionError(f"{kind} can't be traced: {NEEDS_GRADIENTS}") from error
         reason = next(iter(str(error).splitlines()), "no message")
         raise CompressionError(
             f"{kind} doesn't run on the example inputs ({type(error).__name__}: {reason})"

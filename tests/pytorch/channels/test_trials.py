@@ -131,7 +131,7 @@ def test_a_model_that_gives_no_tensor_is_refused(answer: Callable[[Tensor], Any]
 
 
 def mixed(y: Tensor) -> Tensor:
-    """Each channel depends on all others, in a function that isn't followed."""
+    """Each channel depends on all others, in a function that isn't traced."""
     return functional.local_response_norm(y[:, :, None], 5, alpha=10.0)[:, :, 0]
 
 

@@ -18,7 +18,7 @@ class Call:
     Attributes:
         module: the name of the innermost module that was running.
         place: the same for people, with its type.
-        given: all tensors that it returned, in order.
+        outputs: all tensors that it returned, in order.
     """
 
     func: Callable[..., Any]
@@ -26,7 +26,7 @@ class Call:
     kwargs: Mapping[str, Any]
     module: str
     place: str
-    given: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
     @property
     def name(self) -> str:
@@ -34,7 +34,7 @@ class Call:
         return getattr(self.func, "__name__", str(self.func))
 
     @property
-    def taken(self) -> tuple[Tensor, ...]:
+    def inputs(self) -> tuple[Tensor, ...]:
         """All tensors among the arguments, in order."""
         return tensors_in((self.args, dict(self.kwargs)))
 

@@ -43,7 +43,7 @@ _RETRIES = (11, 12, 13)
 OUTPUT = "its channels are the model's output"
 MIXED = (
     "removing its channels changes what the others do: they are mixed with them in a way that "
-    "wasn't followed"
+    "wasn't traced"
 )
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 _UNPROVEN = "it can't be proven: {why} in {mode}, neither on noise nor on the example inputs"

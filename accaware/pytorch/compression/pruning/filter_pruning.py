@@ -42,7 +42,7 @@ class FilterPruning:
         samples: other inputs to try the groups on, of the training data say.
 
     Raises:
-        CompressionError: nothing of the model can be pruned, or its channels can't be followed.
+        CompressionError: nothing of the model can be pruned, or its channels can't be traced.
         UsageError: a scope matches nothing.
     """
 
