@@ -39,7 +39,7 @@ class CompressionRun(Protocol):
     def device(self) -> str: ...
 
     @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
+    def excluded(self) -> Sequence[tuple[str, str]]:
         """Layers that aren't compressed, each with the reason."""
 
     @property
@@ -107,9 +107,9 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
                 if replay.replaying:
                     journal.run_resumed(device=run.device)
                 else:
-                    journal.run_started(device=run.device, left_out=run.left_out)
+                    journal.run_started(device=run.device, left_out=run.excluded)
                 output.ready(run.device)
-                output.left_out(run.left_out, directory.events)
+                output.left_out(run.excluded, directory.events)
                 stop.wait_for_batches()
                 result = run.search()
         except BaseException as error:

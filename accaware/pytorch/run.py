@@ -144,9 +144,9 @@ class CompressionRun:
         return hardware_of(self._task.device)
 
     @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
+    def excluded(self) -> Sequence[tuple[str, str]]:
         """Layers that aren't compressed, each with the reason."""
-        return [(entry.layer, entry.reason) for entry in self._controller.left_out]
+        return [(entry.layer, entry.reason) for entry in self._controller.excluded]
 
     @property
     def result(self) -> SearchResult | None:

@@ -65,7 +65,7 @@ class ScriptedRun:
     ) -> None:
         checkpoints.mkdir(exist_ok=True)
         (checkpoints / "untouched.pt").touch()
-        self.left_out = left_out
+        self.excluded = left_out
         self._measure = arguments.pop("baseline", lambda: 1.0)
         self._replay = replay
         self._world = search(metric, params, **arguments)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import AccAwareError, CompressionError
-from accaware.pytorch.channels.layout import ChannelGroup, LeftOut, Slot
+from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, Slot
 from accaware.pytorch.channels.tracing import ChannelTable, trace_channels
 from accaware.pytorch.channels.tracing.channel_table import PRODUCERS
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -35,7 +35,7 @@ class Dependencies:
     """
 
     groups: tuple[ChannelGroup, ...]
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedLayer, ...]
     first_convolutions: frozenset[str]
     reached: Mapping[Mode, frozenset[str]]
 
@@ -65,7 +65,7 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
     layers = [name for name, module in model.named_modules() if isinstance(module, PRODUCERS)]
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
-    left_out: dict[str, str] = {}
+    excluded: dict[str, str] = {}
     for family, members in families.layers.items():
         name, *_ = producers = tuple(sorted(members, key=layers.index))
         reason = families.reasons.get(family)
@@ -77,20 +77,20 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         if reason is None:
             groups.append(group)
         else:
-            left_out.update(dict.fromkeys(producers, reason))
+            excluded.update(dict.fromkeys(producers, reason))
     unreached = {each.name for each in traced.unreached}
     for layer in layers:
         if f"{layer}.weight" not in found.weights:
             unseen = _UNREACHED if layer in unreached else "the forward doesn't use it as a layer"
             opaque = found.opaque.get(f"{layer}.weight", unseen)
-            left_out[layer] = found.computed.get(layer, opaque)
+            excluded[layer] = found.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
     return Dependencies(
         tuple(sorted(groups, key=lambda group: layers.index(group.name))),
         tuple(
-            LeftOut(layer, left_out[layer])
+            ExcludedLayer(layer, excluded[layer])
             for layer in layers
-            if layer in left_out and layer not in kept
+            if layer in excluded and layer not in kept
         ),
         frozenset(found.first_convolutions),
         traced.reached,

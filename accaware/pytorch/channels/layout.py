@@ -111,7 +111,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedLayer:
     """A layer whose filters stay, and why."""
 
     layer: str

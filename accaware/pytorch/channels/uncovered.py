@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import nn
 
-from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
@@ -15,7 +15,7 @@ _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
 
 def uncovered_weights(
     model: nn.Module, covered: Collection[str], told: Collection[str]
-) -> Iterator[LeftOut]:
+) -> Iterator[ExcludedLayer]:
     """The modules that have weights of their own which are neither covered nor told of.
 
     A weight is a parameter with more than one dimension that has a size; scales, biases and
@@ -38,10 +38,10 @@ def uncovered_weights(
             if id(parameter) not in known and sum(size > 1 for size in parameter.shape) > 1
         ]
         if name and (weights or _is_integer(module)):
-            yield LeftOut(name, _reason(module, weights))
+            yield ExcludedLayer(name, _reason(module, weights))
         elif weights:
             for key in weights:
-                yield LeftOut(key, "it is a parameter of the model itself, and of no layer")
+                yield ExcludedLayer(key, "it is a parameter of the model itself, and of no layer")
 
 
 def _is_integer(module: nn.Module) -> bool:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.channels.compact import CompactModel
-from accaware.pytorch.channels.layout import ChannelGroup, LeftOut
+from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer
 from accaware.pytorch.channels.trials.bench import OUTPUT, Bench, failure_of, layout_without
 from accaware.pytorch.channels.trials.comparison import same_shapes
 from accaware.pytorch.channels.trials.removal import removal
@@ -40,7 +40,7 @@ def verify_groups(
     reached: Mapping[Mode, Iterable[str]],
     inputs: ExampleInputs,
     *more: ExampleInputs,
-) -> tuple[tuple[ChannelGroup, ...], tuple[LeftOut, ...]]:
+) -> tuple[tuple[ChannelGroup, ...], tuple[ExcludedLayer, ...]]:
     """The groups that can be removed from rightly, and the others with their reason.
 
     Args:
@@ -56,22 +56,22 @@ def verify_groups(
         MemoryShortageError: it ran out of memory.
     """
     candidates = [group for group in groups if len(removal(group))]
-    left_out = [
-        LeftOut(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
+    excluded = [
+        ExcludedLayer(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
         for group in groups
         if not len(removal(group))
         for layer in group.producers
     ]
     if not candidates:
-        return (), tuple(left_out)
+        return (), tuple(excluded)
     with told_of_memory(f"trying the channel groups of {type(model).__name__}", SMALLER_INPUTS):
         passed, faults = _tried(model, candidates, reached, inputs, more)
-    left_out += [
-        LeftOut(layer, reason)
+    excluded += [
+        ExcludedLayer(layer, reason)
         for index, reason in faults.items()
         for layer in candidates[index].producers
     ]
-    return tuple(candidates[index] for index in passed), tuple(left_out)
+    return tuple(candidates[index] for index in passed), tuple(excluded)
 
 
 def _tried(

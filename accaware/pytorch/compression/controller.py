@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import replace_data, tensors_of
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut, same_masks
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks, same_masks
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.calibration import Preparation
 from accaware.pytorch.compression.distillation import Distillation
@@ -115,15 +115,15 @@ class PTCompressionController:
         return self._algorithm
 
     @property
-    def left_out(self) -> Sequence[LeftOut]:
+    def excluded(self) -> Sequence[ExcludedLayer]:
         """Layers that can't or shouldn't be compressed, each with its reason."""
         if self.quantization is None:
-            return self._algorithm.left_out
+            return self._algorithm.excluded
         floating = (
-            LeftOut(each.layer, f"not quantized: {each.reason}")
-            for each in self.quantization.left_out
+            ExcludedLayer(each.layer, f"not quantized: {each.reason}")
+            for each in self.quantization.excluded
         )
-        return (*self._algorithm.left_out, *floating)
+        return (*self._algorithm.excluded, *floating)
 
     @property
     def compression_rate(self) -> float:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from accaware.config.model.config import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks
 from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.compression.pruning.lowest import Score, masks_of
@@ -50,11 +50,11 @@ class MagnitudeSparsity:
             config.ignored_scopes,
             validate=config.validate_scopes,
         )
-        self._weights, self.left_out = _covered(modules, scopes)
-        told = {entry.layer for entry in self.left_out}
-        self.left_out += uncovered_weights(model, self._weights, told)
+        self._weights, self.excluded = _covered(modules, scopes)
+        told = {entry.layer for entry in self.excluded}
+        self.excluded += uncovered_weights(model, self._weights, told)
         if not self._weights:
-            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.left_out[:3])
+            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
                 f"no weight of {type(model).__name__} can be made sparse "
                 f"({reasons or 'it has no convolution and no linear layer'})"
@@ -194,37 +194,37 @@ class MagnitudeSparsity:
 
 def _covered(
     modules: Mapping[str, nn.Module], scopes: Scopes
-) -> tuple[dict[str, Tensor], list[LeftOut]]:
-    """Weights to make sparse, by name, and the layers that are left out.
+) -> tuple[dict[str, Tensor], list[ExcludedLayer]]:
+    """Weights to make sparse, by name, and the layers that are excluded.
 
     A weight that several layers share appears once, under its first name, and only if none of
-    these layers is to be left out.
+    these layers is to be excluded.
     """
     layers = {
         name: module
         for name, module in modules.items()
         if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear))
     }
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedLayer] = []
     spared: dict[int, str] = {}
     for name, module in layers.items():
-        reason = scopes.why_left_out(name) or why_computed(module)
+        reason = scopes.why_excluded(name) or why_computed(module)
         own = module._parameters.get("weight")
         if reason is not None:
-            left_out.append(LeftOut(name, reason))
+            excluded.append(ExcludedLayer(name, reason))
             if own is not None:
                 spared.setdefault(id(own), name)
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
-    told = {entry.layer for entry in left_out}
+    told = {entry.layer for entry in excluded}
     for name, module in layers.items():
         weight = module.weight
         if name in told:
             continue
         if id(weight) in spared:
-            reason = f"it shares its weight with {spared[id(weight)]}, which is left out"
-            left_out.append(LeftOut(name, reason))
+            reason = f"it shares its weight with {spared[id(weight)]}, which is excluded"
+            excluded.append(ExcludedLayer(name, reason))
         elif id(weight) not in seen:
             seen.add(id(weight))
             weights[f"{name}.weight"] = weight
-    return weights, left_out
+    return weights, excluded

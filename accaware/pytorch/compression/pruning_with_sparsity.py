@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.search.schedules.several import combined
@@ -49,12 +49,12 @@ class PruningWithSparsity:
         )
 
     @property
-    def left_out(self) -> Sequence[LeftOut]:
-        both = (("pruned", self._pruning.left_out), ("made sparse", self._sparsity.left_out))
+    def excluded(self) -> Sequence[ExcludedLayer]:
+        both = (("pruned", self._pruning.excluded), ("made sparse", self._sparsity.excluded))
         return [
-            LeftOut(each.layer, f"not {done}: {each.reason}")
-            for done, left_out in both
-            for each in left_out
+            ExcludedLayer(each.layer, f"not {done}: {each.reason}")
+            for done, excluded in both
+            for each in excluded
         ]
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:

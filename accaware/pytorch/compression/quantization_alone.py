@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks
 from accaware.pytorch.quantization.quantization import Quantization
 
 
@@ -24,7 +24,7 @@ class QuantizationAlone:
     def __init__(self, quantization: Quantization) -> None:
         self._quantization = quantization
         self.maximal_compression_rate = quantization.saved_bits
-        self.left_out: Sequence[LeftOut] = ()
+        self.excluded: Sequence[ExcludedLayer] = ()
 
     @property
     def compression_rate(self) -> float:

@@ -41,7 +41,7 @@ class Scopes:
             for pattern in patterns:
                 self._check(key, pattern, validate)
 
-    def why_left_out(self, name: str) -> str | None:
+    def why_excluded(self, name: str) -> str | None:
         """The reason why a layer isn't chosen, None if it is."""
         if any(self._means(pattern, name) for pattern in self._ignored):
             return "it is in ignored_scopes"

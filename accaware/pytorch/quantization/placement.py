@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.model.dataflow import Dataflow, ModuleCall, Operation, Value
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
@@ -24,7 +24,7 @@ from accaware.pytorch.quantization.record import weight_name
 
 _LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 _ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
-_NO_PLACE = "an addition in it has an operand that no module gives, or one that is left out"
+_NO_PLACE = "an addition in it has an operand that no module gives, or one that is excluded"
 _ACTIVATIONS = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
 _CONVOLVES = tuple(f"conv{dims}d" for dims in (1, 2, 3))
 
@@ -46,7 +46,7 @@ class Place:
 
 def quantizable_layers(
     model: nn.Module, flow: Dataflow, spared: Mapping[str, str]
-) -> tuple[list[str], list[LeftOut]]:
+) -> tuple[list[str], list[ExcludedLayer]]:
     """The layers whose weights can be rounded, and all other weights with their reason.
 
     Args:
@@ -54,7 +54,7 @@ def quantizable_layers(
     """
     called = {call.module for call in flow.calls}
     layers: list[str] = []
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedLayer] = []
     for name, module in model.named_modules():
         if not isinstance(module, _LAYERS):
             continue
@@ -68,11 +68,11 @@ def quantizable_layers(
         if reason is None:
             layers.append(name)
         else:
-            left_out.append(LeftOut(name, reason))
+            excluded.append(ExcludedLayer(name, reason))
     covered = [weight_name(name) for name in layers]
-    told = {entry.layer for entry in left_out}
-    left_out += uncovered_weights(model, covered, told)
-    return layers, left_out
+    told = {entry.layer for entry in excluded}
+    excluded += uncovered_weights(model, covered, told)
+    return layers, excluded
 
 
 class ActivationPlaces:
@@ -102,19 +102,19 @@ class ActivationPlaces:
         self._made = {value for operation in flow.operations for value in operation.outputs}
         self._made.update(flow.model_inputs)
 
-    def find(self) -> tuple[tuple[Place, ...], tuple[LeftOut, ...]]:
+    def find(self) -> tuple[tuple[Place, ...], tuple[ExcludedLayer, ...]]:
         """The places in the order of time, and what stays as it is."""
         readers = self._layer_readers()
         adders: dict[Value, list[Operation]] = {}
         sums: set[Value] = set()
-        left_out = []
+        excluded = []
         for addition in filter(self._is_residual, self._flow.operations):
             if all(self._output_place(value, addition.time) for value in addition.inputs):
                 for value in addition.inputs:
                     adders.setdefault(value, []).append(addition)
                 sums.add(self._sum(addition))
             else:
-                left_out.append(LeftOut(addition.module or "the model", _NO_PLACE))
+                excluded.append(ExcludedLayer(addition.module or "the model", _NO_PLACE))
         places: set[Place] = set()
         for value in sums - adders.keys() - readers.keys():
             # Nobody else asks for it, but for the addition to be one of integers.
@@ -136,30 +136,32 @@ class ActivationPlaces:
         if self._quantize_outputs:
             found, staying = self._output_places()
             places |= found
-            left_out += staying
+            excluded += staying
         # A layer that is called several times has one place, whose range serves all its calls.
         once = {(place.module, place.side): place for place in sorted(places, key=_moment)[::-1]}
-        return tuple(sorted(once.values(), key=_moment)), tuple(left_out)
+        return tuple(sorted(once.values(), key=_moment)), tuple(excluded)
 
-    def _output_places(self) -> tuple[set[Place], list[LeftOut]]:
+    def _output_places(self) -> tuple[set[Place], list[ExcludedLayer]]:
         """Of each tensor that comes out of the model: each has a range of its own."""
         flow = self._flow
         if flow.output_is_tensor and flow.floating_outputs:
             return {Place("", "output", len(flow.operations))}, []
         places: set[Place] = set()
-        left_out = []
+        excluded = []
         if not flow.floating_outputs:
-            left_out.append(LeftOut("the model's output", "no floating-point tensor is seen in it"))
+            excluded.append(
+                ExcludedLayer("the model's output", "no floating-point tensor is seen in it")
+            )
         for number, value in enumerate(flow.floating_outputs, start=1):
             place = self._innermost(value, len(flow.operations))
             if place is not None:
                 places.add(place)
             else:
                 name = f"the model's output, tensor {number}"
-                left_out.append(
-                    LeftOut(name, "no module gives it, so that there is no place for it")
+                excluded.append(
+                    ExcludedLayer(name, "no module gives it, so that there is no place for it")
                 )
-        return places, left_out
+        return places, excluded
 
     def _layer_readers(self) -> dict[Value, list[ModuleCall]]:
         """The calls of layers, by the value that goes into them."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.errors import CheckpointError, UsageError
-from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.data.batch_statistics import batch_statistics
 from accaware.pytorch.data.batches import inputs_of, to_device
 from accaware.pytorch.data.loaders import begun
@@ -44,7 +44,7 @@ class Quantization:
         self._model = model
         self._ranges = plan.ranges
         self.quantizers = plan.quantizers
-        self.left_out: Sequence[LeftOut] = plan.left_out
+        self.excluded: Sequence[ExcludedLayer] = plan.excluded
         attach(model, self.quantizers)
 
     @property

@@ -43,7 +43,7 @@ class Net(nn.Module):
 
 
 def reasons(pruning: FilterPruning) -> dict[str, str]:
-    return {entry.layer: entry.reason for entry in pruning.left_out}
+    return {entry.layer: entry.reason for entry in pruning.excluded}
 
 
 def pruned(pruning: FilterPruning) -> set[str]:

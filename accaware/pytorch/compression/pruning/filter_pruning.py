@@ -14,7 +14,7 @@ from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.filters import FilterCount
 from accaware.pytorch.channels.groups import find_dependencies
-from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks, Layout, LeftOut
+from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, KeptMasks, Layout
 from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
 from accaware.pytorch.compression.pruning.importance import channel_importances, layer_of
@@ -68,12 +68,12 @@ class FilterPruning:
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(model, dependencies, config.params, scopes)
         groups, faulty = verify_groups(model, allowed, dependencies.reached, inputs, *samples)
-        self.left_out: Sequence[LeftOut] = sorted(
-            [*dependencies.left_out, *forbidden, *faulty],
+        self.excluded: Sequence[ExcludedLayer] = sorted(
+            [*dependencies.excluded, *forbidden, *faulty],
             key=lambda entry: names.index(entry.layer),
         )
         if not groups:
-            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.left_out[:3])
+            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
                 f"no filter of {type(model).__name__} can be pruned ({reasons or 'no layers'})"
             )
