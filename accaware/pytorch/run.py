@@ -21,9 +21,10 @@ from accaware.pytorch.model.device import named_device
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
+from accaware.pytorch.state.stateful import Stateful
 from accaware.pytorch.training.plugin_ranking import ranking_by_plugin
 from accaware.pytorch.training.runner import TorchRunner
-from accaware.pytorch.training.snapshots import CompressionState, Stateful, TorchSnapshots
+from accaware.pytorch.training.snapshots import CompressionState, TorchSnapshots
 from accaware.pytorch.training.task import PluginTask
 from accaware.results.exports import ExportInfo
 from accaware.results.latency import LatencyComparison
@@ -95,7 +96,7 @@ class CompressionRun:
         if not gives_numbers(task.model, self._inputs, task.device):
             raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
         # What the compressed model is loaded into and timed against; off the device meanwhile.
-        self._untouched = copied(task.model).cpu()
+        self._dense = copied(task.model).cpu()
         self._controller, _ = create_compressed_model(
             task.handed_over,
             config,
@@ -190,7 +191,7 @@ class CompressionRun:
         """Write the model that is held, for ``load_compressed``, once that gives it back.
 
         Raises:
-            RunError: it can't be loaded into the untouched model, or computes something else
+            RunError: it can't be loaded into the dense model, or computes something else
                 then. An earlier file of that name is intact.
             OSError: the file can't be written, likewise.
         """
@@ -209,7 +210,7 @@ class CompressionRun:
             check_reloaded(
                 path,
                 self._task.model,
-                copied(self._untouched).cpu(),
+                copied(self._dense).cpu(),
                 self._inputs,
                 device=self._task.device,
                 warn=self._warn,
@@ -218,7 +219,7 @@ class CompressionRun:
             raise RunError(f"the device is out of memory: {error}") from error
 
     def latency(self, path: Path) -> LatencyComparison | None:
-        """Of the model in ``path``, saved by save_model, and of the untouched one.
+        """Of the model in ``path``, saved by save_model, and of the dense one.
 
         In the first inference runtime that is installed, else in PyTorch; None for a quantized
         model there, as PyTorch would but simulate it.
@@ -231,7 +232,7 @@ class CompressionRun:
         if in_torch and self.quantizers():
             return None
         device = self._task.device if in_torch else torch.device("cpu")
-        dense = self._untouched.to(device)
+        dense = self._dense.to(device)
         compressed = load_compressed(path, copied(dense))
         return comparison.latency(dense, compressed, self._inputs.on(device))
 

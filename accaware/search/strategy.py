@@ -55,7 +55,7 @@ def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -
     and the learning rate with it. A step over a bound is clamped to the bound.
 
     Args:
-        history: at least one step, the initial phase's, or without one the untouched model's.
+        history: at least one step, the initial phase's, or without one the baseline model's.
     """
     step = _decimal(params.initial_compression_rate_step)
     factor = _decimal(params.compression_rate_step_reduction_factor)

@@ -89,7 +89,7 @@ class Step:
     """A rate that the strategy asked for and what answered it.
 
     ``trial`` is the number of the answering trial, which may be an earlier one; None is the
-    untouched model, rate 0, within budget by definition.
+    baseline model, rate 0, within budget by definition.
     """
 
     target_rate: float
@@ -151,7 +151,7 @@ class History:
     def start_for(self, target_rate: float) -> Trial | None:
         """The trial to start from: the highest rate within budget below ``target_rate``.
 
-        Of those whose weights are kept. None is the untouched model.
+        Of those whose weights are kept. None is the baseline model.
         """
         below = [
             trial

@@ -198,7 +198,7 @@ def test_what_is_on_the_disk_stays_bounded() -> None:
 
     ended = live(world, disk, Watched())
     assert len(ended.result.trials) > 12
-    # The untouched model, two trials within budget and the one at hand, and of both what a save
+    # The baseline model, two trials within budget and the one at hand, and of both what a save
     # or a discard has just replaced; two snapshots and the one that is being written.
     assert most == 9
 

@@ -67,7 +67,7 @@ MakeRunner = Callable[[nn.Module, "PTCompressionController", TrainingCallbacks, 
 class PTCompressionController:
     """Compresses a model to any rate, reports what was achieved, and walks its schedule.
 
-    Made by :func:`accaware.pytorch.create_compressed_model`. The model is untouched until a rate
+    Made by :func:`accaware.pytorch.create_compressed_model`. The model stays as it is until a rate
     is set or the scheduler takes its first ``epoch_step()``.
 
     Args:
@@ -129,7 +129,7 @@ class PTCompressionController:
     def compression_rate(self) -> float:
         """What is achieved, measured on the model, in [0, 1]. Set it to ask for a rate.
 
-        Rate 0 is the untouched model's: nothing is removed, and nothing is rounded.
+        Rate 0 is the dense model's: nothing is removed, and nothing is rounded.
         """
         return self._algorithm.compression_rate
 

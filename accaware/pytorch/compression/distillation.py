@@ -1,4 +1,4 @@
-"""Knowledge distillation: the untouched model teaches the compressed one.
+"""Knowledge distillation: the dense model teaches the compressed one.
 
 Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), section 2.
 """
@@ -25,7 +25,7 @@ class Distillation:
     """Compares what the model gave in its last training forward with what the teacher gives.
 
     Args:
-        model: untouched; the teacher is a copy of it. Its forward is watched from here on; a
+        model: dense; the teacher is a copy of it. Its forward is watched from here on; a
             copy of it isn't, and has no teacher.
         config: the algorithm's section.
     """
@@ -98,7 +98,7 @@ class Distillation:
         if student.shape != teacher.shape:
             raise UsageError(
                 f"knowledge distillation: the model gives outputs of shape {list(student.shape)}, "
-                f"and the untouched one {list(teacher.shape)}"
+                f"and the dense one {list(teacher.shape)}"
             )
         # Probabilities that are rounded to half a precision have another sum than 1, and a
         # divergence from them may be below 0.

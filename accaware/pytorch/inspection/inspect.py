@@ -10,7 +10,7 @@ import torch
 from accaware.config.model.config import AlgorithmConfig, FilterPruningConfig, RunConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.compression.pruning.dense_training import Untouched
+from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.data.loaders import seed_everything
@@ -76,20 +76,20 @@ def _inspected(
     # Rates are set here, whatever a schedule says.
     controller.scheduler.disable()
     algorithm = controller.algorithm
-    untouched = Untouched(model, algorithm, (task.state(), task.randomness()))
+    dense_state = DenseState(model, algorithm, (task.state(), task.randomness()))
     parts = parts_of(model, algorithm, flops)
     numbers = {layer: each.part.number for each in parts for layer in each.part.layers}
     tell("latency", 0, 1)
     layers, forward = layer_costs(model, inputs, flops, device, numbers)
-    untouched.restore()
+    dense_state.restore()
     sensitivity = None
     if samples is not None:
-        sensitivity = sensitivity_of(task, parts, samples, untouched, tell)
-        untouched.restore()
+        sensitivity = sensitivity_of(task, parts, samples, dense_state, tell)
+        dense_state.restore()
     rates, training = rates_of(controller), []
     for done, rate in enumerate(rates):
         tell("training", done, len(rates))
-        training.append(training_cost(task, controller, rate, flops, untouched))
+        training.append(training_cost(task, controller, rate, flops, dense_state))
     pruning = config.filter_pruning
     by_flops = pruning is not None and pruning.params.pruning_flops_target is not None
     unit = _UNITS.get(algorithm.name, "FLOPs" if by_flops else "filters")

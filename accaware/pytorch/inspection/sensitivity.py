@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from accaware.errors import UsageError
 from accaware.plugins.plugin import guarded
-from accaware.pytorch.compression.pruning.dense_training import Untouched
+from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.data.batches import to_device
 from accaware.pytorch.data.loaders import LoaderProxy
 from accaware.pytorch.inspection.parts import TriedPart
@@ -25,7 +25,7 @@ def sensitivity_of(
     task: PluginTask,
     parts: Sequence[TriedPart],
     samples: int,
-    untouched: Untouched,
+    dense_state: DenseState,
     tell: Callable[[str, int, int], None],
 ) -> Sensitivity:
     """Validate with a share of each part removed, one part at a time.
@@ -49,7 +49,7 @@ def sensitivity_of(
 
     def metric() -> float:
         value = task.validate_on(batches, task.model)
-        untouched.restore_parts()
+        dense_state.restore_parts()
         return value
 
     baseline = metric()

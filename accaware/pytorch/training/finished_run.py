@@ -1,4 +1,4 @@
-"""A run that has a model: the user's task, the untouched model and the compressed one."""
+"""A run that has a model: the user's task, the dense model and the compressed one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from accaware.pytorch.training.task import PluginTask
 class FinishedRun:
     """
     Attributes:
-        task: holds the untouched model.
+        task: holds the dense model.
         compressed: the model that the run handed over, on the task's device.
         inputs: an example, on the same.
     """

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from accaware.errors import CheckpointError, UnkeepableError
 from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
+from accaware.pytorch.state.stateful import Stateful
 from accaware.pytorch.state.tensor_packing import packed
-
-
-class Stateful(Protocol):
-    """What torch calls stateful: optimizers, schedules, scalers, and parts of a run."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 class TorchSnapshots:

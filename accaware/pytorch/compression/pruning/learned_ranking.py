@@ -22,12 +22,13 @@ from accaware.config.model.config import FilterPruningParams, LegrParams, RunCon
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.compression.pruning import coefficients
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
-from accaware.pytorch.compression.pruning.dense_training import Part, Untouched
+from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.compression.pruning.evolution import RankingEvolution
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.compression.pruning.importance import layer_importances
 from accaware.pytorch.data.random_state import RandomState
 from accaware.pytorch.distributed.agreement import agreed, is_first
+from accaware.pytorch.state.stateful import Stateful
 from accaware.search.events import Event, GenerationFinished, RankingStarted
 from accaware.search.ports import Observer
 
@@ -51,7 +52,7 @@ class RankingCallbacks:
     train_steps_fn: Callable[[nn.Module, int], object]
     validate_fn: Callable[[nn.Module], float]
     observers: Sequence[Observer] = ()
-    parts: Sequence[Part] = ()
+    parts: Sequence[Stateful] = ()
     remember: Callable[[Callable[[], Any]], Any] = lambda search: search()
 
 
@@ -155,7 +156,7 @@ class _Candidates:
         device = next(self._model.parameters()).device
         # Generators last: bringing back the others may draw random numbers.
         parts = (*callbacks.parts, RandomState((), device))
-        self._untouched = Untouched(self._model, pruning, parts)
+        self._dense_state = DenseState(self._model, pruning, parts)
         self._known: dict[tuple[bytes, ...], float] = {}
 
     def spreads(self) -> list[float]:
@@ -180,7 +181,7 @@ class _Candidates:
                 self._known[layout] = agreed(float(self._callbacks.validate_fn(self._model)))
             return self._known[layout]
         finally:
-            self._untouched.restore()
+            self._dense_state.restore()
 
     def tell(self, event: Event) -> None:
         for observer in self._callbacks.observers:
