@@ -24,7 +24,7 @@ from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Runner
-from accaware.search.schedules.several import Pace, combined, scheduler_of
+from accaware.search.schedules.several import ScheduleConfig, combined, scheduler_of
 from accaware.search.training_loop import SEARCHED
 
 
@@ -73,10 +73,10 @@ class PTCompressionController:
     Args:
         model: what the algorithm compresses, or a wrapper around it.
         algorithm: what the rate is about.
-        paces: a schedule for each level that the algorithm has.
+        schedules: a schedule for each level that the algorithm has.
         reference: the dense model's sizes.
         make_runner: gives the Runner of a loop that drives this controller.
-        quantization: rounds whatever the rate is, once it is active.
+        quantization: quantizes whatever the rate is, once it is active.
         distillation: adds to the training loss.
         preparations: done in this order whenever the model has a new rate.
     """
@@ -85,7 +85,7 @@ class PTCompressionController:
         self,
         model: nn.Module,
         algorithm: CompressionAlgorithm,
-        paces: Sequence[Pace],
+        schedules: Sequence[ScheduleConfig],
         reference: SizeReference,
         make_runner: MakeRunner,
         *,
@@ -104,7 +104,7 @@ class PTCompressionController:
         self.distillation = distillation
         self.preparations = tuple(preparations)
         self._unprepared = False
-        self.scheduler = scheduler_of(paces, self._enter_levels, self._enter_epoch)
+        self.scheduler = scheduler_of(schedules, self._enter_levels, self._enter_epoch)
 
     @property
     def model(self) -> nn.Module:
@@ -129,7 +129,7 @@ class PTCompressionController:
     def compression_rate(self) -> float:
         """What is achieved, measured on the model, in [0, 1]. Set it to ask for a rate.
 
-        Rate 0 is the dense model's: nothing is removed, and nothing is rounded.
+        Rate 0 is the dense model's: nothing is removed, and nothing is quantized.
         """
         return self._algorithm.compression_rate
 
@@ -179,7 +179,7 @@ class PTCompressionController:
         )
 
     def quantizers(self) -> list[QuantizerInfo]:
-        """Every quantizer with its range, bits and granularity; none where nothing is rounded."""
+        """Every quantizer with its range, bits and granularity; none where nothing is quantized."""
         if self.quantization is None or not self.quantization.active:
             return []
         return self.quantization.table()
@@ -264,7 +264,7 @@ class PTCompressionController:
     def _enter_epoch(self) -> None:
         """Prepare for levels that came at any step since the last epoch began, or come with it.
 
-        A level may be 0, at which the model is trained, and rounded, all the same.
+        A level may be 0, at which the model is trained, and quantized, all the same.
         """
         if self.quantization is not None and not self.quantization.active:
             self._unprepared = True

@@ -70,7 +70,7 @@ class Compared:
 
     def _compared(self, inputs: ExampleInputs, samples: int) -> tuple[Any, list[Tensor]]:
         """The model's outputs of one batch, and the file's, of so many samples."""
-        reference, unrounded = self._references(inputs)
+        reference, unquantized = self._references(inputs)
         try:
             outputs = self._loaded(inputs.tensors())
         except Exception as error:  # each runtime has exceptions of its own
@@ -86,14 +86,14 @@ class Compared:
         self.difference.add(
             found,
             [(name, cut(tensor)) for name, tensor in expected],
-            [cut(tensor) for tensor in unrounded],
+            [cut(tensor) for tensor in unquantized],
             samples,
         )
         kinds = (tensor.dtype for _, tensor in expected)
         return reference, [tensor.to(kind) for tensor, kind in zip(found, kinds, strict=True)]
 
     def _references(self, inputs: ExampleInputs) -> tuple[object, list[Tensor]]:
-        """The model's outputs, and the tensors among those without rounded activations."""
+        """The model's outputs, and the tensors among those without quantized activations."""
         quantizers = attached_to(self._model)
         reference = inputs.call(self._model.eval())
         if quantizers is None or not quantizers.active:

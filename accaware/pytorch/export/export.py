@@ -46,7 +46,7 @@ def export_model(
     """Write a compressed model for deployment, read it back, compare, and only then name it.
 
     Batch norms are folded into the layers before them. Where quantizers are attached to the
-    model, weights are stored as int8 and rounded activations go through integers.
+    model, weights are stored as int8 and quantized activations go through integers.
 
     Args:
         model: as ``create_compressed_model`` or ``load_compressed`` gave it; not touched. What

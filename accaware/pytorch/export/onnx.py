@@ -16,7 +16,7 @@ from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import runtime_model
 from accaware.pytorch.export.named_outputs import free_name, giving_named, named_tensors
 from accaware.pytorch.export.program import exported_program, quietly
-from accaware.pytorch.export.rounding import QuantizeDequantize
+from accaware.pytorch.export.quantization_language import QuantizeDequantize
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
 

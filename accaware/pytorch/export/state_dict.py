@@ -12,7 +12,7 @@ from accaware.errors import UsageError
 from accaware.pytorch.export.deployed import deployed
 from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
-from accaware.pytorch.export.rounding import Arithmetic
+from accaware.pytorch.export.quantization_language import BasicOperators
 from accaware.pytorch.export.torch_export import check_no_opset
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
@@ -22,9 +22,9 @@ from accaware.pytorch.state.checkpoint import read_file
 
 class StateDict:
     """
-    The user's own names, tensors and batch norms. In the place of a ``weight`` that is rounded
+    The user's own names, tensors and batch norms. In the place of a ``weight`` that is quantized
     stand ``weight_integers`` (int8), ``weight_scale`` and ``weight_zero_point``; beside them
-    ``input_quantizer`` or ``output_quantizer`` of each module at which an activation is rounded:
+    ``input_quantizer`` or ``output_quantizer`` of each module at which an activation is quantized:
     (scale, zero point, least integer, greatest integer) in float64.
     """
 
@@ -43,7 +43,7 @@ class StateDict:
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
     ) -> Written:
-        own = deployed(model, inputs, Arithmetic(), fold=False)
+        own = deployed(model, inputs, BasicOperators(), fold=False)
         once: dict[tuple[object, ...], Tensor] = {}  # a tied tensor has several names
         state = {
             name: once.setdefault(_place(value), value.detach().clone())
@@ -59,7 +59,7 @@ class StateDict:
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
         state = read_file(path)
-        own = deployed(model, inputs, Arithmetic(), fold=False)
+        own = deployed(model, inputs, BasicOperators(), fold=False)
         for quantizer in _activations(own):
             scale, zero_point, low, high = state.pop(_key(quantizer)).tolist()
             quantizer.scale, quantizer.zero_point = scale, int(zero_point)

@@ -14,7 +14,7 @@ from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.named_outputs import giving_named, is_tree
 from accaware.pytorch.export.program import exported_program, quietly
-from accaware.pytorch.export.rounding import Arithmetic
+from accaware.pytorch.export.quantization_language import BasicOperators
 from accaware.pytorch.model.inputs import ExampleInputs
 
 
@@ -35,7 +35,7 @@ class TorchExport:
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
     ) -> Written:
-        own = deployed(model, inputs, Arithmetic())
+        own = deployed(model, inputs, BasicOperators())
         with torch.no_grad():
             outputs = inputs.call(own)
         if not is_tree(outputs):

@@ -23,7 +23,7 @@ from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSub
 from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
 from accaware.pytorch.performance.turns import latencies
-from accaware.pytorch.quantization.attach import is_rounded
+from accaware.pytorch.quantization.attach import is_quantized
 from accaware.results.benchmark import Benchmark, Convolutions, Throughput
 from accaware.results.latency import LatencyComparison
 from accaware.results.sizes import Size
@@ -112,7 +112,7 @@ class Comparison:
             device = next((tensor.device for tensor in dense.parameters()), torch.device("cpu"))
             own, other = (TorchSubject(model, inputs) for model in models)
             with _threads_of_torch(threads):
-                simulated = is_rounded(compressed)
+                simulated = is_quantized(compressed)
                 yield _Pair(own, other, torch.__version__, device, threads, simulated)
             return
         runtime = runtimes.runtime(self.chosen)

@@ -1,11 +1,11 @@
 """Where quantizers go: at the tensors that integer convolutions and additions would read.
 
-A convolution or linear layer computes with integers where its weight and its input are rounded.
+A convolution or linear layer computes with integers where its weight and its input are quantized.
 An addition behind a convolution (a residual branch) does where both of its operands are, and what
 comes of it is; runtimes then run the convolution and the addition as one, and hand integers on to
 the next layer.
 
-A tensor is rounded where it comes out of a module, for all who read it after that; or, where no
+A tensor is quantized where it comes out of a module, for all who read it after that; or, where no
 module gives it or only one layer reads it, where it goes into that layer.
 """
 
@@ -31,7 +31,7 @@ _CONVOLVES = tuple(f"conv{dims}d" for dims in (1, 2, 3))
 
 @dataclass(frozen=True)
 class Place:
-    """Where an activation is rounded.
+    """Where an activation is quantized.
 
     Attributes:
         module: the module's name; empty for the model itself.
@@ -47,10 +47,10 @@ class Place:
 def quantizable_layers(
     model: nn.Module, flow: Dataflow, spared: Mapping[str, str]
 ) -> tuple[list[str], list[ExcludedLayer]]:
-    """The layers whose weights can be rounded, and all other weights with their reason.
+    """The layers whose weights can be quantized, and all other weights with their reason.
 
     Args:
-        spared: layers that are not to be rounded, with their reasons.
+        spared: layers that are not to be quantized, with their reasons.
     """
     called = {call.module for call in flow.calls}
     layers: list[str] = []
@@ -76,12 +76,12 @@ def quantizable_layers(
 
 
 class ActivationPlaces:
-    """Finds where activations are rounded.
+    """Finds where activations are quantized.
 
     Args:
-        layers: those whose inputs are to be rounded.
-        spared: modules at which nothing is to be rounded, with their reasons.
-        quantize_inputs: whether what comes into the model is rounded too.
+        layers: those whose inputs are to be quantized.
+        spared: modules at which nothing is to be quantized, with their reasons.
+        quantize_inputs: whether what comes into the model is quantized too.
         quantize_outputs: whether what comes out of it is.
     """
 
@@ -194,7 +194,7 @@ class ActivationPlaces:
         return value
 
     def _convolved(self, value: Value) -> bool:
-        """Whether a rounded convolution gives it, with nothing but single-input steps after it."""
+        """Whether a quantized convolution gives it, with only single-input steps after it."""
         while (producer := self._flow.producer(value)) is not None:
             if producer.name in _CONVOLVES:
                 return producer.module in self._layers

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class QuantizationPlan:
-    """What is to be rounded.
+    """What is to be quantized.
 
     Attributes:
         ranges: how each activation's range is measured, in their order.
@@ -44,7 +44,7 @@ class QuantizationPlan:
 def plan_quantization(
     model: nn.Module, config: QuantizationConfig, inputs: ExampleInputs
 ) -> QuantizationPlan:
-    """Choose layers and activations, and how each is rounded.
+    """Choose layers and activations, and how each is quantized.
 
     Args:
         model: it is not touched.

@@ -49,7 +49,7 @@ class Quantization:
 
     @property
     def active(self) -> bool:
-        """Whether anything is rounded; while nothing is, the model computes what it always did."""
+        """Whether anything is quantized; if not, the model computes what it always did."""
         return self.quantizers.active
 
     @active.setter
@@ -79,7 +79,7 @@ class Quantization:
         device: torch.device,
         after_batch: Callable[[int], None] = lambda done: None,
     ) -> None:
-        """Measure all activations' ranges, with weights rounded and activations not yet.
+        """Measure all activations' ranges, with weights quantized and activations not yet.
 
         Batch norms normalise by each batch, as they do in training: behind a change of rate
         their running statistics may be those of another network. Nothing of the model changes.

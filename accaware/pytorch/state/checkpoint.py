@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None:
     """Write a compressed model: its state dict, and what it keeps of the dense one.
 
-    Where quantizers are active on it, the weights that they round are written as integers.
+    Where quantizers are active on it, the weights that they quantize are written as integers.
     Tensors that have several names are written once.
 
     Args:

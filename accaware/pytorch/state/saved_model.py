@@ -24,7 +24,7 @@ _PARTS = ("version", "state_dict", "metadata", "kept", "quantizers")
 class SavedModel:
     """
     Attributes:
-        state: the state dict; rounded weights are integers in it.
+        state: the state dict; quantized weights are integers in it.
         metadata: the versions of the modules' own formats, by the modules' names; some (MNASNet)
             don't load without.
         kept: of the dense model's channels, by the names of tensors.

@@ -57,7 +57,7 @@ def test_layers_in_a_row_have_a_place_each_and_weights_each() -> None:
     assert found.excluded == ()
 
 
-def test_both_operands_of_a_residual_addition_are_rounded_where_modules_give_them() -> None:
+def test_both_operands_of_a_residual_addition_are_quantized_where_modules_give_them() -> None:
     found = plan(nn.Sequential(conv(), Block(), Block(), conv()))
     assert places(found) == [
         "0 input",
@@ -130,7 +130,7 @@ def test_a_layer_that_is_called_twice_has_one_range() -> None:
     assert places(plan(Shared())) == ["head input"]
 
 
-def test_inputs_and_outputs_are_rounded_as_asked() -> None:
+def test_inputs_and_outputs_are_quantized_as_asked() -> None:
     model = nn.Sequential(conv(), nn.ReLU(), conv())
     assert places(plan(model, quantize_inputs=False)) == ["2 input"]
     assert places(plan(model, quantize_outputs=True)) == ["0 input", "2 input", "output"]

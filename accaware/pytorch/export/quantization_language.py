@@ -1,7 +1,7 @@
-"""Rounding written out in a deployed model: integers that are stored, and steps that say integer.
+"""Quantization written out in a deployed model: stored integers, and steps that say integer.
 
-Training rounds with torch's fake-quantize operators, which no exporter takes. A deployed model
-stores the integers of its weights and goes through integers at each rounded activation, in one of
+Training quantizes with torch's fake-quantize operators, which no exporter takes. A deployed model
+stores the integers of its weights and goes through integers at each quantized activation, in one of
 two languages.
 """
 
@@ -17,10 +17,10 @@ from accaware.pytorch.quantization.quantizers import ActivationQuantizer, Intege
 
 
 class Language(Protocol):
-    """How rounding is written down."""
+    """How quantization is written down."""
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
-        """The rounded tensor."""
+        """The quantized tensor."""
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
         """The float weight that integers stand for."""
@@ -65,7 +65,7 @@ class QuantizeDequantize:
         )
 
 
-class Arithmetic:
+class BasicOperators:
     """Torch's basic operators alone: such a program loads wherever torch is."""
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
