@@ -16,7 +16,7 @@ from accaware.config.model.config import (
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.schedule import schedule_of
 from accaware.errors import UsageError
-from accaware.pytorch.compression.acceptance import check_model, counted
+from accaware.pytorch.compression.acceptance import check_model, counted_flops
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.calibration import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.compression.controller import PTCompressionController
@@ -78,7 +78,7 @@ def create_compressed_model(
     if train_loader is None:
         _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
-    flops = counted(model, inputs)
+    flops = counted_flops(model, inputs)
     pruning = None
     if config.filter_pruning is not None:
         device = next(model.parameters()).device

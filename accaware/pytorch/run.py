@@ -50,7 +50,7 @@ def build(
     observers: Iterable[Observer],
     replay: Replay | None = None,
     warn: Callable[[str], None] = lambda message: None,
-) -> CompressionRun:
+) -> TorchRun:
     """Set a run up: seed, model, data, baseline, controller, in this order.
 
     Args:
@@ -72,10 +72,10 @@ def build(
         format_named(name).require()
     seed_everything(config.seed)
     task = PluginTask(config, plugin, device, tuple(observers))
-    return CompressionRun(config, task, checkpoints, replay or Replay(), warn)
+    return TorchRun(config, task, checkpoints, replay or Replay(), warn)
 
 
-class CompressionRun:
+class TorchRun:
     """A model, ready to be compressed, and the search over it."""
 
     def __init__(

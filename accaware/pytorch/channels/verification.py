@@ -24,7 +24,7 @@ from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer
 from accaware.pytorch.channels.trials.bench import OUTPUT, Bench, failure_of, layout_without
 from accaware.pytorch.channels.trials.comparison import same_shapes
 from accaware.pytorch.channels.trials.removal import removal
-from accaware.pytorch.channels.trials.trial import Trial
+from accaware.pytorch.channels.trials.trial import RemovalTrial
 from accaware.pytorch.model.copies import copy_without_values
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.memory import SMALLER_INPUTS, raise_if_out_of_memory, told_of_memory
@@ -108,10 +108,10 @@ def _unproven(bench: Bench, members: Sequence[int]) -> dict[int, str]:
 
 def _trials(
     modes: Sequence[Mode], inputs: ExampleInputs, more: Sequence[ExampleInputs]
-) -> list[Trial]:
+) -> list[RemovalTrial]:
     noisy = _noisy(inputs)
     variants = [*([] if noisy is None else [noisy]), inputs, *more]
-    return [Trial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
+    return [RemovalTrial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
 
 
 def _noisy(inputs: ExampleInputs) -> ExampleInputs | None:
@@ -156,15 +156,15 @@ def _sift(groups: Sequence[int], fault: _Fault) -> tuple[list[int], dict[int, st
 
 
 def _shape_fault_finder(
-    model: nn.Module, groups: Sequence[ChannelGroup], trials: Sequence[Trial]
+    model: nn.Module, groups: Sequence[ChannelGroup], trials: Sequence[RemovalTrial]
 ) -> _Fault:
     """Tries sets of groups on the meta device; one channel of each is removed."""
     shapes = copy_without_values(model)
     compact = CompactModel(shapes, groups)
-    wanted: dict[Trial, Sequence[Tensor]] = {}
+    wanted: dict[RemovalTrial, Sequence[Tensor]] = {}
     for mode in dict.fromkeys(trial.mode for trial in trials):
         example = next(trial.inputs for trial in trials if trial.mode is mode)
-        trial = Trial(mode, example.on(torch.device("meta")))
+        trial = RemovalTrial(mode, example.on(torch.device("meta")))
         try:
             with torch.no_grad():
                 wanted[trial] = trial.run(shapes).outputs

@@ -53,7 +53,7 @@ def check_initialised(model: nn.Module) -> None:
             )
 
 
-def counted(model: nn.Module, inputs: ExampleInputs) -> FlopsModel:
+def counted_flops(model: nn.Module, inputs: ExampleInputs) -> FlopsModel:
     """The model's operations, for which it must run.
 
     Raises:

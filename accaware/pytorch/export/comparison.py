@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from accaware.errors import RunError
 from accaware.pytorch.export.batch_axis import BatchAxis
-from accaware.pytorch.export.difference import Difference
+from accaware.pytorch.export.difference import ExportDifference
 from accaware.pytorch.export.formats import LoadedModel
 from accaware.pytorch.export.named_outputs import named_tensors, with_tensors
 from accaware.pytorch.export.stand_in import with_forward
@@ -45,7 +45,7 @@ class Compared:
         any_batch: bool,
         original: nn.Module,
     ) -> None:
-        self.difference = Difference()
+        self.difference = ExportDifference()
         self.stand_in = with_forward(original, self)
         self._model = model
         self._loaded = loaded

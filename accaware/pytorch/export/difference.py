@@ -107,7 +107,7 @@ class OutputDifference:
 
 
 @dataclass
-class Difference:
+class ExportDifference:
     """Between two models' outputs, over all samples that were shown.
 
     Attributes:

@@ -16,7 +16,7 @@ LoadedModel = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class FormatOptions:
     """
     Attributes:
         opset: of ONNX; None for the format's own choice.
@@ -47,7 +47,7 @@ class Written:
         return self.fixed_batch is None
 
 
-class Format(Protocol):
+class ExportFormat(Protocol):
     """One kind of file."""
 
     @property
@@ -67,14 +67,14 @@ class Format(Protocol):
             MissingExtraError: a package that it needs isn't installed.
         """
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
         """
         Raises:
             UsageError: an option that this format doesn't have, or a value out of its bounds.
         """
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
         """
         Args:

@@ -12,7 +12,7 @@ from torch import nn
 from accaware.errors import RunError, UsageError
 from accaware.extras import import_extra
 from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import runtime_model
 from accaware.pytorch.export.named_outputs import free_name, giving_named, named_tensors
 from accaware.pytorch.export.program import exported_program, quietly
@@ -34,11 +34,11 @@ class Onnx:
         for module in ("onnx", "onnxscript", "onnxruntime"):
             import_extra(module, "onnx")
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
         check_opset(options)
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
         return write_onnx(model, inputs, path, options)
 
@@ -47,7 +47,7 @@ class Onnx:
 
 
 def write_onnx(
-    model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+    model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
 ) -> Written:
     """
     Raises:
@@ -70,7 +70,7 @@ def write_onnx(
     return Written(opset=opset, fixed_batch=fixed)
 
 
-def check_opset(options: ExportOptions) -> None:
+def check_opset(options: FormatOptions) -> None:
     """
     Raises:
         UsageError: an opset that isn't to be had.

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from accaware.extras import import_extra
-from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import runtime_model
 from accaware.pytorch.export.onnx import check_opset, write_onnx
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -25,11 +25,11 @@ class OpenVINO:
         for module in ("openvino", "onnx", "onnxscript"):
             import_extra(module, "openvino")
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
         check_opset(options)
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
         package = import_extra("openvino", "openvino")
         between = path.with_suffix(".onnx")

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from accaware.errors import UsageError
 from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.quantization_language import BasicOperators
 from accaware.pytorch.export.torch_export import check_no_opset
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer
-from accaware.pytorch.state.checkpoint import read_file
+from accaware.pytorch.state.checkpoint import read_checkpoint
 
 
 class StateDict:
@@ -35,13 +35,13 @@ class StateDict:
     def require(self) -> None:
         """Torch is always there."""
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
         check_no_opset(self.name, options)
         if options.dynamic_batch is False:
             raise UsageError("a state dict takes batches of any size; leave out --static-batch")
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
         own = deployed(model, inputs, BasicOperators(), fold=False)
         once: dict[tuple[object, ...], Tensor] = {}  # a tied tensor has several names
@@ -58,7 +58,7 @@ class StateDict:
         return Written(opset=None, fixed_batch=None)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
-        state = read_file(path)
+        state = read_checkpoint(path)
         own = deployed(model, inputs, BasicOperators(), fold=False)
         for quantizer in _activations(own):
             scale, zero_point, low, high = state.pop(_key(quantizer)).tolist()

@@ -10,7 +10,7 @@ from torch import nn
 
 from accaware.errors import UsageError
 from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.named_outputs import giving_named, is_tree
 from accaware.pytorch.export.program import exported_program, quietly
@@ -29,11 +29,11 @@ class TorchExport:
     def require(self) -> None:
         """Torch is always there."""
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
         check_no_opset(self.name, options)
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
         own = deployed(model, inputs, BasicOperators())
         with torch.no_grad():
@@ -52,7 +52,7 @@ class TorchExport:
         return module_model(module, inputs)
 
 
-def check_no_opset(name: str, options: ExportOptions) -> None:
+def check_no_opset(name: str, options: FormatOptions) -> None:
     """
     Raises:
         UsageError: an opset is asked for.

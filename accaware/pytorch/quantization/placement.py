@@ -30,7 +30,7 @@ _CONVOLVES = tuple(f"conv{dims}d" for dims in (1, 2, 3))
 
 
 @dataclass(frozen=True)
-class Place:
+class ActivationPlace:
     """Where an activation is quantized.
 
     Attributes:
@@ -102,7 +102,7 @@ class ActivationPlaces:
         self._made = {value for operation in flow.operations for value in operation.outputs}
         self._made.update(flow.model_inputs)
 
-    def find(self) -> tuple[tuple[Place, ...], tuple[ExcludedLayer, ...]]:
+    def find(self) -> tuple[tuple[ActivationPlace, ...], tuple[ExcludedLayer, ...]]:
         """The places in the order of time, and what stays as it is."""
         readers = self._layer_readers()
         adders: dict[Value, list[Operation]] = {}
@@ -115,7 +115,7 @@ class ActivationPlaces:
                 sums.add(self._sum(addition))
             else:
                 excluded.append(ExcludedLayer(addition.module or "the model", _NO_PLACE))
-        places: set[Place] = set()
+        places: set[ActivationPlace] = set()
         for value in sums - adders.keys() - readers.keys():
             # Nobody else asks for it, but for the addition to be one of integers.
             if (place := self._output_place(value, len(self._flow.operations))) is not None:
@@ -129,7 +129,7 @@ class ActivationPlaces:
             else:
                 place = None
             places |= {
-                Place(call.module, "input", call.begin)
+                ActivationPlace(call.module, "input", call.begin)
                 for call in readers.get(value, ())
                 if place is None or call.begin < place.time
             }
@@ -141,12 +141,12 @@ class ActivationPlaces:
         once = {(place.module, place.side): place for place in sorted(places, key=_moment)[::-1]}
         return tuple(sorted(once.values(), key=_moment)), tuple(excluded)
 
-    def _output_places(self) -> tuple[set[Place], list[ExcludedLayer]]:
+    def _output_places(self) -> tuple[set[ActivationPlace], list[ExcludedLayer]]:
         """Of each tensor that comes out of the model: each has a range of its own."""
         flow = self._flow
         if flow.output_is_tensor and flow.floating_outputs:
-            return {Place("", "output", len(flow.operations))}, []
-        places: set[Place] = set()
+            return {ActivationPlace("", "output", len(flow.operations))}, []
+        places: set[ActivationPlace] = set()
         excluded = []
         if not flow.floating_outputs:
             excluded.append(
@@ -204,11 +204,11 @@ class ActivationPlaces:
             value = inputs[0]
         return False
 
-    def _output_place(self, value: Value, before: int) -> Place | None:
+    def _output_place(self, value: Value, before: int) -> ActivationPlace | None:
         """The innermost module that gives the value, before that time."""
         return None if value in self._flow.model_outputs else self._innermost(value, before)
 
-    def _innermost(self, value: Value, before: int) -> Place | None:
+    def _innermost(self, value: Value, before: int) -> ActivationPlace | None:
         for call in self._flow.calls:
             if (
                 call.output == value
@@ -216,11 +216,11 @@ class ActivationPlaces:
                 and call.module not in self._spared
                 and self._flow.call_of(call.module) is not None
             ):
-                return Place(call.module, "output", call.end)
+                return ActivationPlace(call.module, "output", call.end)
         return None
 
 
-def _moment(place: Place) -> tuple[int, str, str]:
+def _moment(place: ActivationPlace) -> tuple[int, str, str]:
     return place.time, place.module, place.side
 
 

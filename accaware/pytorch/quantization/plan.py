@@ -17,8 +17,8 @@ from accaware.pytorch.model.layers import TRANSPOSED
 from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.quantization.attach import Quantizers
 from accaware.pytorch.quantization.placement import (
+    ActivationPlace,
     ActivationPlaces,
-    Place,
     first_layers,
     quantizable_layers,
 )
@@ -132,7 +132,7 @@ class _Chooser:
             half_range=bits == 8 and (fix == "enable" or (fix == "first_layer_only" and first)),
         )
 
-    def activation(self, place: Place) -> ActivationQuantizer:
+    def activation(self, place: ActivationPlace) -> ActivationQuantizer:
         config = self._config.activations
         override = _first(self._activations, place.module)
         mode = (override and override.mode) or self._config.activations_mode
@@ -147,7 +147,7 @@ class _Chooser:
             signed,
         )
 
-    def range_of(self, place: Place) -> RangeInitializer:
+    def range_of(self, place: ActivationPlace) -> RangeInitializer:
         """The first entry for activations that fits; the default where none does."""
         override = _first(self._activations, place.module)
         entries = self._ranges

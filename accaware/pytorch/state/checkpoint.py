@@ -41,7 +41,7 @@ def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None
     Raises:
         OSError: the file can't be written; an earlier one of that name is intact.
     """
-    write_file(saved_form(unwrapped(model), kept).content(), Path(path))
+    write_checkpoint(saved_form(unwrapped(model), kept).content(), Path(path))
 
 
 def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
@@ -63,7 +63,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     """
     handed_over, model = model, unwrapped(model)
     file = Path(path)
-    content = read_file(file)
+    content = read_checkpoint(file)
     with reading(file):
         saved = SavedModel.of(content, str(path))
         parts = fitted(saved, model, str(path))
@@ -96,7 +96,7 @@ def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:
         attach_recorded(model, saved.quantizers)
 
 
-def write_file(content: Any, path: Path) -> None:
+def write_checkpoint(content: Any, path: Path) -> None:
     """Save whole or not at all, and on disk afterwards.
 
     Raises:
@@ -105,7 +105,7 @@ def write_file(content: Any, path: Path) -> None:
     atomic.write_file(path, lambda file: torch.save(content, file))
 
 
-def read_file(path: Path) -> Any:
+def read_checkpoint(path: Path) -> Any:
     """Load tensors and plain values, and nothing that could run code.
 
     Raises:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from accaware.errors import RunError
 from accaware.pytorch import export_model
 from accaware.pytorch.export import FORMATS
-from accaware.pytorch.export.difference import Difference
+from accaware.pytorch.export.difference import ExportDifference
 from accaware.runtimes import runtime
 
 Pair = namedtuple("Pair", ["boxes", "scores"])
@@ -160,7 +160,7 @@ def test_a_check_that_never_runs_the_file_fails(tmp_path: Path) -> None:
 
 
 def compare(found: Tensor, expected: Tensor, unquantized: Tensor | None = None) -> None:
-    difference = Difference()
+    difference = ExportDifference()
     exact = expected if unquantized is None else unquantized
     ones = torch.ones(4, 1)
     difference.add([found, ones], [("a", expected), ("b", ones)], [exact, ones], 4)
@@ -169,7 +169,7 @@ def compare(found: Tensor, expected: Tensor, unquantized: Tensor | None = None) 
 
 def test_each_output_is_judged_by_its_own_size() -> None:
     large, small = torch.full((4, 2), 1000.0), torch.full((4, 2), 1.5)
-    difference = Difference()
+    difference = ExportDifference()
     difference.add([large, small + 0.01], [("l", large), ("s", small)], [large, small], 4)
     with pytest.raises(RunError, match=r"differ from the model's by up to 0\.01 at s;"):
         difference.check()

@@ -45,7 +45,7 @@ def published(task: TaskConfig, model: str, faults: Faults) -> Any:
     return None
 
 
-def check_file(task: TaskConfig, faults: Faults) -> None:
+def check_weights_file(task: TaskConfig, faults: Faults) -> None:
     """A fault where the weights are a file's that isn't there."""
     weights = task.weights
     if weights is not None and is_file(weights) and not Path(weights).is_file():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,9 @@ ChannelIds = Tensor
 
 Float64, in which every operation that moves elements exists, and whole numbers are exact.
 """
+
+OutputIds = Sequence[ChannelIds | None] | None
+"""For each output of a call its ids, or none; None for a call that can't be traced."""
 
 
 class Coupling:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import count
 
 import torch
@@ -11,9 +10,7 @@ from torch.nn import functional
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, single, varies
-
-OutputIds = Sequence[ChannelIds | None] | None
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single, varies
 
 _SPLIT = frozenset(("reshape", "view", "unflatten", "view_as", "reshape_as"))
 _JOIN = frozenset(("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"))

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, single
-
-OutputIds = Sequence[ChannelIds | None] | None
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
 
 
 def _channelwise(table: ChannelTable, call: Call) -> OutputIds:

@@ -10,10 +10,7 @@ from torch import Tensor
 from accaware.pytorch.channels.tracing import movement, norms, products
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable, Weight
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, single
-
-OutputIds = Sequence[ChannelIds | None] | None
-"""For each output of a call its ids, or none; None for a call that can't be traced."""
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
 
 CONVOLVE = frozenset(f"conv{each}{n}d" for each in ("", "_transpose") for n in (1, 2, 3))
 _REDUCE = (

@@ -37,7 +37,7 @@ class Observed:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class RemovalTrial:
     """Runs a model, the same way each time.
 
     Attributes:

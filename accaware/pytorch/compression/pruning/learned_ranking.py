@@ -83,7 +83,7 @@ def rank_by_learning(
             given = coefficients.read_coefficients(
                 path, pruning.ranked_layers, params.filter_importance
             )
-            return coefficients.plain(given)
+            return coefficients.as_data(given)
         assert callbacks is not None
         if save is not None and is_first():
             coefficients.check_writable(config.directory / save)
@@ -92,7 +92,7 @@ def rank_by_learning(
             coefficients.write_coefficients(
                 config.directory / save, learned, params.filter_importance
             )
-        return coefficients.plain(learned)
+        return coefficients.as_data(learned)
 
     if load is None and callbacks is None:
         raise UsageError(
