@@ -137,7 +137,7 @@ def _made(
         signature = None  # a built-in: calling it will tell
     known = signature.parameters if signature else {}
     takes_config = "config" in known and "config" not in arguments and config is not None
-    given = {**arguments, "config": config} if takes_config else dict(arguments)
+    passed = {**arguments, "config": config} if takes_config else dict(arguments)
 
     def misfit(error: BaseException) -> PluginContractError:
         return PluginContractError(
@@ -147,11 +147,11 @@ def _made(
 
     if signature is not None:
         try:
-            signature.bind(**given)
+            signature.bind(**passed)
         except TypeError as error:
             raise misfit(error) from error
     try:
-        return guarded(factory, make, **given), takes_config
+        return guarded(factory, make, **passed), takes_config
     except PluginFailure as failure:
         if _refused_the_call(failure.original):
             raise misfit(failure.original) from failure

@@ -111,7 +111,7 @@ class Snapshots(Protocol):
         """
 
     def load(self, name: str, digests: Mapping[str, str]) -> None:
-        """Go back to the moment that was saved, given what ``save`` told of it."""
+        """Go back to the moment that was saved; ``digests`` are what ``save`` returned."""
 
     def discard(self, name: str) -> None:
         """It won't be asked for again; it may be gone already."""

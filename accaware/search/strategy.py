@@ -60,8 +60,8 @@ def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -
     step = _decimal(params.initial_compression_rate_step)
     factor = _decimal(params.compression_rate_step_reduction_factor)
     direction, reductions = 0, 0
-    for taken in history.steps:
-        verdict = 1 if history.passed(taken) else -1
+    for tried in history.steps:
+        verdict = 1 if history.passed(tried) else -1
         if direction and verdict != direction:
             step *= factor
             reductions += 1

@@ -18,7 +18,7 @@ from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, Slot
 from accaware.pytorch.channels.tracing import ChannelTable, trace_channels
 from accaware.pytorch.channels.tracing.channel_table import PRODUCERS
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.memory import SMALLER_INPUTS, told_of_memory
+from accaware.pytorch.model.memory import SMALLER_INPUTS, reporting_memory_shortage
 from accaware.pytorch.model.modes import Mode
 
 _NOTHING = torch.empty(0, dtype=torch.long)
@@ -52,7 +52,9 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         MemoryShortageError: it ran out of memory.
     """
     try:
-        with told_of_memory(f"{type(model).__name__} on the example inputs", SMALLER_INPUTS):
+        with reporting_memory_shortage(
+            f"{type(model).__name__} on the example inputs", SMALLER_INPUTS
+        ):
             traced = trace_channels(model, inputs)
     except AccAwareError:
         raise

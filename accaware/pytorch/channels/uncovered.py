@@ -14,23 +14,23 @@ _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
 
 
 def uncovered_weights(
-    model: nn.Module, covered: Collection[str], told: Collection[str]
+    model: nn.Module, covered: Collection[str], listed: Collection[str]
 ) -> Iterator[ExcludedLayer]:
-    """The modules that have weights of their own which are neither covered nor told of.
+    """The modules that have weights of their own which are neither covered nor listed.
 
     A weight is a parameter with more than one dimension that has a size; scales, biases and
     tokens are none.
 
     Args:
         covered: the names of parameters.
-        told: the names of modules that are listed already.
+        listed: the names of modules that are listed already.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     known = {id(parameters[name]) for name in covered}
     for name, module in model.named_modules():
-        # What a layer's weight is computed from is told of with the layer.
+        # What a layer's weight is computed from is listed with the layer.
         layer = name.split(".parametrizations.")[0].removesuffix(".parametrizations")
-        if layer in told:
+        if layer in listed:
             continue
         weights = [
             key

@@ -27,7 +27,11 @@ from accaware.pytorch.channels.trials.removal import removal
 from accaware.pytorch.channels.trials.trial import RemovalTrial
 from accaware.pytorch.model.copies import copy_without_values
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.memory import SMALLER_INPUTS, raise_if_out_of_memory, told_of_memory
+from accaware.pytorch.model.memory import (
+    SMALLER_INPUTS,
+    raise_if_out_of_memory,
+    reporting_memory_shortage,
+)
 from accaware.pytorch.model.modes import Mode
 
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
@@ -64,7 +68,9 @@ def verify_groups(
     ]
     if not candidates:
         return (), tuple(excluded)
-    with told_of_memory(f"trying the channel groups of {type(model).__name__}", SMALLER_INPUTS):
+    with reporting_memory_shortage(
+        f"trying the channel groups of {type(model).__name__}", SMALLER_INPUTS
+    ):
         passed, faults = _tried(model, candidates, reached, inputs, more)
     excluded += [
         ExcludedLayer(layer, reason)

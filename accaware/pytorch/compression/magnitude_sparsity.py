@@ -51,8 +51,8 @@ class MagnitudeSparsity:
             validate=config.validate_scopes,
         )
         self._weights, self.excluded = _covered(modules, scopes)
-        told = {entry.layer for entry in self.excluded}
-        self.excluded += uncovered_weights(model, self._weights, told)
+        listed = {entry.layer for entry in self.excluded}
+        self.excluded += uncovered_weights(model, self._weights, listed)
         if not self._weights:
             reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
@@ -216,10 +216,10 @@ def _covered(
                 spared.setdefault(id(own), name)
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
-    told = {entry.layer for entry in excluded}
+    listed = {entry.layer for entry in excluded}
     for name, module in layers.items():
         weight = module.weight
-        if name in told:
+        if name in listed:
             continue
         if id(weight) in spared:
             reason = f"it shares its weight with {spared[id(weight)]}, which is excluded"

@@ -58,9 +58,9 @@ class Compared:
         Raises:
             RunError: the file can't be run on these, or has other outputs than the model.
         """
-        given = ExampleInputs(args, kwargs)
-        device = next((leaf.device for leaf in given.tensors()), torch.device("cpu"))
-        inputs = given.on(torch.device("cpu"))
+        inputs = ExampleInputs(args, kwargs)
+        device = next((leaf.device for leaf in inputs.tensors()), torch.device("cpu"))
+        inputs = inputs.on(torch.device("cpu"))
         size = self._batch.samples(inputs)
         portions = [(inputs, size)] if self._any_batch else [*self._batch.portions(inputs)]
         with torch.no_grad(), full_precision():

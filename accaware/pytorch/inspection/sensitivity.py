@@ -26,14 +26,14 @@ def sensitivity_of(
     parts: Sequence[TriedPart],
     samples: int,
     dense_state: DenseState,
-    tell: Callable[[str, int, int], None],
+    report: Callable[[str, int, int], None],
 ) -> Sensitivity:
     """Validate with a share of each part removed, one part at a time.
 
     Args:
         samples: of the validation data, as many at the most. Where a data loader of the user's
             can't be cut between two batches, whole batches until there are that many.
-        tell: what is done, how often it was, and how often it will be.
+        report: what is done, how often it was, and how often it will be.
 
     Raises:
         UsageError: there are no parts.
@@ -55,7 +55,7 @@ def sensitivity_of(
     baseline = metric()
     found = []
     for done, each in enumerate(parts):
-        tell("sensitivity", done, len(parts))
+        report("sensitivity", done, len(parts))
         metrics = []
         for share in SHARES:
             with each.without(share):

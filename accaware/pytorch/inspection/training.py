@@ -34,7 +34,7 @@ def training_cost(
     flops: FlopsModel,
     dense_state: DenseState,
 ) -> TrainingCost:
-    """Train a few batches at a rate and tell how long one takes; all is as before afterwards.
+    """Train a few batches at a rate and report how long one takes; all is as before afterwards.
 
     Raises:
         PluginFailure: the user's code raised.

@@ -185,23 +185,23 @@ class _Recorder(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        taken = self.values((args, kwargs))
-        outputs = func(*args, **kwargs)
-        given = self.values(outputs)
-        if given:
+        inputs = self.values((args, kwargs))
+        result = func(*args, **kwargs)
+        outputs = self.values(result)
+        if outputs:
             name = getattr(func, "__name__", str(func))
             module = self._open[-1][0] if self._open else ""
             time = len(self.flow.operations)
-            self.flow.operations.append(Operation(name, taken, given, module, time))
-        return outputs
+            self.flow.operations.append(Operation(name, inputs, outputs, module, time))
+        return result
 
     def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._open.append((name, self.values((args, kwargs)), len(self.flow.operations)))
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        name, taken, begin = self._open.pop()
-        given = self._value(output) if isinstance(output, Tensor) else None
-        self.flow.calls.append(ModuleCall(name, taken, given, begin, len(self.flow.operations)))
+        name, inputs, begin = self._open.pop()
+        value = self._value(output) if isinstance(output, Tensor) else None
+        self.flow.calls.append(ModuleCall(name, inputs, value, begin, len(self.flow.operations)))
 
     def _value(self, tensor: Tensor) -> Value:
         """The tensor's content by number; the tensor is kept, lest another one gets its id."""

@@ -37,7 +37,7 @@ def raise_if_out_of_memory(error: Exception) -> None:
 
 
 @contextmanager
-def told_of_memory(task: str, remedy: str) -> Iterator[None]:
+def reporting_memory_shortage(task: str, remedy: str) -> Iterator[None]:
     """
     Raises:
         MemoryShortageError: there wasn't the memory for the task; it names the remedy.

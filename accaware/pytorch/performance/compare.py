@@ -30,12 +30,12 @@ from accaware.results.sizes import Size
 
 PYTORCH = "pytorch"
 
-Tell = Callable[[str, int, int], None]
+Report = Callable[[str, int, int], None]
 """What is done, how often it was, and how often it will be."""
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """Tells nobody."""
+    """Reports to nobody."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Comparison:
     batch: int = 1
     threads: int | None = None
     seconds: float = 2.0
-    tell: Tell = quiet
+    report: Report = quiet
 
     def __post_init__(self) -> None:
         for name in ("batch", "threads"):
@@ -74,9 +74,9 @@ class Comparison:
         """Time both models in turn, and weigh them. Neither is changed."""
         with self._prepared(dense, compressed, inputs) as pair:
             latency = self._timed(pair)
-            self.tell("measuring memory", 0, 2)
+            self.report("measuring memory", 0, 2)
             before = pair.dense.peak_memory()
-            self.tell("measuring memory", 1, 2)
+            self.report("measuring memory", 1, 2)
             after = pair.compressed.peak_memory()
             kernels = pair.dense.convolutions(), pair.compressed.convolutions()
             return Benchmark(
@@ -120,7 +120,7 @@ class Comparison:
         with tempfile.TemporaryDirectory(prefix="accaware-") as folder:
             exported: list[Subject] = []
             for name, model in zip(("dense", "compressed"), models, strict=True):
-                self.tell("exporting", len(exported), 2)
+                self.report("exporting", len(exported), 2)
                 path = Path(folder) / name
                 exported.append(
                     ExportedSubject(model.to(device), inputs.on(device), runtime, path, threads)
@@ -128,7 +128,7 @@ class Comparison:
             yield _Pair(exported[0], exported[1], runtime.version, device, threads, False)
 
     def _timed(self, pair: _Pair) -> LatencyComparison:
-        self.tell("timing", 0, 1)
+        self.report("timing", 0, 1)
         dense, compressed = latencies(
             [pair.dense.forward, pair.compressed.forward], self.seconds, partial(now, pair.device)
         )

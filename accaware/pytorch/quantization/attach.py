@@ -109,11 +109,11 @@ class _ActivationHooks:
     def before(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        taken = list(args)
-        for at, value in enumerate(taken):
+        inputs = list(args)
+        for at, value in enumerate(inputs):
             if _is_floating(value):
-                taken[at] = self._quantized(value)
-                return tuple(taken), kwargs
+                inputs[at] = self._quantized(value)
+                return tuple(inputs), kwargs
         for name, value in kwargs.items():
             if _is_floating(value):
                 return args, {**kwargs, name: self._quantized(value)}

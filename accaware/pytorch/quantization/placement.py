@@ -70,8 +70,8 @@ def quantizable_layers(
         else:
             excluded.append(ExcludedLayer(name, reason))
     covered = [weight_name(name) for name in layers]
-    told = {entry.layer for entry in excluded}
-    excluded += uncovered_weights(model, covered, told)
+    listed = {entry.layer for entry in excluded}
+    excluded += uncovered_weights(model, covered, listed)
     return layers, excluded
 
 
@@ -198,7 +198,7 @@ class ActivationPlaces:
         while (producer := self._flow.producer(value)) is not None:
             if producer.name in _CONVOLVES:
                 return producer.module in self._layers
-            inputs = [taken for taken in producer.inputs if taken in self._made]
+            inputs = [each for each in producer.inputs if each in self._made]
             if len(inputs) != 1 or producer.name == "linear":
                 return False
             value = inputs[0]

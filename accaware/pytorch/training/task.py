@@ -144,12 +144,12 @@ class PluginTask:
         return RandomState([self.train_loader, self.validation_loader], self.device, warn)
 
     def watched(self, preparation: Preparation) -> Preparation:
-        """The same, which tells of its progress."""
+        """The same, which reports its progress."""
 
-        def tell(done: int) -> None:
-            self._tell(BatchFinished("adapt", done, preparation.samples))
+        def report(done: int) -> None:
+            self._notify(BatchFinished("adapt", done, preparation.samples))
 
-        preparation.after_batch = tell
+        preparation.after_batch = report
         return _Guarded(preparation)
 
     def _create_model(self) -> nn.Module:
@@ -211,10 +211,10 @@ class PluginTask:
         return self._watched(FewBatches(self.train_data, count), "train")
 
     def _watched(self, loader: Any, activity: str) -> DeviceLoader:
-        def tell(done: int, total: int | None) -> None:
-            self._tell(BatchFinished(activity, done, total))
+        def report(done: int, total: int | None) -> None:
+            self._notify(BatchFinished(activity, done, total))
 
-        return DeviceLoader(loader, self.device, tell)
+        return DeviceLoader(loader, self.device, report)
 
     def _loss(self, outputs: Any, targets: Any) -> Tensor:
         loss = self._plugin.call("loss", outputs, targets)
@@ -222,7 +222,7 @@ class PluginTask:
             return loss
         raise self._fault(f"loss must return a tensor of one element; it returned {named(loss)}")
 
-    def _tell(self, event: BatchFinished) -> None:
+    def _notify(self, event: BatchFinished) -> None:
         for observer in self.observers:
             observer.notify(event)
 

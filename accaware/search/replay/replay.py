@@ -46,9 +46,9 @@ class Replay:
             JournalError: something else was asked at this point of the recording.
         """
         if not self._ahead:
-            given = live()
-            self._record(call, given)
-            return given
+            fresh = live()
+            self._record(call, fresh)
+            return fresh
         recorded, answer = self._ahead.popleft()
         if recorded != call:
             raise JournalError(

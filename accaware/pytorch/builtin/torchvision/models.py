@@ -92,7 +92,7 @@ class NamedModel:
             if channels == 1:
                 with_grey_input(model)
             if small:
-                _tell_stem(self.name, with_small_stem(model))
+                _report_stem(self.name, with_small_stem(model))
             return model
         return self._from_state(self._task.weights, classes, size, channels)
 
@@ -113,7 +113,7 @@ class NamedModel:
             chosen = small
         load_state(state, chosen, weights)
         if chosen is small:
-            _tell_stem(self.name, stem)
+            _report_stem(self.name, stem)
         elif size <= SMALL:
             print(f"{self.name} keeps its own stem, as in {weights}", flush=True)
         return chosen
@@ -171,6 +171,6 @@ def _replace_head(model: nn.Module, theirs: int, classes: int) -> None:
     setattr(parent, name, new)
 
 
-def _tell_stem(name: str, stem: str | None) -> None:
+def _report_stem(name: str, stem: str | None) -> None:
     what = f"a stem for small images: {stem}" if stem else "its own stem, small images or not"
     print(f"{name} has {what}", flush=True)

@@ -97,10 +97,9 @@ class _Running(TorchFunctionMode):
         if outputs is None:
             args, kwargs = self._arithmetic.widened((args, kwargs))
             outputs = call_steadily(func, args, kwargs)
-        given = tensors_in(outputs)
-        if any(not _floating(tensor) for tensor in given) and not _creates(func):
-            taken = tensors_in((args, dict(kwargs)))
-            self.decisions += [tensor for tensor in taken if tensor.is_floating_point()]
+        if any(not _floating(tensor) for tensor in tensors_in(outputs)) and not _creates(func):
+            inputs = tensors_in((args, dict(kwargs)))
+            self.decisions += [tensor for tensor in inputs if tensor.is_floating_point()]
         return outputs
 
     def _product(

@@ -80,10 +80,10 @@ def rank_by_learning(
     def found() -> Any:
         if load is not None:
             path = config.directory / load
-            given = coefficients.read_coefficients(
+            read = coefficients.read_coefficients(
                 path, pruning.ranked_layers, params.filter_importance
             )
-            return coefficients.as_data(given)
+            return coefficients.as_data(read)
         assert callbacks is not None
         if save is not None and is_first():
             coefficients.check_writable(config.directory / save)
@@ -129,13 +129,13 @@ def _learned(
         mutated_share=params.mutate_percent,
         scale_sigma=params.scale_sigma,
     )
-    candidates.tell(RankingStarted(params.generations))
+    candidates.notify(RankingStarted(params.generations))
     for number in range(1, params.generations + 1):
         candidate = evolution.propose()
         metric = candidates.metric(dict(zip(pruning.ranked_layers, candidate, strict=True)))
         evolution.judge(candidate, metric)
         best = evolution.best and evolution.best[1]
-        candidates.tell(GenerationFinished(number, params.generations, metric, best))
+        candidates.notify(GenerationFinished(number, params.generations, metric, best))
     if evolution.best is None:
         raise RunError(
             f"learned ranking: the metric was nan for all {params.generations} candidates"
@@ -169,9 +169,9 @@ class _Candidates:
         layers = self._pruning.ranked_layers
         return agreed([float(by_layer[layer].std(correction=0)) for layer in layers])
 
-    def metric(self, given: Coefficients) -> float:
+    def metric(self, candidate: Coefficients) -> float:
         """What a model pruned by these coefficients achieves after its few steps."""
-        self._pruning.coefficients = given
+        self._pruning.coefficients = candidate
         try:
             self._pruning.set_rate(self._params.max_pruning)
             layout = tuple(mask.numpy().tobytes() for mask in self._pruning.compact.layout.kept)
@@ -183,6 +183,6 @@ class _Candidates:
         finally:
             self._dense_state.restore()
 
-    def tell(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         for observer in self._callbacks.observers:
             observer.notify(event)
