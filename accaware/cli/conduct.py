@@ -30,6 +30,7 @@ from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
 from accaware.search.replay.replay import Replay
 from accaware.search.result import SearchResult
+from accaware.wording import first_line
 
 
 class CompressionRun(Protocol):
@@ -233,7 +234,7 @@ class _Ending:
         try:
             return run.latency(self._directory.model)
         except Exception as failure:  # noqa: BLE001 - what was found is no worse without it
-            reason = next(iter(str(failure).splitlines()), type(failure).__name__)
+            reason = first_line(failure)
             self._output.warn(f"the best model could not be timed: {reason}")
             return None
 

@@ -20,6 +20,7 @@ from accaware.pytorch.channels.tracing.channel_table import PRODUCERS
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.memory import SMALLER_INPUTS, reporting_memory_shortage
 from accaware.pytorch.model.modes import Mode
+from accaware.wording import first_line
 
 _NOTHING = torch.empty(0, dtype=torch.long)
 _UNREACHED = "the forward doesn't reach it on the example inputs"
@@ -61,7 +62,7 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
     except Exception as error:  # whatever the user's forward raises
         raise CompressionError(
             f"{type(model).__name__} can't be pruned: it doesn't run on the example inputs "
-            f"({type(error).__name__}: {_first_line(error)})"
+            f"({type(error).__name__}: {first_line(error, 'no message')})"
         ) from error
     found = traced.table
     layers = [name for name, module in model.named_modules() if isinstance(module, PRODUCERS)]
@@ -174,7 +175,3 @@ def _by(keys: Tensor, members: Tensor) -> Iterator[tuple[int, Tensor]]:
     found = keys[members]
     for key in torch.unique(found).tolist():
         yield key, members[found == key]
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "no message")

@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 from accaware.errors import AccAwareError, CompressionError, UsageError
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.wording import first_line
 
 NEEDS_GRADIENTS = (
     "its forward computes gradients, and is also called where none are recorded, as in every "
@@ -68,7 +69,7 @@ def counted_flops(model: nn.Module, inputs: ExampleInputs) -> FlopsModel:
         kind = type(model).__name__
         if needs_gradients(error):
             raise CompressionError(f"{kind} can't be traced: {NEEDS_GRADIENTS}") from error
-        reason = next(iter(str(error).splitlines()), "no message")
+        reason = first_line(error, "no message")
         raise CompressionError(
             f"{kind} doesn't run on the example inputs ({type(error).__name__}: {reason})"
         ) from error

@@ -16,6 +16,7 @@ from accaware.pytorch.export.stand_in import with_forward
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.training.mixed_precision import full_precision
+from accaware.wording import first_line
 
 
 class Compared:
@@ -74,7 +75,7 @@ class Compared:
         try:
             outputs = self._loaded(inputs.tensors())
         except Exception as error:  # each runtime has exceptions of its own
-            reason = next(iter(str(error).splitlines()), repr(error))
+            reason = first_line(error, repr(error))
             raise RunError(f"it doesn't run on a batch of {samples}: {reason}") from error
         expected = named_tensors(reference)
         size = self._batch.samples(inputs)

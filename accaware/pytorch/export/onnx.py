@@ -19,6 +19,7 @@ from accaware.pytorch.export.program import exported_program, quietly
 from accaware.pytorch.export.quantization_language import QuantizeDequantize
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
+from accaware.wording import first_line
 
 OPSET = 21
 """The first one whose QuantizeLinear and DequantizeLinear know blocks and 4 bits; the least here,
@@ -65,7 +66,7 @@ def write_onnx(
             _name_outputs(made.model.graph, names)
             made.save(str(path), external_data=False)
     except Exception as error:  # torch's exporter raises whatever came up in its many steps
-        reason = next(iter(str(error).splitlines()), repr(error))
+        reason = first_line(error, repr(error))
         raise RunError(f"{type(model).__name__} can't be written as ONNX: {reason}") from error
     return Written(opset=opset, fixed_batch=fixed)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from accaware.errors import MemoryShortageError
+from accaware.wording import first_line
 
 SMALLER_INPUTS = (
     "Pass smaller example inputs (a batch of 1, smaller images, shorter sequences), or free memory"
@@ -47,5 +48,6 @@ def reporting_memory_shortage(task: str, remedy: str) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        first = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise MemoryShortageError(f"out of memory: {task} failed ({first}). {remedy}.") from error
+        raise MemoryShortageError(
+            f"out of memory: {task} failed ({first_line(error)}). {remedy}."
+        ) from error

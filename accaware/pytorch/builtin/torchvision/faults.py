@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 from accaware.errors import TaskError
 
 
@@ -21,8 +18,3 @@ class Faults:
         """Raises: TaskError, with every fault."""
         if self._found:
             raise TaskError(self._found)
-
-
-def did_you_mean(wanted: str, offered: Iterable[str]) -> str:
-    close = difflib.get_close_matches(wanted.lower(), list(offered), n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -13,7 +13,7 @@ from torchvision import models
 
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
+from accaware.pytorch.builtin.torchvision.faults import Faults
 from accaware.pytorch.builtin.torchvision.stems import SMALL, with_grey_input, with_small_stem
 from accaware.pytorch.builtin.torchvision.weights import (
     load_state,
@@ -22,6 +22,7 @@ from accaware.pytorch.builtin.torchvision.weights import (
     read_state,
     unreachable,
 )
+from accaware.wording import did_you_mean
 
 _FOR_CIFAR = re.compile(r"_(32x32|cifar(10|100)?)$")
 
@@ -51,7 +52,8 @@ class NamedModel:
         elif self.name not in known:
             faults.add(
                 "model",
-                f"{task.model} is none of torchvision's classifiers{did_you_mean(self.name, known)}"
+                f"{task.model} is none of torchvision's classifiers"
+                f"{did_you_mean(self.name.lower(), known, most=3)}"
                 "; a model of your own needs a plugin",
             )
         else:

@@ -27,6 +27,7 @@ from accaware.pytorch.channels.trials.variation import vary
 from accaware.pytorch.model.copies import copy_in
 from accaware.pytorch.model.memory import raise_if_out_of_memory
 from accaware.pytorch.model.modes import Mode
+from accaware.wording import first_line
 
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Largest relative difference of outputs; wrong groups miss it by far.
@@ -274,7 +275,7 @@ class Bench:
             last = self._dropped[self._all_trials[-1]]
             raise CompressionError(
                 f"{type(self._model).__name__} doesn't run on the example inputs: "
-                f"{_first_line(last)}"
+                f"{first_line(last)}"
             ) from last
         self._precision(torch.float32)
         return self._masked(layout)
@@ -333,8 +334,4 @@ def layout_without(
 
 
 def failure_of(error: Exception) -> str:
-    return f"the forward fails without its channels ({_first_line(error)})"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return f"the forward fails without its channels ({first_line(error)})"
