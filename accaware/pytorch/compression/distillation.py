@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from accaware.config.model.config import KnowledgeDistillationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.nested import tensors_in
 
 
 class Distillation:
@@ -174,8 +174,4 @@ def _device_of(outputs: Any) -> str:
 
 
 def _floating(outputs: Any) -> list[Tensor]:
-    return [
-        leaf
-        for leaf in pytree.tree_leaves(outputs)
-        if isinstance(leaf, Tensor) and leaf.is_floating_point()
-    ]
+    return [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from accaware.config.model.config import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
-from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks, same_tensors
 from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.compression.pruning.lowest import Score, masks_of
@@ -166,7 +166,7 @@ class MagnitudeSparsity:
         return score
 
     def _apply(self, masks: Mapping[str, Tensor]) -> None:
-        if not all(torch.equal(self._masks[name], masks[name]) for name in masks):
+        if not same_tensors(self._masks, masks):
             self._key = Key()
         self._masks = dict(masks)
         with torch.no_grad():

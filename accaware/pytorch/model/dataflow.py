@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.nested import tensors_in
 from accaware.pytorch.model.wrappers import eagerly
 
 Value = int
@@ -136,7 +136,7 @@ def trace(model: nn.Module, inputs: ExampleInputs) -> Dataflow:
         flow = recorder.flow
         flow.model_outputs = recorder.values(outputs)
         flow.floating_outputs = recorder.values(
-            [leaf for leaf in pytree.tree_leaves(outputs) if _is_floating(leaf)]
+            [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]
         )
         flow.output_is_tensor = isinstance(outputs, Tensor)
         flow.parameters_used = frozenset(
@@ -146,10 +146,6 @@ def trace(model: nn.Module, inputs: ExampleInputs) -> Dataflow:
         for handle in handles:
             handle.remove()
     return flow
-
-
-def _is_floating(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
 class _Recorder(TorchFunctionMode):
@@ -169,9 +165,7 @@ class _Recorder(TorchFunctionMode):
         yield module.register_forward_hook(self._leave)
 
     def values(self, structure: Any) -> tuple[Value, ...]:
-        return tuple(
-            self._value(leaf) for leaf in pytree.tree_leaves(structure) if isinstance(leaf, Tensor)
-        )
+        return tuple(self._value(tensor) for tensor in tensors_in(structure))
 
     def met(self, tensor: Tensor) -> bool:
         """Whether some operation or module took or gave it."""

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from accaware.pytorch.export.export import FORMATS, export_model, files_of
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -41,9 +40,7 @@ class ExportedSubject:
         self._path = path
         self._runtime = runtime
         self._threads = threads
-        leaves = pytree.tree_leaves((inputs.args, dict(inputs.kwargs)))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        self._inputs: Inputs = {at: tensor.numpy() for at, tensor in enumerate(tensors)}
+        self._inputs: Inputs = {at: each.numpy() for at, each in enumerate(inputs.tensors())}
         self._session = runtime.load(path, threads)
 
     def forward(self) -> object:

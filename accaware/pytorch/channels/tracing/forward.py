@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.errors import CompressionError
-from accaware.pytorch.channels.tracing.call import Call, tensors_in
+from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import varies
 from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
@@ -25,6 +25,7 @@ from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.memory import raise_if_out_of_memory
 from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.nested import tensors_in
 from accaware.pytorch.model.outputs import output_tensors
 from accaware.pytorch.model.wrappers import eagerly
 

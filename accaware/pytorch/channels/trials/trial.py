@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from accaware.pytorch.channels.tracing.call import tensors_in
 from accaware.pytorch.channels.trials.arithmetic import Arithmetic
 from accaware.pytorch.channels.trials.products import multiply
 from accaware.pytorch.data.random_state import repeatable
 from accaware.pytorch.model.deterministic import call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.nested import tensors_in
 from accaware.pytorch.model.outputs import output_tensors
 from accaware.pytorch.model.wrappers import eagerly
 
