@@ -138,10 +138,12 @@ class TorchRun:
 
     @property
     def device(self) -> str:
+        """Where the model is trained: ``cpu``, ``cuda:0``."""
         return str(self._task.device)
 
     @property
     def hardware(self) -> str:
+        """The device's model, as the manifest keeps it."""
         return hardware_of(self._task.device)
 
     @property

@@ -31,6 +31,11 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
     """
 
     def adopt(self, params: SearchParams) -> None:
+        """Go on by these parameters, and by the bounds that follow from them.
+
+        Raises:
+            UsageError: they are of the other mode.
+        """
         if not isinstance(params, AdaptiveParams):
             raise UsageError(
                 "AdaptiveCompressionTrainingLoop needs mode adaptive_compression_level, "
@@ -143,6 +148,11 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
     """
 
     def adopt(self, params: SearchParams) -> None:
+        """Go on by these parameters.
+
+        Raises:
+            UsageError: they are of the other mode.
+        """
         if not isinstance(params, EarlyExitParams):
             raise UsageError(
                 "EarlyExitCompressionTrainingLoop needs mode early_exit, "

@@ -23,6 +23,8 @@ class Propose:
 
 @dataclass(frozen=True)
 class Stop:
+    """No further rate is proposed, and why."""
+
     reason: StopReason
 
 

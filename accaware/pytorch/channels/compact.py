@@ -73,6 +73,7 @@ class CompactModel:
 
     @property
     def layout(self) -> Layout:
+        """Which channels of each group the model has now."""
         return self._layout
 
     @property

@@ -103,6 +103,7 @@ class Layout:
 
     @classmethod
     def dense(cls, groups: Sequence[ChannelGroup]) -> Layout:
+        """The layout in which every channel of every group is kept."""
         return cls(tuple(torch.ones(group.size, dtype=torch.bool) for group in groups))
 
     def __eq__(self, other: object) -> bool:

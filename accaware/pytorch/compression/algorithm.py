@@ -15,7 +15,8 @@ class CompressionAlgorithm(Protocol):
     """Brings a model to a compression rate, and back. Rates are fractions in [0, 1]."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the config calls it."""
 
     @property
     def compression_rate(self) -> float:

@@ -29,6 +29,8 @@ from accaware.search.training_loop import SEARCHED
 
 
 class CompressionStage(Enum):
+    """How far the schedule has come."""
+
     UNCOMPRESSED = 0
     PARTIALLY_COMPRESSED = 1
     FULLY_COMPRESSED = 2
@@ -108,10 +110,12 @@ class PTCompressionController:
 
     @property
     def model(self) -> nn.Module:
+        """The model that was handed over, in its wrapper if it came in one."""
         return self._model
 
     @property
     def algorithm(self) -> CompressionAlgorithm:
+        """What compresses the model."""
         return self._algorithm
 
     @property
@@ -147,6 +151,7 @@ class PTCompressionController:
 
     @property
     def maximal_compression_rate(self) -> float:
+        """The highest rate that the algorithm can reach on this model."""
         return self._algorithm.maximal_compression_rate
 
     def compression_stage(self) -> CompressionStage:
@@ -169,6 +174,7 @@ class PTCompressionController:
         return torch.zeros((), device=device)
 
     def statistics(self) -> CompressionStatistics:
+        """What is compressed now: in words, as rates, as sizes, and each quantizer."""
         parts = (self._algorithm, self.quantization, self.distillation)
         return CompressionStatistics(
             "; ".join(part.describe() for part in parts if part is not None),

@@ -87,6 +87,7 @@ class Distillation:
                 tensor.copy_(state[name])
 
     def describe(self) -> str:
+        """One line on the loss and its scale."""
         return f"knowledge distillation by {self._config.type}, scale {self._config.scale:g}"
 
     def saw(self, inputs: ExampleInputs, outputs: Any) -> None:

@@ -87,12 +87,14 @@ class MagnitudeSparsity:
 
     @property
     def compression_rate(self) -> float:
+        """The share of the covered weights that are zero, counted on the tensors."""
         zeros = sum(
             weight.numel() - int(torch.count_nonzero(weight)) for weight in self._weights.values()
         )
         return zeros / sum(weight.numel() for weight in self._weights.values())
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
+        """Zero the smallest weights, over all layers or in each, as the config's mode says."""
         dense = self.dense_tensors()
         names, tensors = list(dense), list(dense.values())
         if self._params.sparsity_level_setting_mode == "local":
@@ -104,6 +106,7 @@ class MagnitudeSparsity:
         self._apply(dict(zip(names, masks, strict=True)))
 
     def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer] = ()) -> None:
+        """The one schedule's level is the rate."""
         (target,) = levels
         self.set_rate(target, optimizers)
 
@@ -112,6 +115,7 @@ class MagnitudeSparsity:
         optimizer.register_step_post_hook(lambda *_: self._mask_weights())
 
     def dense_tensors(self) -> Mapping[str, Tensor]:
+        """The covered weights, with their last values in the place of masked ones."""
         self._follow()
         with torch.no_grad():
             for name, weight in self._weights.items():
@@ -120,11 +124,17 @@ class MagnitudeSparsity:
         return self._dense
 
     def state_dict(self) -> dict[str, Any]:
+        """The masks, and the dense weights behind them."""
         # What is held at zero has no values that change, so until the masks do, it is the same.
         content = {"masks": dict(self._masks), "dense": dict(self._dense)}
         return {"dense": Shared("dense", content, self._key)}
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over masks and dense weights, and zero what the masks say.
+
+        Raises:
+            CheckpointError: they are of other layers, or of other shapes.
+        """
         shared: Shared = state["dense"]
         masks = shared.content["masks"]
         if {name: mask.shape for name, mask in masks.items()} != {
@@ -142,6 +152,7 @@ class MagnitudeSparsity:
         return {}
 
     def describe(self) -> str:
+        """How many layers are covered, and the share of their weights that is zero."""
         return (
             f"magnitude sparsity of {len(self._weights)} layers: "
             f"{self.compression_rate:.1%} of their weights are zero"

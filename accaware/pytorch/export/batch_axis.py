@@ -24,11 +24,13 @@ class BatchAxis:
 
     @classmethod
     def of(cls, example: ExampleInputs) -> BatchAxis:
+        """The batch of an example: its size, and the tensors that have it."""
         tensors = example.tensors()
         size = batch_size_of(tensors)
         return cls(size, tuple(_has(tensor, size) for tensor in tensors))
 
     def samples(self, inputs: ExampleInputs) -> int:
+        """How many samples a batch of inputs has."""
         return batch_size_of(inputs.tensors())
 
     def rows(self, inputs: ExampleInputs, rows: Tensor) -> ExampleInputs:

@@ -52,6 +52,7 @@ class OutputDifference:
     _noise_squares: float = 0.0
 
     def add(self, output: Tensor, reference: Tensor, unquantized: Tensor) -> None:
+        """Add a batch: the file's output, the model's, and the unquantized model's."""
         finite = reference.isfinite()
         apart = _apart(output, reference)
         noise = _apart(unquantized, reference)

@@ -34,6 +34,7 @@ class QuantizedWeight:
 
     @classmethod
     def of(cls, weight: Tensor, quantizer: WeightQuantizer) -> QuantizedWeight:
+        """The integers of a weight; one scale for all channels becomes one for each."""
         made = quantizer.integers(weight)
         if quantizer.axis is not None:
             return cls(made, quantizer.axis)

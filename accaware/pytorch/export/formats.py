@@ -51,7 +51,8 @@ class ExportFormat(Protocol):
     """One kind of file."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the command line and the config call it."""
 
     @property
     def suffix(self) -> str:

@@ -27,23 +27,29 @@ and the default, as most runtimes have it."""
 
 
 class Onnx:
+    """ONNX, which onnxruntime reads back."""
+
     name = "onnx"
     suffix = ".onnx"
     companions: tuple[str, ...] = ()
 
     def require(self) -> None:
+        """Torch's exporter needs onnx and onnxscript, the comparison onnxruntime."""
         for module in ("onnx", "onnxscript", "onnxruntime"):
             import_extra(module, "onnx")
 
     def check(self, options: FormatOptions) -> None:
+        """Accept the opsets that the installed onnx knows."""
         check_opset(options)
 
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
+        """Export through torch's exporter, and put names and metadata right."""
         return write_onnx(model, inputs, path, options)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        """The file in onnxruntime, with as many threads as torch has."""
         return runtime_model(runtime("onnxruntime").load(path, torch.get_num_threads()))
 
 

@@ -17,20 +17,25 @@ from accaware.runtimes.openvino_runtime import core
 
 
 class OpenVINO:
+    """OpenVINO's own files, .xml and .bin, by way of ONNX."""
+
     name = "openvino"
     suffix = ".xml"
     companions = (".bin",)
 
     def require(self) -> None:
+        """OpenVINO, and what torch's exporter to ONNX needs."""
         for module in ("openvino", "onnx", "onnxscript"):
             import_extra(module, "openvino")
 
     def check(self, options: FormatOptions) -> None:
+        """Accept the opsets that the installed onnx knows."""
         check_opset(options)
 
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
+        """Export to ONNX, and let OpenVINO read that and save it in full precision."""
         package = import_extra("openvino", "openvino")
         between = path.with_suffix(".onnx")
         written = write_onnx(model, inputs, between, options)
@@ -46,4 +51,5 @@ class OpenVINO:
         return written
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        """The file in OpenVINO, with as many threads as torch has."""
         return runtime_model(runtime("openvino").load(path, torch.get_num_threads()))

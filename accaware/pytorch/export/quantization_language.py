@@ -34,6 +34,7 @@ class QuantizeDequantize:
     """
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+        """The tensor through the pair, cut off before it where bits are fewer than 8."""
         assert quantizer.scale is not None
         assert quantizer.range is not None
         kind = torch.uint8 if quantizer.low >= 0 else torch.int8
@@ -49,6 +50,7 @@ class QuantizeDequantize:
         return self._dequantized(integers, scale, zero_point, {})
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
+        """The stored integers through DequantizeLinear, a scale for each channel along ``axis``."""
         return self._dequantized(
             integers.values, integers.scale, integers.zero_point, {"axis": axis}
         )
@@ -69,11 +71,13 @@ class BasicOperators:
     """Torch's basic operators alone: such a program loads wherever torch is."""
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+        """Divided by the scale, rounded, cut off, and multiplied again."""
         assert quantizer.scale is not None
         steps = (tensor * (1 / quantizer.scale)).round() + quantizer.zero_point
         return (steps.clamp(quantizer.low, quantizer.high) - quantizer.zero_point) * quantizer.scale
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
+        """The integers less their zero points, times the scales along ``axis``."""
         shape = [1] * integers.values.dim()
         shape[axis] = -1
         scale = integers.scale.view(shape)
@@ -88,6 +92,7 @@ class WrittenActivation(ActivationQuantizer):
 
     @classmethod
     def of(cls, quantizer: ActivationQuantizer, language: Language) -> WrittenActivation:
+        """The same quantizer, which writes itself in ``language``."""
         same = {one.name: getattr(quantizer, one.name) for one in fields(quantizer)}
         return cls(**same, language=language)
 

@@ -36,6 +36,7 @@ class StateDict:
         """Torch is always there."""
 
     def check(self, options: FormatOptions) -> None:
+        """There is no opset, and no batch size to fix."""
         check_no_opset(self.name, options)
         if options.dynamic_batch is False:
             raise UsageError("a state dict takes batches of any size; leave out --static-batch")
@@ -43,6 +44,7 @@ class StateDict:
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
+        """Save the tensors under the model's own names, with the quantizers' beside them."""
         own = deployed(model, inputs, BasicOperators(), fold=False)
         once: dict[tuple[object, ...], Tensor] = {}  # a tied tensor has several names
         state = {
@@ -58,6 +60,7 @@ class StateDict:
         return Written(opset=None, fixed_batch=None)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        """The user's model, with the file's tensors and quantizers."""
         state = read_checkpoint(path)
         own = deployed(model, inputs, BasicOperators(), fold=False)
         for quantizer in _activations(own):

@@ -30,11 +30,13 @@ class TorchExport:
         """Torch is always there."""
 
     def check(self, options: FormatOptions) -> None:
+        """There is no opset."""
         check_no_opset(self.name, options)
 
     def write(
         self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
+        """Save the program that torch.export traces, the metadata as files in it."""
         own = deployed(model, inputs, BasicOperators())
         with torch.no_grad():
             outputs = inputs.call(own)
@@ -47,6 +49,7 @@ class TorchExport:
         return Written(opset=None, fixed_batch=fixed)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        """The program as a module."""
         with quietly():
             module: Any = torch.export.load(path).module()
         return module_model(module, inputs)

@@ -32,6 +32,7 @@ class ExampleInputs:
         return cls((inputs,), {})
 
     def call(self, model: nn.Module) -> Any:
+        """What the model gives for them."""
         return model(*self.args, **self.kwargs)
 
     def tensors(self) -> list[Tensor]:
@@ -44,6 +45,7 @@ class ExampleInputs:
         return ExampleInputs(args, kwargs)
 
     def on(self, device: torch.device) -> ExampleInputs:
+        """The same inputs, with every tensor on a device."""
         return self.mapped(lambda tensor: tensor.to(device))
 
 

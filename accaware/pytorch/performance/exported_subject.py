@@ -44,6 +44,7 @@ class ExportedSubject:
         self._session = runtime.load(path, threads)
 
     def forward(self) -> object:
+        """One run in the runtime, on the example inputs."""
         return self._session.run(self._inputs)
 
     def peak_memory(self) -> int | None:
@@ -51,5 +52,6 @@ class ExportedSubject:
         return peak_memory(self._runtime, self._path, self._threads, self._inputs)
 
     def convolutions(self) -> Mapping[str, int]:
+        """How many convolutions ran in each precision, by the runtime's profile."""
         kernels = self._session.profile(self._inputs)
         return Counter(kernel.precision for kernel in kernels if kernel.convolves)

@@ -28,6 +28,7 @@ class TorchSubject:
         self.file_size = file_size(model, {})
 
     def forward(self) -> object:
+        """One forward without gradients, on the example inputs."""
         with torch.no_grad():
             return self._inputs.call(self._model)
 
@@ -39,7 +40,8 @@ class TorchSubject:
         return watch.peak
 
     def convolutions(self) -> None:
-        return None
+        """None, as torch isn't profiled here."""
+        return
 
 
 class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]

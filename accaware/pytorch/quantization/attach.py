@@ -33,6 +33,7 @@ class Quantizers:
     handles: list[RemovableHandle] = field(default_factory=list, repr=False, compare=False)
 
     def named(self) -> Iterator[tuple[str, WeightQuantizer | ActivationQuantizer]]:
+        """All quantizers under the names of the tensors that they quantize."""
         for layer, quantizer in self.weights.items():
             yield f"{layer}.weight", quantizer
         for activation in self.activations:

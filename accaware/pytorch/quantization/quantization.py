@@ -152,6 +152,7 @@ class Quantization:
                 setattr(quantizer, name, value)
 
     def describe(self) -> str:
+        """How many weights and activations are quantized, and to how many bits."""
         weights, activations = self.quantizers.weights, self.quantizers.activations
         bits = sorted({quantizer.bits for _, quantizer in self.quantizers.named()})
         return (

@@ -184,6 +184,7 @@ class ActivationQuantizer:
 
     @property
     def name(self) -> str:
+        """The module and the side of it, as messages and files say it."""
         return f"{self.module} {self.side}".strip()
 
     @property

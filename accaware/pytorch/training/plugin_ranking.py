@@ -41,4 +41,5 @@ class IdleCompression:
         """Nothing is scheduled."""
 
     def loss(self) -> Tensor:
+        """Zero, as there is nothing to add to the plugin's own loss."""
         return torch.zeros((), device=self._device)

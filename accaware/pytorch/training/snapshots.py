@@ -73,6 +73,7 @@ class TorchSnapshots:
                 raise CheckpointError(f"{path} doesn't fit the {part}: {error}") from error
 
     def discard(self, name: str) -> None:
+        """Remove a snapshot's file."""
         self._files.discard(name)
 
 
@@ -84,6 +85,7 @@ class CompressionState:
         self._teacher = Key()
 
     def state_dict(self) -> dict[str, Any]:
+        """The model with its compression, the schedule's position, and the teacher."""
         distillation = self._controller.distillation
         return {
             "model": self._controller.state_dict(),
@@ -92,6 +94,7 @@ class CompressionState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring back the model, the schedule and the teacher, in this order."""
         self._controller.load_state_dict(state["model"])
         self._controller.scheduler.load_state_dict(state["schedule"])
         if self._controller.distillation is not None:

@@ -60,6 +60,7 @@ class PluginTask:
     def train_epoch(
         self, controller: PTCompressionController, model: nn.Module, optimizer: Any
     ) -> Any:
+        """Train an epoch on the plugin's batches, the compression's loss added to the plugin's."""
         return self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
 
     def train_on(
@@ -81,6 +82,7 @@ class PluginTask:
         )
 
     def validate(self, model: nn.Module) -> float:
+        """The metric on the whole of the validation data."""
         return self.validate_on(self.validation_loader, model)
 
     def validate_on(self, loader: Any, model: nn.Module) -> float:
@@ -94,6 +96,7 @@ class PluginTask:
         return guarded("the default validate", classification.validate, model, loader)
 
     def configure_optimizers(self) -> Any:
+        """The plugin's own optimizer, or else the one that the config's section describes."""
         if self._plugin.offers("configure_optimizers"):
             return self._plugin.call("configure_optimizers", self.handed_over)
         params = self._config.accuracy_aware_training

@@ -32,6 +32,7 @@ class Replay:
 
     @property
     def replaying(self) -> bool:
+        """Whether there are recorded answers left."""
         return bool(self._ahead)
 
     @property

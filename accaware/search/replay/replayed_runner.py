@@ -28,28 +28,36 @@ class ReplayedRunner:
         self._unwanted: set[Checkpoint] = set()
 
     def agree(self, value: T) -> T:
+        """The runner's own agreement, in a replay too: every process replays the same answers."""
         return self._runner.agree(value)
 
     def start(self, lr_factor: float) -> None:
+        """Make a fresh optimizer, but not in a replay: the snapshot brings one."""
         self._replay.act(lambda: self._runner.start(lr_factor))
 
     def train_epoch(self, epoch: int) -> float | None:
+        """The recorded loss of the epoch, or that of training it now."""
         return self._replay.answer("train_epoch", lambda: self._runner.train_epoch(epoch))
 
     def validate(self, epoch: int) -> float:
+        """The recorded metric of the epoch, or the one that is measured now."""
         return self._replay.answer("validate", lambda: self._runner.validate(epoch))
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
+        """Step the learning-rate schedule, but not in a replay."""
         self._replay.act(lambda: self._runner.end_epoch(epoch, loss, metric))
 
     def asks_to_stop(self, metric: float) -> bool:
+        """What the user's early stopping said then, or says now."""
         return self._replay.answer("asks_to_stop", lambda: self._runner.asks_to_stop(metric))
 
     def warnings(self) -> Sequence[str]:
+        """Those of the epoch that was just trained; none in a replay."""
         # What there was to say of a replayed epoch was said when it was trained.
         return () if self._replay.replaying else self._runner.warnings()
 
     def save(self, name: str) -> Checkpoint:
+        """Save under a name and a number; in a replay the same number names the save of then."""
         self._saves += 1
         numbered = f"{name}-save-{self._saves}"
         checkpoint = Checkpoint(numbered)
@@ -61,9 +69,11 @@ class ReplayedRunner:
         return checkpoint
 
     def load(self, checkpoint: Checkpoint) -> None:
+        """Bring a checkpoint back, but not in a replay: the snapshot brings what came of it."""
         self._replay.act(lambda: self._runner.load(checkpoint))
 
     def discard(self, checkpoint: Checkpoint) -> None:
+        """Let the next :meth:`sweep` remove a checkpoint."""
         self._wanted = {name: its for name, its in self._wanted.items() if its != checkpoint}
         self._unwanted.add(checkpoint)
 

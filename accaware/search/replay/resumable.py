@@ -70,6 +70,7 @@ class ResumableSearch:
 
     @property
     def result(self) -> SearchResult:
+        """What was found so far; see the loop's own."""
         return self._loop.result
 
     def run(self) -> SearchResult:
@@ -81,6 +82,7 @@ class ResumableSearch:
         self._runner.load(checkpoint)
 
     def notify(self, event: Event) -> None:
+        """Keep the state after an epoch, then pass the event on to the observers."""
         # The snapshot comes first: where an observer ends the run, this epoch is not lost.
         if isinstance(event, EpochFinished) and _sound(event.epoch) and self._keeps:
             self._keep_state(event.epoch.number)

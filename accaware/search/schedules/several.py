@@ -51,10 +51,12 @@ class SideBySideScheduler:
 
     @property
     def target(self) -> float:
+        """The rate of all targets together."""
         return combined([each.target for each in self._schedulers])
 
     @property
     def current_epoch(self) -> int:
+        """The epoch that was entered last, which is the same in all schedules."""
         return self._schedulers[0].current_epoch
 
     @property
@@ -69,6 +71,7 @@ class SideBySideScheduler:
 
     @property
     def fully_compressed(self) -> bool:
+        """Whether every schedule has reached its target."""
         return all(each.fully_compressed for each in self._schedulers)
 
     def epoch_step(self, next_epoch: int | None = None) -> None:

@@ -12,6 +12,7 @@ class Faults:
         self._found: list[tuple[str, str]] = []
 
     def add(self, key: str, message: str) -> None:
+        """Note what is wrong with a key; nothing is raised yet."""
         self._found.append((key, message))
 
     def check(self) -> None:

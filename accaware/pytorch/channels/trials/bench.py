@@ -334,4 +334,5 @@ def layout_without(
 
 
 def failure_of(error: Exception) -> str:
+    """Why a group has to stay whose removal breaks the forward."""
     return f"the forward fails without its channels ({first_line(error)})"

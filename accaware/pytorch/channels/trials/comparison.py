@@ -27,6 +27,7 @@ class OutputComparison:
 
 
 def same_shapes(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> bool:
+    """Whether there are as many tensors, of the same shapes in the same order."""
     return [tensor.shape for tensor in wanted] == [tensor.shape for tensor in got]
 
 
@@ -48,6 +49,7 @@ def compare(wanted: Observed, got: Observed) -> OutputComparison:
 
 
 def compare_tensors(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> OutputComparison:
+    """How far tensors of the same shapes are apart, over all that are finite."""
     difference, elements = 0.0, 0
     for mine, theirs in zip(wanted, got, strict=True):
         if not (mine.is_floating_point() or mine.is_complex()):

@@ -27,6 +27,7 @@ class Decisions:
     places: Sequence[int] = ()
 
     def of(self, seen: Observed) -> list[Tensor]:
+        """Another run's decisions at the same places; none if it made a different number."""
         if len(seen.decisions) != self.count:
             return []
         return [seen.decisions[place] for place in self.places]
