@@ -162,7 +162,8 @@ def _preparations(
 
 
 def _check_needs_no_data(config: RunConfig) -> None:
-    """
+    """Refuse what can't be done without training data.
+
     Raises:
         UsageError: something is to be done on training data.
     """

@@ -22,7 +22,8 @@ _PRECISIONS = {
 
 
 class OnnxRuntime:
-    """
+    """Runs ONNX files by onnxruntime.
+
     Raises:
         MissingExtraError: it isn't installed.
     """

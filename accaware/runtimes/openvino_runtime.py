@@ -39,7 +39,8 @@ def core() -> Any:
 
 
 class OpenVINORuntime:
-    """
+    """Runs ONNX files and its own by OpenVINO.
+
     Raises:
         MissingExtraError: it isn't installed.
     """

@@ -32,7 +32,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class EpochStarted:
-    """An epoch of a trial begins; ``number`` counts from 0 over the whole run."""
+    """An epoch of a trial begins; ``number`` counts from 1 over the whole run."""
 
     trial: int
     number: int

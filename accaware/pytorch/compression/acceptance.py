@@ -18,7 +18,8 @@ NEEDS_GRADIENTS = (
 
 
 def check_model(model: nn.Module) -> None:
-    """
+    """Refuse what can't be compressed, whatever its layers are.
+
     Raises:
         UsageError: it has no parameters, some have no values yet, or it is scripted.
     """
@@ -41,7 +42,8 @@ def check_model(model: nn.Module) -> None:
 
 
 def check_initialised(model: nn.Module) -> None:
-    """
+    """Refuse a model that has tensors without a shape.
+
     Raises:
         UsageError: a lazy layer hasn't seen any input yet.
     """

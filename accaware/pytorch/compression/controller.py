@@ -308,7 +308,8 @@ class PTCompressionController:
 
 
 def _bring_back(name: str, tensor: Tensor, saved: Mapping[str, Tensor]) -> None:
-    """
+    """Give a tensor of the model its value of a checkpoint.
+
     Raises:
         CheckpointError: a parameter has another shape, or the checkpoint hasn't got it.
     """

@@ -73,7 +73,8 @@ class Distillation:
         return {name: tensor.detach() for name, tensor in tensors_of(self._teacher).items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Give the teacher the values of a state.
+
         Raises:
             CheckpointError: the state is another teacher's.
         """

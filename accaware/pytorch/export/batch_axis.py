@@ -13,7 +13,8 @@ from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
 
 @dataclass(frozen=True)
 class BatchAxis:
-    """
+    """Where the batch lies in an example's inputs.
+
     Attributes:
         size: of the example's batch, the first dimension of its first tensor.
         batched: for each tensor among the inputs, whether its first dimension is that long.

@@ -69,7 +69,8 @@ class OutputDifference:
         self._noise_squares += float(noise.square().sum())
 
     def check(self, largest_output: float, place: str) -> None:
-        """
+        """Make sure that the file computes what the model does, at this output.
+
         Args:
             largest_output: of all outputs.
             place: which of several outputs this is, for the message.
@@ -146,7 +147,8 @@ class ExportDifference:
         unquantized: Sequence[Tensor],
         samples: int,
     ) -> None:
-        """
+        """Add a batch's outputs.
+
         Args:
             outputs: of the file.
             references: of the model, with their names.
@@ -179,7 +181,8 @@ class ExportDifference:
         self.samples += samples
 
     def check(self) -> None:
-        """
+        """Make sure that the file computes what the model does, at all outputs.
+
         Raises:
             RunError: they are further apart than float arithmetic and quantization explain, or
                 nothing was compared.

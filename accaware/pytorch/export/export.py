@@ -94,7 +94,8 @@ def export_model(
 
 
 def format_named(name: str) -> ExportFormat:
-    """
+    """The format of a name, as the command line and the config call it.
+
     Raises:
         UsageError: there is none of that name.
     """

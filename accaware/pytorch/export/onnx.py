@@ -56,7 +56,8 @@ class Onnx:
 def write_onnx(
     model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
 ) -> Written:
-    """
+    """Write the model as an ONNX file, with quantization in ONNX's own operators.
+
     Raises:
         RunError: the model can't be exported.
     """
@@ -78,7 +79,8 @@ def write_onnx(
 
 
 def check_opset(options: FormatOptions) -> None:
-    """
+    """Refuse an opset that the exporter doesn't write or the installed onnx doesn't know.
+
     Raises:
         UsageError: an opset that isn't to be had.
     """

@@ -97,6 +97,7 @@ class WrittenActivation(ActivationQuantizer):
         return cls(**same, language=language)
 
     def __call__(self, tensor: Tensor) -> Tensor:
+        """The quantized tensor, as its language writes it."""
         if self.scale is None:
             return super().__call__(tensor)  # says what is missing
         return self.language.activation(tensor, self)

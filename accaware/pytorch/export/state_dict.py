@@ -21,7 +21,8 @@ from accaware.pytorch.state.checkpoint import read_checkpoint
 
 
 class StateDict:
-    """
+    """A state dict, for the user's own code to load.
+
     The user's own names, tensors and batch norms. In the place of a ``weight`` that is quantized
     stand ``weight_integers`` (int8), ``weight_scale`` and ``weight_zero_point``; beside them
     ``input_quantizer`` or ``output_quantizer`` of each module at which an activation is quantized:

@@ -19,8 +19,10 @@ from accaware.pytorch.model.inputs import ExampleInputs
 
 
 class TorchExport:
-    """The program gives what the model gives. Outputs in objects that torch doesn't know become a
-    mapping of their names."""
+    """A program of torch.export's, which gives what the model gives.
+
+    Outputs in objects that torch doesn't know become a mapping of their names.
+    """
 
     name = "torch-export"
     suffix = ".pt2"
@@ -56,7 +58,8 @@ class TorchExport:
 
 
 def check_no_opset(name: str, options: FormatOptions) -> None:
-    """
+    """Refuse an opset for a format that has none.
+
     Raises:
         UsageError: an opset is asked for.
     """

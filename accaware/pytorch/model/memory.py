@@ -39,7 +39,8 @@ def raise_if_out_of_memory(error: Exception) -> None:
 
 @contextmanager
 def reporting_memory_shortage(task: str, remedy: str) -> Iterator[None]:
-    """
+    """Within it, running out of memory is reported as an error of the user's.
+
     Raises:
         MemoryShortageError: there wasn't the memory for the task; it names the remedy.
     """

@@ -18,7 +18,8 @@ FORMAT_OF = {"onnxruntime": "onnx", "openvino": "openvino"}
 
 
 class ExportedSubject:
-    """
+    """A model that is exported to a file, and run from there by a runtime.
+
     Args:
         model: on the CPU, as are its inputs.
         path: of the file to export it to, without a suffix.

@@ -17,7 +17,8 @@ from accaware.pytorch.state.checkpoint import file_size
 
 
 class TorchSubject:
-    """
+    """A model that torch runs, as it is.
+
     Args:
         model: in evaluation mode, on the inputs' device.
     """

@@ -139,7 +139,8 @@ class Quantization:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Take over whether it is active, and the ranges.
+
         Raises:
             CheckpointError: the state is of other quantizers.
         """

@@ -68,7 +68,8 @@ class WeightQuantizer:
     def of(
         cls, bits: int, *, symmetric: bool, axis: int | None, half_range: bool
     ) -> WeightQuantizer:
-        """
+        """A quantizer of so many bits, whose scale follows the weight.
+
         Args:
             half_range: leave one bit unused, so that sums of products can't overflow 16 bits.
         """

@@ -34,7 +34,8 @@ class Fitted:
 
 
 def fitted(saved: SavedModel, model: nn.Module, path: str) -> Fitted:
-    """
+    """The tensors of a saved model, checked against the one that is to have them.
+
     Args:
         model: dense.
         path: of the saved one.

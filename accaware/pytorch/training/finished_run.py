@@ -19,7 +19,8 @@ from accaware.pytorch.training.task import PluginTask
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """
+    """What is loaded of a run that has handed a model over.
+
     Attributes:
         task: holds the dense model.
         compressed: the model that the run handed over, on the task's device.

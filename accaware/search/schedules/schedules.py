@@ -115,7 +115,7 @@ class ExponentialWithBias:
         return min(self.init + (self.target - self.init) * shape, self.target)
 
     def _decay(self) -> float:
-        """k * duration, such that three quarters of the target are reached at an eighth.
+        """The k * duration with which three quarters of the target are reached at an eighth.
 
         The share of the way to go at an eighth, f(k) = expm1(-k/8) / expm1(-k), rises from 0
         to 1 with k, negative k included, so bisection finds the only solution.

@@ -51,7 +51,8 @@ class RemovalTrial:
     seed: int = 0
 
     def run(self, model: nn.Module, arithmetic: Arithmetic | None = None) -> Observed:
-        """
+        """Run the model on the trial's inputs, and see its outputs and decisions.
+
         Args:
             arithmetic: None for the model's own precision.
 
