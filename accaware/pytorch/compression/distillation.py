@@ -18,7 +18,7 @@ from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.nested import tensors_in
+from accaware.pytorch.model.tensors import tensors_in
 
 
 class Distillation:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from accaware.pytorch.model.nested import tensors_in
+from accaware.pytorch.model.tensors import tensors_in
 
 
 @dataclass(frozen=True)

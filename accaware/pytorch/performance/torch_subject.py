@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.nested import tensors_in
+from accaware.pytorch.model.tensors import tensors_in
 from accaware.pytorch.state.checkpoint import file_size
 
 

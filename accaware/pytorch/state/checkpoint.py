@@ -17,7 +17,7 @@ from torch.serialization import get_crc32_options, set_crc32_options
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, replace_data, sized_modules, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks, slice_dense
-from accaware.pytorch.model.bits import same_bits
+from accaware.pytorch.model.tensors import same_bits
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.record import attach_recorded, integer_weights

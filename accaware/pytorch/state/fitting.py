@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, sized_modules, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks
-from accaware.pytorch.model.bits import same_bits
+from accaware.pytorch.model.tensors import same_bits
 from accaware.pytorch.quantization.record import quantized_weight, record_misfits, weight_name
 from accaware.pytorch.state.saved_model import SavedModel
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from accaware.errors import CompressionError, MemoryShortageError
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
-from accaware.pytorch.model.outputs import output_tensors
+from accaware.pytorch.model.tensors import output_tensors
 from tests.pytorch.channels.masked import Masked, dense_state
 from tests.pytorch.channels.zoo import prune
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from accaware.pytorch.model.nested import tensors_in
+from accaware.pytorch.model.tensors import tensors_in
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -22,12 +20,11 @@ from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
 from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
 from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
+from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.memory import raise_if_out_of_memory
 from accaware.pytorch.model.modes import Mode
-from accaware.pytorch.model.nested import tensors_in
-from accaware.pytorch.model.outputs import output_tensors
-from accaware.pytorch.model.wrappers import eagerly
+from accaware.pytorch.model.tensors import output_tensors, tensors_in
 
 _OUTPUT = "its channels are the model's output"
 _SETTINGS_ASIDE = frozenset(
@@ -112,30 +109,23 @@ def _run(
 ) -> _Pass:
     mode.set(model)
     tracer = _Tracer(model, table, unreached)
-    handles = [
-        handle for name, module in model.named_modules() for handle in tracer.watch(name, module)
-    ]
-    try:
-        with torch.no_grad(), eagerly(), tracer:
-            outputs = output_tensors(inputs.call(model))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with tracer.watching(model):
+        outputs = output_tensors(inputs.call(model))
     if not outputs:
         raise CompressionError(
             f"{type(model).__name__} can't be pruned: its forward gives no tensors, in no "
             "container and in no attribute, so nothing tells whether a smaller model is right"
         )
     table.bind(outputs, _OUTPUT)
-    return _Pass(tracer.used, tracer.called, tuple(tracer.trace))
+    return _Pass(tracer.used, tracer.ran, tuple(tracer.trace))
 
 
-class _Tracer(TorchFunctionMode):
-    """Sees every call of a torch function while it is entered, those within others apart.
+class _Tracer(ForwardWatch):
+    """Gives channel ids to what each call of a torch function gives.
 
     Attributes:
         used: names of parameters and buffers that a function took.
-        called: names of modules that ran.
+        ran: names of modules that ran.
         trace: what was done to what, but for numbers that channels don't depend on.
     """
 
@@ -144,11 +134,10 @@ class _Tracer(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.used: set[str] = set()
-        self.called: set[str] = set()
+        self.ran: set[str] = set()
         self.trace: list[Any] = []
         self._table = table
         self._convolved: Any = WeakIdKeyDictionary()  # what some convolution has had a part in
-        self._open: list[tuple[str, str]] = []
         own = (*model.named_parameters(), *model.named_buffers())
         self._names = {id(tensor): name for name, tensor in own}
         self._origins: Any = WeakIdKeyDictionary()  # what gave a tensor
@@ -156,34 +145,19 @@ class _Tracer(TorchFunctionMode):
         for each in unreached:
             self._waiting.setdefault(each.scope, []).append(each)
 
-    def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
-        if isinstance(module, torch.jit.ScriptModule):
-            return  # nobody sees what is done in there
-        place = f"{name or 'the model'} ({type(module).__name__})"
-        yield module.register_forward_pre_hook(partial(self._enter, name, place), with_kwargs=True)
-        yield module.register_forward_hook(self._leave)
-
-    def _enter(self, name: str, place: str, module: nn.Module, *inputs: Any) -> None:
-        self._open.append((name, place))
-        self.called.add(name)
+    def entered(self, inputs: Any) -> None:
+        self.ran.add(self.module)
         self._keep_for_unreached(tensors_in(inputs))
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._open.pop()
-        if self._open:
+    def left(self, module: str, output: Any) -> None:
+        if self._running:
             self._keep_for_unreached(output_tensors(output) if self._waiting else ())
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        kwargs = kwargs or {}
         outputs = _computed(func, args, kwargs)
-        module, place = self._open[-1] if self._open else ("", "the model")
-        call = Call(func, args, kwargs, module, place, tensors_in(outputs))
+        call = Call(func, args, kwargs, self.module, self.place, tensors_in(outputs))
         if call.inputs and call.outputs:
             apply(self._table, call)
             self._trace_convolutions(call)
@@ -225,7 +199,7 @@ class _Tracer(TorchFunctionMode):
 
     def _keep_for_unreached(self, seen: Sequence[Tensor]) -> None:
         """Bind what could go into a layer that waits in the module at hand."""
-        for waiting in self._waiting.get(self._open[-1][0] if self._open else "", ()):
+        for waiting in self._waiting.get(self.module, ()):
             reason = (
                 f"{waiting.name} may read its channels, and wasn't reached: give example inputs "
                 "with which the forward uses it, or take it out of the model"

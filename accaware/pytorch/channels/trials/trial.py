@@ -16,8 +16,7 @@ from accaware.pytorch.data.random_state import repeatable
 from accaware.pytorch.model.deterministic import call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.modes import Mode
-from accaware.pytorch.model.nested import tensors_in
-from accaware.pytorch.model.outputs import output_tensors
+from accaware.pytorch.model.tensors import output_tensors, tensors_in
 from accaware.pytorch.model.wrappers import eagerly
 
 
