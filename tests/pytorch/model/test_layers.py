@@ -186,7 +186,7 @@ def test_complex_weights_are_made_sparse() -> None:
     assert not (model.complex.weight == 0).all()
 
 
-def test_complex_weights_are_not_rounded() -> None:
+def test_complex_weights_are_not_quantized() -> None:
     x = torch.ones(2, 4)
     controller, _ = create_compressed_model(
         Waves(), early_exit(QUANTIZATION), x, [(x, torch.zeros(2))]
