@@ -22,7 +22,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
     Args:
         config: has an ``accuracy_aware_training`` section of mode adaptive_compression_level.
         controller: compresses the model to a rate; from ``create_compressed_model``.
-        uncompressed_model_accuracy: the baseline, measured on the baseline model.
+        uncompressed_model_accuracy: the baseline, measured on the dense model.
         observers: told of every event; TensorBoard, a console, a journal.
         clock: seconds from some moment on, for the epochs' times.
 

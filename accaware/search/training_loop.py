@@ -32,7 +32,7 @@ _KEPT_TRIALS = 2
 """Of those within budget, whose weights are kept, so that the disk they take is bounded."""
 
 SEARCHED = (
-    "a model, its controller and their loop search once: the model isn't the baseline one any "
+    "a model, its controller and their loop search once: the model isn't the dense one any "
     "more, and the schedule is at its end. To search again, create the model anew, call "
     "create_compressed_model with it, and make a loop for the new controller"
 )

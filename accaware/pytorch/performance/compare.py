@@ -171,7 +171,7 @@ def benchmark(
     Inference runtimes run on the CPU, PyTorch on the models' device.
 
     Args:
-        dense: the dense model.
+        dense: the model as it was before.
         compressed: as ``load_compressed`` gives it.
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of the
             forward, batch first, on the models' device. Their first sample is what is run.

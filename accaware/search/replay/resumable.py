@@ -34,7 +34,7 @@ class ResumableSearch:
 
     Args:
         config: where it differs from the recorded parameters, it holds from the last snapshot on.
-        baseline: the baseline model's metric.
+        baseline: the dense model's metric.
         observers: told of every event, of the replayed ones too.
         warn: told, once, where this run can't be gone on with.
     """
