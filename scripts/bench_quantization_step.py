@@ -34,7 +34,7 @@ def main() -> None:
     }
     quantization = {"algorithm": "quantization"}
     loader = [(images, classes)]
-    controller, rounded = create_compressed_model(
+    controller, quantized = create_compressed_model(
         resnet18(64), config(quantization), images[:1], loader
     )
     controller.compression_rate = controller.maximal_compression_rate
@@ -43,7 +43,7 @@ def main() -> None:
         resnet18(64), config(pruning, quantization), images[:1], loader
     )
     half.compression_rate = both.compression_rate = 0.5
-    models = {"dense": resnet18(64), "int8": rounded, "pruned": pruned, "pruned int8": small}
+    models = {"dense": resnet18(64), "int8": quantized, "pruned": pruned, "pruned int8": small}
     steps = {name: stepper(model, images, classes) for name, model in models.items()}
     seconds = medians(steps, REPEATS)
     show("int8 against float, dense", seconds["int8"], seconds["dense"], 1.7)

@@ -25,7 +25,7 @@ from accaware import AccAwareConfig
 from accaware.cli.run import RunOptions, run
 from accaware.pytorch.builtin.digits import Digits
 from accaware.pytorch.compression.calibration import BatchNormAdapter
-from accaware.pytorch.run import CompressionRun
+from accaware.pytorch.run import TorchRun
 from accaware.pytorch.training import classification
 
 CONFIG = Path(__file__).parent.parent / "configs" / "digits_filter_pruning.json"
@@ -79,7 +79,7 @@ def time_apart(of: type, method: str, what: str) -> None:
 def main() -> None:
     AccAwareConfig.from_json(CONFIG)  # imports the schema's library
     time_apart(BatchNormAdapter, "prepare", "adapt")
-    time_apart(CompressionRun, "latency", "timing")
+    time_apart(TorchRun, "latency", "timing")
     with tempfile.TemporaryDirectory() as folder:
         # The class as this process has it, so that its clock is the one that is read.
         sys.modules["timed_digits"] = sys.modules[__name__]

@@ -83,7 +83,7 @@ OUTPUTS_APART = 1e-3
 """Of the largest output, in float32; TF32, which rounds by 5e-4, is off."""
 
 SAME_ANSWERS = 0.98
-"""Of the samples, where activations are rounded and a tie may go either way."""
+"""Of the samples, where activations are quantized and a tie may go either way."""
 
 
 @dataclass

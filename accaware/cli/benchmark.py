@@ -67,7 +67,7 @@ def benchmark(options: BenchmarkOptions) -> ExitCode:
 
         with Working(console_on(sys.stderr)) as working:
             comparison = Comparison(
-                options.runtime, options.batch, options.threads, tell=working.tell
+                options.runtime, options.batch, options.threads, report=working.tell
             )
             try:
                 found = benchmark_run(config, plugin, directory.model, comparison)

@@ -28,8 +28,9 @@ from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.outcome import UNFINISHED
 from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
-from accaware.search.replay.tape import Tape
+from accaware.search.replay.replay import Replay
 from accaware.search.result import SearchResult
+from accaware.wording import first_line
 
 
 class CompressionRun(Protocol):
@@ -39,7 +40,7 @@ class CompressionRun(Protocol):
     def device(self) -> str: ...
 
     @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
+    def excluded(self) -> Sequence[tuple[str, str]]:
         """Layers that aren't compressed, each with the reason."""
 
     @property
@@ -71,8 +72,8 @@ class CompressionRun(Protocol):
         """Of the model that is held now."""
 
 
-Start = Callable[[Path, Sequence[Observer], Tape], CompressionRun]
-"""Sets a run up, given a folder for checkpoints, who is told of its events, and its tape."""
+Start = Callable[[Path, Sequence[Observer], Replay], CompressionRun]
+"""Sets a run up, given a folder for checkpoints, who is told of its events, and its replay."""
 
 
 def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Output) -> ExitCode:
@@ -93,23 +94,23 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
     for name in recording.damaged:
         output.warn(f"{name} is damaged; going on from the one before it")
     with StopRequest() as stop, Journal(directory.events, recording.seconds) as journal:
-        tape = Tape(recording.answers, journal.answer)
+        replay = Replay(recording.answers, journal.answer)
         ending = _Ending(directory, metric_name, output, journal)
         try:
             progress = output.progress(metric_name)
             shown = [progress] if progress else []
             # Setting up may measure the baseline, so its progress is shown too.
             with progress or nullcontext():
-                output.setting_up(directory.path, tape.replaying)
+                output.setting_up(directory.path, replay.replaying)
                 told = _Warnings(output)
-                observers: list[Observer] = [WhileLive(journal, tape), place, *shown, told, stop]
-                run = start(directory.checkpoints, observers, tape)
-                if tape.replaying:
+                observers: list[Observer] = [WhileLive(journal, replay), place, *shown, told, stop]
+                run = start(directory.checkpoints, observers, replay)
+                if replay.replaying:
                     journal.run_resumed(device=run.device)
                 else:
-                    journal.run_started(device=run.device, left_out=run.left_out)
+                    journal.run_started(device=run.device, left_out=run.excluded)
                 output.ready(run.device)
-                output.left_out(run.left_out, directory.events)
+                output.left_out(run.excluded, directory.events)
                 stop.wait_for_batches()
                 result = run.search()
         except BaseException as error:
@@ -233,7 +234,7 @@ class _Ending:
         try:
             return run.latency(self._directory.model)
         except Exception as failure:  # noqa: BLE001 - what was found is no worse without it
-            reason = next(iter(str(failure).splitlines()), type(failure).__name__)
+            reason = first_line(failure)
             self._output.warn(f"the best model could not be timed: {reason}")
             return None
 

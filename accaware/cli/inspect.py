@@ -43,7 +43,7 @@ def inspect(options: InspectOptions) -> ExitCode:
         from accaware.pytorch.inspection import inspect as inspect_model
 
         with Working(console_on(sys.stderr)) as working:
-            found = inspect_model(config, plugin, samples=options.samples, tell=working.tell)
+            found = inspect_model(config, plugin, samples=options.samples, report=working.tell)
     if options.json:
         print(strict_json.document(found), end="")
     else:

@@ -19,7 +19,7 @@ from accaware.rundir.atomic import write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.lock import locked
 from accaware.search.ports import Observer
-from accaware.search.replay.tape import Tape
+from accaware.search.replay.replay import Replay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def _conduct(
         written = resolved
         write_text(directory.config, resolved)
 
-    def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> CompressionRun:
+    def start(checkpoints: Path, observers: Sequence[Observer], replay: Replay) -> CompressionRun:
         # Imports torch, which takes seconds: only now that everything else is in order.
         from accaware.pytorch.run import build
 
@@ -110,7 +110,7 @@ def _conduct(
             plugin,
             checkpoints=checkpoints,
             observers=observers,
-            tape=tape,
+            replay=replay,
             warn=output.warn,
         )
         there = {"device": run.device, "hardware": run.hardware}

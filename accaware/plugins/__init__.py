@@ -1,0 +1,1 @@
+"""The user's code: what it must offer, how it is loaded, and where it comes from."""

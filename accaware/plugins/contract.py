@@ -18,6 +18,7 @@ class PluginFunction:
 
     @property
     def signature(self) -> str:
+        """The function with its arguments and what it returns, as messages show it."""
         return f"{self.name}({', '.join(self.arguments)}) -> {self.returns}"
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.contract import contract_faults
 from accaware.plugins.plugin import Plugin, guarded
+from accaware.wording import did_you_mean
 
 
 def load_plugin(
@@ -72,7 +72,7 @@ def _import_file(source: str, directory: Path) -> ModuleType:
     path = (directory / source).resolve()
     if not path.is_file():
         files = [file.name for file in path.parent.glob("*.py")]
-        hint = _did_you_mean(path.name, files)
+        hint = did_you_mean(path.name, files)
         raise PluginContractError(f"plugin {source}: there is no file {path}{hint}")
     # Its neighbours can be imported, as from a script; the name makes its classes picklable.
     _on_path(path.parent)
@@ -128,7 +128,7 @@ def _made(
     make = getattr(module, factory, None)
     if not callable(make):
         names = [name for name, value in vars(module).items() if callable(value)]
-        hint = _did_you_mean(factory, names)
+        hint = did_you_mean(factory, names)
         raise PluginContractError(f"plugin {spec}: the module has no class {factory}{hint}")
     signature: inspect.Signature | None
     try:
@@ -137,7 +137,7 @@ def _made(
         signature = None  # a built-in: calling it will tell
     known = signature.parameters if signature else {}
     takes_config = "config" in known and "config" not in arguments and config is not None
-    given = {**arguments, "config": config} if takes_config else dict(arguments)
+    passed = {**arguments, "config": config} if takes_config else dict(arguments)
 
     def misfit(error: BaseException) -> PluginContractError:
         return PluginContractError(
@@ -147,11 +147,11 @@ def _made(
 
     if signature is not None:
         try:
-            signature.bind(**given)
+            signature.bind(**passed)
         except TypeError as error:
             raise misfit(error) from error
     try:
-        return guarded(factory, make, **given), takes_config
+        return guarded(factory, make, **passed), takes_config
     except PluginFailure as failure:
         if _refused_the_call(failure.original):
             raise misfit(failure.original) from failure
@@ -162,8 +162,3 @@ def _refused_the_call(error: BaseException) -> bool:
     """Whether not a line of what was called ran, as for a keyword named ``self``."""
     trace = error.__traceback__
     return isinstance(error, TypeError) and trace is not None and trace.tb_next is None
-
-
-def _did_you_mean(wanted: str, offered: Iterable[str]) -> str:
-    close = difflib.get_close_matches(wanted, list(offered), n=1)
-    return f"; did you mean {close[0]}?" if close else ""

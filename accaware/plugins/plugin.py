@@ -23,6 +23,7 @@ class Plugin:
         self._target = target
 
     def offers(self, function: str) -> bool:
+        """Whether the user's object has this function; None in its place counts as none."""
         return getattr(self._target, function, None) is not None
 
     def members(self, kind: type) -> dict[str, Any]:

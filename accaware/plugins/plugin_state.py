@@ -19,6 +19,7 @@ class PluginState:
         self._kind = kind
 
     def state_dict(self) -> dict[str, Any]:
+        """What the plugin says of itself, and the state of each member of the kind, by name."""
         members = self._plugin.members(self._kind)
         return {
             "own": self._plugin.call("state_dict") if self._plugin.offers("state_dict") else None,
@@ -26,6 +27,7 @@ class PluginState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Bring back the members that the state has, then what the plugin said of itself."""
         for name, member in self._plugin.members(self._kind).items():
             if name in state["members"]:
                 member.load_state_dict(state["members"][name])

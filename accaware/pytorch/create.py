@@ -16,7 +16,7 @@ from accaware.config.model.config import (
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.schedule import schedule_of
 from accaware.errors import UsageError
-from accaware.pytorch.compression.acceptance import check_model, counted
+from accaware.pytorch.compression.acceptance import check_model, counted_flops
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.calibration import BatchNormAdapter, Preparation, RangeMeasurement
 from accaware.pytorch.compression.controller import PTCompressionController
@@ -37,7 +37,7 @@ from accaware.pytorch.training.runner import TorchRunner
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Runner
 from accaware.search.schedules.schedules import Baseline
-from accaware.search.schedules.several import Pace
+from accaware.search.schedules.several import ScheduleConfig
 
 
 def create_compressed_model(
@@ -72,13 +72,13 @@ def create_compressed_model(
             example_inputs, a train_loader or ranking_callbacks
             are missing; ranking coefficients don't fit.
     """
-    rounding, teaching = config.quantization, config.knowledge_distillation
+    quantizing, teaching = config.quantization, config.knowledge_distillation
     handed_over, model = model, unwrapped(model)
     check_model(model)
     if train_loader is None:
         _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
-    flops = counted(model, inputs)
+    flops = counted_flops(model, inputs)
     pruning = None
     if config.filter_pruning is not None:
         device = next(model.parameters()).device
@@ -92,14 +92,14 @@ def create_compressed_model(
         sparsity = MagnitudeSparsity(model, config.magnitude_sparsity)
     # After learned ranking, which trains the model: nobody is to watch that.
     distillation = None if teaching is None else Distillation(model, teaching)
-    # After the groups were found: these follow a model in which nothing is rounded.
-    quantization = None if rounding is None else Quantization(model, rounding, inputs)
+    # After the groups were found: these follow a model in which nothing is quantized.
+    quantization = None if quantizing is None else Quantization(model, quantizing, inputs)
     algorithm = _algorithm(pruning, sparsity, quantization)
-    paces = [_pace(section) for section in config.levelled]
+    schedules = [_schedule_config(section) for section in config.levelled]
     controller = PTCompressionController(
         handed_over,
         algorithm,
-        paces or [Pace(schedule=Baseline(algorithm.maximal_compression_rate))],
+        schedules or [ScheduleConfig(schedule=Baseline(algorithm.maximal_compression_rate))],
         SizeReference(model, flops, () if pruning is None else pruning.groups),
         _make_runner,
         quantization=quantization,
@@ -148,7 +148,7 @@ def _samples(model: nn.Module, config: RunConfig) -> tuple[torch.Tensor, ...]:
 def _preparations(
     config: RunConfig, quantization: Quantization | None, train_loader: Iterable[Any] | None
 ) -> list[Preparation]:
-    """Statistics of the unrounded network first: the ranges of activations depend on them."""
+    """Statistics of the unquantized network first: the ranges of activations depend on them."""
     if train_loader is None:
         return []
     preparations: list[Preparation] = []
@@ -162,7 +162,8 @@ def _preparations(
 
 
 def _check_needs_no_data(config: RunConfig) -> None:
-    """
+    """Refuse what can't be done without training data.
+
     Raises:
         UsageError: something is to be done on training data.
     """
@@ -184,10 +185,10 @@ def _adaptation_samples(sections: Sequence[LevelledConfig | QuantizationConfig])
     return max((each.num_bn_adaptation_samples for each in asked if each is not None), default=0)
 
 
-def _pace(section: LevelledConfig) -> Pace:
+def _schedule_config(section: LevelledConfig) -> ScheduleConfig:
     if not isinstance(section, MagnitudeSparsityConfig):
-        return Pace(schedule=schedule_of(section))
-    return Pace(
+        return ScheduleConfig(schedule=schedule_of(section))
+    return ScheduleConfig(
         schedule=schedule_of(section),
         per_optimizer_step=section.params.update_per_optimizer_step,
         steps_per_epoch=section.params.steps_per_epoch,

@@ -21,9 +21,10 @@ from accaware.pytorch.model.device import named_device
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
+from accaware.pytorch.state.stateful import Stateful
 from accaware.pytorch.training.plugin_ranking import ranking_by_plugin
 from accaware.pytorch.training.runner import TorchRunner
-from accaware.pytorch.training.snapshots import CompressionState, Stateful, TorchSnapshots
+from accaware.pytorch.training.snapshots import CompressionState, TorchSnapshots
 from accaware.pytorch.training.task import PluginTask
 from accaware.results.exports import ExportInfo
 from accaware.results.latency import LatencyComparison
@@ -33,8 +34,8 @@ from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.hardware import processor
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Observer
+from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
-from accaware.search.replay.tape import Tape
 from accaware.search.result import SearchResult
 
 _TIMING_SECONDS = 0.2
@@ -47,15 +48,15 @@ def build(
     *,
     checkpoints: Path,
     observers: Iterable[Observer],
-    tape: Tape | None = None,
+    replay: Replay | None = None,
     warn: Callable[[str], None] = lambda message: None,
-) -> CompressionRun:
+) -> TorchRun:
     """Set a run up: seed, model, data, baseline, controller, in this order.
 
     Args:
         checkpoints: a folder for the search's own files.
         observers: told of the search's events and of progress within epochs.
-        tape: leads the search to where it was interrupted, and records it; None for neither.
+        replay: leads the search to where it was interrupted, and records it; None for neither.
         warn: told where the run can't be gone on with if it is interrupted, or where what it
             hands over could be compared in part only; or of what it can't go on with as it was.
 
@@ -71,10 +72,10 @@ def build(
         format_named(name).require()
     seed_everything(config.seed)
     task = PluginTask(config, plugin, device, tuple(observers))
-    return CompressionRun(config, task, checkpoints, tape or Tape(), warn)
+    return TorchRun(config, task, checkpoints, replay or Replay(), warn)
 
 
-class CompressionRun:
+class TorchRun:
     """A model, ready to be compressed, and the search over it."""
 
     def __init__(
@@ -82,26 +83,26 @@ class CompressionRun:
         config: RunConfig,
         task: PluginTask,
         checkpoints: Path,
-        tape: Tape,
+        replay: Replay,
         warn: Callable[[str], None],
     ) -> None:
         self._config = config
         self._task = task
-        self._tape = tape
+        self._replay = replay
         self._warn = warn
         # Measured before anything is attached to the model.
-        baseline = tape.answer("baseline", lambda: task.validate(task.model))
+        baseline = replay.answer("baseline", lambda: task.validate(task.model))
         self._inputs = task.example_inputs()
         if not gives_numbers(task.model, self._inputs, task.device):
             raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
         # What the compressed model is loaded into and timed against; off the device meanwhile.
-        self._untouched = copied(task.model).cpu()
+        self._dense = copied(task.model).cpu()
         self._controller, _ = create_compressed_model(
             task.handed_over,
             config,
             self._inputs,
             task.train_data,
-            ranking_callbacks=ranking_by_plugin(task, tape),
+            ranking_callbacks=ranking_by_plugin(task, replay),
         )
         self._controller.preparations = tuple(map(task.watched, self._controller.preparations))
         runner = TorchRunner(
@@ -128,7 +129,7 @@ class CompressionRun:
             self._controller,
             runner,
             baseline,
-            tape=tape,
+            replay=replay,
             snapshots=TorchSnapshots(runner.files, parts),
             observers=task.observers,
             warn=warn,
@@ -137,16 +138,18 @@ class CompressionRun:
 
     @property
     def device(self) -> str:
+        """Where the model is trained: ``cpu``, ``cuda:0``."""
         return str(self._task.device)
 
     @property
     def hardware(self) -> str:
+        """The device's model, as the manifest keeps it."""
         return hardware_of(self._task.device)
 
     @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
+    def excluded(self) -> Sequence[tuple[str, str]]:
         """Layers that aren't compressed, each with the reason."""
-        return [(entry.layer, entry.reason) for entry in self._controller.left_out]
+        return [(entry.layer, entry.reason) for entry in self._controller.excluded]
 
     @property
     def result(self) -> SearchResult | None:
@@ -154,7 +157,7 @@ class CompressionRun:
 
         While it is led to where it was interrupted it has not begun yet: the model isn't there.
         """
-        return self._search.result if self._searched and not self._tape.replaying else None
+        return self._search.result if self._searched and not self._replay.replaying else None
 
     def search(self) -> SearchResult:
         """Search; the best model is held afterwards.
@@ -162,7 +165,7 @@ class CompressionRun:
         Raises:
             PluginFailure: the user's code raised; ``result`` has what was found by then.
             RunError: the device is out of memory, likewise.
-            JournalError: the tape is another search's.
+            JournalError: the recording is another search's.
         """
         self._searched = True
         try:
@@ -190,7 +193,7 @@ class CompressionRun:
         """Write the model that is held, for ``load_compressed``, once that gives it back.
 
         Raises:
-            RunError: it can't be loaded into the untouched model, or computes something else
+            RunError: it can't be loaded into the dense model, or computes something else
                 then. An earlier file of that name is intact.
             OSError: the file can't be written, likewise.
         """
@@ -209,7 +212,7 @@ class CompressionRun:
             check_reloaded(
                 path,
                 self._task.model,
-                copied(self._untouched).cpu(),
+                copied(self._dense).cpu(),
                 self._inputs,
                 device=self._task.device,
                 warn=self._warn,
@@ -218,7 +221,7 @@ class CompressionRun:
             raise RunError(f"the device is out of memory: {error}") from error
 
     def latency(self, path: Path) -> LatencyComparison | None:
-        """Of the model in ``path``, saved by save_model, and of the untouched one.
+        """Of the model in ``path``, saved by save_model, and of the dense one.
 
         In the first inference runtime that is installed, else in PyTorch; None for a quantized
         model there, as PyTorch would but simulate it.
@@ -231,7 +234,7 @@ class CompressionRun:
         if in_torch and self.quantizers():
             return None
         device = self._task.device if in_torch else torch.device("cpu")
-        dense = self._untouched.to(device)
+        dense = self._dense.to(device)
         compressed = load_compressed(path, copied(dense))
         return comparison.latency(dense, compressed, self._inputs.on(device))
 

@@ -19,7 +19,7 @@ from accaware.rundir.journal_reader import ANSWER, SNAPSHOT, encoded
 from accaware.search.events import BatchFinished, Event, SearchFinished
 from accaware.search.ports import Observer
 from accaware.search.replay import resumable
-from accaware.search.replay.tape import Tape
+from accaware.search.replay.replay import Replay
 
 
 class Journal:
@@ -112,12 +112,12 @@ class Journal:
 class WhileLive:
     """Passes on events, but for those of a replay: they are in the journal already."""
 
-    def __init__(self, observer: Observer, tape: Tape) -> None:
+    def __init__(self, observer: Observer, replay: Replay) -> None:
         self._observer = observer
-        self._tape = tape
+        self._replay = replay
 
     def notify(self, event: Event) -> None:
-        if not self._tape.replaying:
+        if not self._replay.replaying:
             self._observer.notify(event)
 
 

@@ -38,7 +38,7 @@ class Recording:
     """A run up to a snapshot.
 
     Attributes:
-        answers: for a tape; the last one is the snapshot's mark.
+        answers: to replay; the last one is the snapshot's mark.
         end: bytes of the journal that belong to it.
         seconds: that the run took until then.
         damaged: later snapshots, whose files aren't what was written.
@@ -117,7 +117,7 @@ def encoded(answer: Any) -> Any:
 
 
 def _answers(lines: list[JournalLine], place: Path) -> list[tuple[str, Any] | None]:
-    """What each line has for a tape; None where it is an event for people."""
+    """What each line has for a replay; None where it is an event for people."""
     answers: list[tuple[str, Any] | None] = []
     for number, line in enumerate(lines, start=1):
         content, answer = line.content, None

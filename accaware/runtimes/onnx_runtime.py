@@ -22,7 +22,8 @@ _PRECISIONS = {
 
 
 class OnnxRuntime:
-    """
+    """Runs ONNX files by onnxruntime.
+
     Raises:
         MissingExtraError: it isn't installed.
     """
@@ -34,15 +35,19 @@ class OnnxRuntime:
 
     @property
     def version(self) -> str:
+        """The installed package's version."""
         return str(self._package.__version__)
 
     def load(self, path: Path, threads: int) -> OnnxSession:
+        """An ONNX file, opened on the CPU; see :class:`Runtime`."""
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file")
         return OnnxSession(self._package, path, threads)
 
 
 class OnnxSession:
+    """An ONNX file that onnxruntime holds open."""
+
     def __init__(self, package: Any, path: Path, threads: int) -> None:
         self._package = package
         self._path = path
@@ -52,13 +57,16 @@ class OnnxSession:
 
     @property
     def threads(self) -> int:
+        """That one operator may use, by the session's own options."""
         return int(self._session.get_session_options().intra_op_num_threads)
 
     def run(self, inputs: Inputs) -> list[Array]:
+        """The outputs as arrays, in the file's order."""
         outputs: list[Array] = self._session.run(None, by_name(inputs, self.input_names))
         return outputs
 
     def profile(self, inputs: Inputs) -> list[Kernel]:
+        """The kernels of a second run, in a session of its own that profiles."""
         with tempfile.TemporaryDirectory(prefix="accaware-") as folder:
             options = self._options()
             options.enable_profiling = True

@@ -39,7 +39,8 @@ def core() -> Any:
 
 
 class OpenVINORuntime:
-    """
+    """Runs ONNX files and its own by OpenVINO.
+
     Raises:
         MissingExtraError: it isn't installed.
     """
@@ -51,15 +52,19 @@ class OpenVINORuntime:
 
     @property
     def version(self) -> str:
+        """The installed package's version, without the build that follows it."""
         return str(self._package.__version__).split("-")[0]
 
     def load(self, path: Path, threads: int) -> OpenVINOSession:
+        """An ONNX file or an OpenVINO one, compiled for the CPU; see :class:`Runtime`."""
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file")
         return OpenVINOSession(path, threads)
 
 
 class OpenVINOSession:
+    """A file that OpenVINO compiled for the CPU."""
+
     def __init__(self, path: Path, threads: int) -> None:
         self._path = path
         self._threads = threads
@@ -69,9 +74,11 @@ class OpenVINOSession:
         self._request = compiled.create_infer_request()
 
     def run(self, inputs: Inputs) -> list[Array]:
+        """The outputs as arrays, in the file's order."""
         return _inferred(self._request, by_name(inputs, self.input_names))
 
     def profile(self, inputs: Inputs) -> list[Kernel]:
+        """The nodes that a second run executed, from a compilation that counts them."""
         request = self._compiled(PERF_COUNT=True).create_infer_request()
         named = by_name(inputs, self.input_names)
         for _ in range(2):  # the first run pays for what is made once

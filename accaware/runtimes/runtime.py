@@ -67,10 +67,12 @@ class Runtime(Protocol):
     """An installed inference runtime."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the command line and the config call it."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """The version of what is installed."""
 
     def load(self, path: Path, threads: int) -> Session:
         """A model file on the CPU, in the precision that the file has.

@@ -17,7 +17,7 @@ class AccuracyBudget:
     The limit is computed in decimal, so that 0.8 with 0.1 to lose admits 0.7.
 
     Attributes:
-        baseline: the untouched model's metric.
+        baseline: the dense model's metric.
         tolerance: how much may be lost, in the metric's units, never negative.
         higher_is_better: False for metrics such as a loss or perplexity.
     """

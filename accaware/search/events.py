@@ -32,18 +32,24 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class EpochStarted:
+    """An epoch of a trial begins; ``number`` counts from 1 over the whole run."""
+
     trial: int
     number: int
 
 
 @dataclass(frozen=True)
 class EpochFinished:
+    """An epoch of a trial was trained, and validated where it is judged."""
+
     trial: int
     epoch: Epoch
 
 
 @dataclass(frozen=True)
 class TrialFinished:
+    """A trial has its verdict."""
+
     trial: Trial
 
 
@@ -95,6 +101,8 @@ class Warned:
 
 @dataclass(frozen=True)
 class SearchFinished:
+    """The search has ended, and its result stands."""
+
     result: SearchResult
 
 

@@ -22,7 +22,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
     Args:
         config: has an ``accuracy_aware_training`` section of mode adaptive_compression_level.
         controller: compresses the model to a rate; from ``create_compressed_model``.
-        uncompressed_model_accuracy: the baseline, measured on the untouched model.
+        uncompressed_model_accuracy: the baseline, measured on the dense model.
         observers: told of every event; TensorBoard, a console, a journal.
         clock: seconds from some moment on, for the epochs' times.
 
@@ -31,6 +31,11 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
     """
 
     def adopt(self, params: SearchParams) -> None:
+        """Go on by these parameters, and by the bounds that follow from them.
+
+        Raises:
+            UsageError: they are of the other mode.
+        """
         if not isinstance(params, AdaptiveParams):
             raise UsageError(
                 "AdaptiveCompressionTrainingLoop needs mode adaptive_compression_level, "
@@ -42,9 +47,9 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
 
     def _search(self, runner: Runner) -> StopReason:
         self._emit(SearchStarted(self._budget, self._bounds.maximal))
-        self._untouched = runner.save("untouched")
+        self._baseline_weights = runner.save("untouched")
         if self._adaptive.initial_training_phase_epochs == 0:
-            self._begin_untouched()
+            self._begin_at_baseline()
         elif self._initial_phase(runner):
             return StopReason.STOPPED_BY_USER_FUNCTION
         while True:
@@ -60,7 +65,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
             if self._trial(runner, decision):
                 return StopReason.STOPPED_BY_USER_FUNCTION
 
-    def _begin_untouched(self) -> None:
+    def _begin_at_baseline(self) -> None:
         """Without an initial phase the first step goes up from rate 0, which is within budget."""
         self._controller.scheduler.disable()
         self._history = self._history.with_known(Step(0.0, None))
@@ -143,6 +148,11 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
     """
 
     def adopt(self, params: SearchParams) -> None:
+        """Go on by these parameters.
+
+        Raises:
+            UsageError: they are of the other mode.
+        """
         if not isinstance(params, EarlyExitParams):
             raise UsageError(
                 "EarlyExitCompressionTrainingLoop needs mode early_exit, "
@@ -153,7 +163,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
     def _search(self, runner: Runner) -> StopReason:
         scheduler = self._controller.scheduler
         self._emit(SearchStarted(self._budget, scheduler.target))
-        self._untouched = runner.save("untouched")
+        self._baseline_weights = runner.save("untouched")
         runner.start(1.0)
         target, total = on_grid(scheduler.target), self._params.maximal_total_epochs
         record = self._open(TrialPhase.INITIAL, target, total, 1.0, None)

@@ -13,6 +13,7 @@ class PythonWarnings:
     """Warns as Python does, for a script of the user's."""
 
     def notify(self, event: Event) -> None:
+        """Warn where the search warns; other events pass by."""
         if isinstance(event, Warned):
             warnings.warn(event.message, AccAwareWarning, stacklevel=2)
 
@@ -24,6 +25,7 @@ class TensorBoardObserver:
         self._writer = writer
 
     def notify(self, event: Event) -> None:
+        """Write an epoch's numbers, and a trial's target and verdict at its last epoch."""
         if isinstance(event, EpochFinished):
             epoch = event.epoch
             scalars = {

@@ -19,7 +19,7 @@ class AdaptiveParams:
     percent of the baseline, ``maximal_absolute_accuracy_degradation`` in the metric's own units.
     Rates and their steps are fractions in [0, 1]; epochs are counts. With 0
     ``initial_training_phase_epochs`` there is no initial phase, and the search begins with its
-    first step up from the untouched model.
+    first step up from the baseline model.
     """
 
     maximal_relative_accuracy_degradation: float | None = None

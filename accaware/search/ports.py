@@ -16,7 +16,8 @@ T = TypeVar("T")
 class Observer(Protocol):
     """Is told of every event, in order. An exception in it ends the run."""
 
-    def notify(self, event: Event) -> None: ...
+    def notify(self, event: Event) -> None:
+        """Take note of an event; the search waits until this returns."""
 
 
 class Scheduler(Protocol):
@@ -47,7 +48,8 @@ class CompressionController(Protocol):
     """What compresses the model. Rates are fractions in [0, 1]."""
 
     @property
-    def scheduler(self) -> Scheduler: ...
+    def scheduler(self) -> Scheduler:
+        """What walks the compression section's schedule."""
 
     @property
     def compression_rate(self) -> float:
@@ -111,7 +113,7 @@ class Snapshots(Protocol):
         """
 
     def load(self, name: str, digests: Mapping[str, str]) -> None:
-        """Go back to the moment that was saved, given what ``save`` told of it."""
+        """Go back to the moment that was saved; ``digests`` are what ``save`` returned."""
 
     def discard(self, name: str) -> None:
         """It won't be asked for again; it may be gone already."""
@@ -121,7 +123,9 @@ class SearchConfig(Protocol):
     """The part of a config that a loop reads."""
 
     @property
-    def accuracy_aware_training(self) -> SearchParams: ...
+    def accuracy_aware_training(self) -> SearchParams:
+        """What the search was asked for, of one of the two modes."""
 
     @property
-    def higher_is_better(self) -> bool: ...
+    def higher_is_better(self) -> bool:
+        """Whether a higher metric is the better one."""

@@ -10,6 +10,8 @@ from accaware.search.trial import Checkpoint, Trial
 
 
 class SearchStatus(str, Enum):
+    """Whether what is handed over keeps the accuracy that was asked for."""
+
     WITHIN_BUDGET = "within_budget"
     NOT_WITHIN_BUDGET = "not_within_budget"
 
@@ -52,7 +54,7 @@ class SearchResult:
 
     Attributes:
         status: whether ``best`` is within budget; if not, it is the best effort.
-        best: None where no trial could be judged at all; the untouched model is loaded then.
+        best: None where no trial could be judged at all; the baseline model is loaded then.
         epochs: epochs of training spent.
     """
 
@@ -65,4 +67,5 @@ class SearchResult:
 
     @property
     def within_budget(self) -> bool:
+        """Whether the criterion holds for what is handed over."""
         return self.status is SearchStatus.WITHIN_BUDGET

@@ -25,6 +25,7 @@ class TrainingLoopStatistics:
 
     @classmethod
     def of(cls, result: SearchResult) -> TrainingLoopStatistics:
+        """The numbers of a result's best trial; None or 0 where no trial was judged."""
         best = result.best
         return cls(
             uncompressed_accuracy=result.budget.baseline,

@@ -23,6 +23,8 @@ class Propose:
 
 @dataclass(frozen=True)
 class Stop:
+    """No further rate is proposed, and why."""
+
     reason: StopReason
 
 
@@ -55,13 +57,13 @@ def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -
     and the learning rate with it. A step over a bound is clamped to the bound.
 
     Args:
-        history: at least one step, the initial phase's, or without one the untouched model's.
+        history: at least one step, the initial phase's, or without one the baseline model's.
     """
     step = _decimal(params.initial_compression_rate_step)
     factor = _decimal(params.compression_rate_step_reduction_factor)
     direction, reductions = 0, 0
-    for taken in history.steps:
-        verdict = 1 if history.passed(taken) else -1
+    for tried in history.steps:
+        verdict = 1 if history.passed(tried) else -1
         if direction and verdict != direction:
             step *= factor
             reductions += 1

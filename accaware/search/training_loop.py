@@ -32,7 +32,7 @@ _KEPT_TRIALS = 2
 """Of those within budget, whose weights are kept, so that the disk they take is bounded."""
 
 SEARCHED = (
-    "a model, its controller and their loop search once: the model isn't the untouched one any "
+    "a model, its controller and their loop search once: the model isn't the dense one any "
     "more, and the schedule is at its end. To search again, create the model anew, call "
     "create_compressed_model with it, and make a loop for the new controller"
 )
@@ -60,7 +60,7 @@ class TrainingLoop:
         self._history = History()
         self._record: TrialRecord | None = None
         self._epochs = 0
-        self._untouched = Checkpoint("")
+        self._baseline_weights = Checkpoint("")
         self._runner: Runner | None = None
         self._result: SearchResult | None = None
 
@@ -253,14 +253,14 @@ class TrainingLoop:
             if math.isfinite(metric) and self._budget.better(metric, effort and effort[1]):
                 effort = trial, metric
         if effort is None:
-            runner.load(self._untouched)
+            runner.load(self._baseline_weights)
             return self._summary(stop, None, None)
         self._load(runner, effort[0])
         return self._summary(stop, *effort)
 
     def _load(self, runner: Runner, trial: Trial | None) -> None:
-        """Bring back a trial's best weights, or the untouched model's."""
-        checkpoint = self._untouched if trial is None else trial.checkpoint
+        """Bring back a trial's best weights, or the baseline model's."""
+        checkpoint = self._baseline_weights if trial is None else trial.checkpoint
         assert checkpoint is not None
         runner.load(checkpoint)
 

@@ -13,11 +13,15 @@ Checkpoint = NewType("Checkpoint", str)
 
 
 class TrialPhase(str, Enum):
+    """Whether a trial is the schedule's or the search's own."""
+
     INITIAL = "initial"
     SEARCH = "search"
 
 
 class TrialState(str, Enum):
+    """A trial's verdict; failed where it could not be judged."""
+
     WITHIN_BUDGET = "within_budget"
     NOT_WITHIN_BUDGET = "not_within_budget"
     FAILED = "failed"
@@ -71,6 +75,7 @@ class Trial:
 
     @property
     def within_budget(self) -> bool:
+        """Whether it was judged, and the criterion held."""
         return self.state is TrialState.WITHIN_BUDGET
 
     @property
@@ -89,7 +94,7 @@ class Step:
     """A rate that the strategy asked for and what answered it.
 
     ``trial`` is the number of the answering trial, which may be an earlier one; None is the
-    untouched model, rate 0, within budget by definition.
+    baseline model, rate 0, within budget by definition.
     """
 
     target_rate: float
@@ -113,6 +118,7 @@ class History:
         return replace(self, steps=(*self.steps, step))
 
     def passed(self, step: Step) -> bool:
+        """Whether a step was within budget; one without a trial is the baseline model's."""
         return step.trial is None or self.trials[step.trial].within_budget
 
     def known(self, target_rate: float) -> Step | None:
@@ -151,7 +157,7 @@ class History:
     def start_for(self, target_rate: float) -> Trial | None:
         """The trial to start from: the highest rate within budget below ``target_rate``.
 
-        Of those whose weights are kept. None is the untouched model.
+        Of those whose weights are kept. None is the baseline model.
         """
         below = [
             trial

@@ -14,8 +14,8 @@ from accaware.results.sizes import ModelSizes, Size
 from accaware.rundir.atomic import write_file
 from accaware.search import AdaptiveParams, SearchResult
 from accaware.search.ports import Observer
+from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
-from accaware.search.replay.tape import Tape
 from accaware.search.trial import Checkpoint
 from tests.runners.base import Config, Optimizer
 from tests.runners.fake import FakeRunner, Script, adaptive, search
@@ -58,16 +58,16 @@ class ScriptedRun:
         params: AdaptiveParams | None,
         checkpoints: Path,
         observers: Sequence[Observer],
-        tape: Tape,
+        replay: Replay,
         *,
         left_out: Sequence[tuple[str, str]] = (),
         **arguments: Any,
     ) -> None:
         checkpoints.mkdir(exist_ok=True)
         (checkpoints / "untouched.pt").touch()
-        self.left_out = left_out
+        self.excluded = left_out
         self._measure = arguments.pop("baseline", lambda: 1.0)
-        self._tape = tape
+        self._replay = replay
         self._world = search(metric, params, **arguments)
         runner = self._world.runner
         runner.discard = self._discard  # type: ignore[method-assign]
@@ -76,7 +76,7 @@ class ScriptedRun:
             self._world.controller,
             runner,
             1.0,
-            tape=tape,
+            replay=replay,
             snapshots=ScriptedSnapshots(runner, checkpoints),
             observers=observers,
         )
@@ -84,7 +84,7 @@ class ScriptedRun:
 
     @property
     def result(self) -> SearchResult | None:
-        return self._search.result if self._begun and not self._tape.replaying else None
+        return self._search.result if self._begun and not self._replay.replaying else None
 
     def search(self) -> SearchResult:
         self._measure()
@@ -122,7 +122,7 @@ class ScriptedRun:
 
 
 def starting(metric: Script, params: AdaptiveParams | None = None, **arguments: Any) -> Start:
-    def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> ScriptedRun:
-        return ScriptedRun(metric, params, checkpoints, observers, tape, **arguments)
+    def start(checkpoints: Path, observers: Sequence[Observer], replay: Replay) -> ScriptedRun:
+        return ScriptedRun(metric, params, checkpoints, observers, replay, **arguments)
 
     return start

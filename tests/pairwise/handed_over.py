@@ -35,7 +35,7 @@ def check_exported(
     """The file computes what the model does, up to how its runtime sums up and rounds.
 
     Args:
-        rounds: whether activations are rounded, which sends those between two steps either way.
+        rounds: whether activations are quantized, which sends those between two steps either way.
     """
     if form == "state-dict":
         _check_state(path, model)
@@ -51,7 +51,7 @@ def check_exported(
 
 
 def _check_state(path: Path, model: nn.Module) -> None:
-    """Under the model's own names; a rounded weight as integers of its shape, near its values."""
+    """Under the model's own names; a quantized weight as integers of its shape, near its values."""
     state = torch.load(path, weights_only=True)
     own = model.state_dict()
     assert own

@@ -22,7 +22,7 @@ from accaware import AccAwareConfig
 from accaware.cli.app import app
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
 from accaware.pytorch.builtin.torchvision.models import NamedModel
-from accaware.pytorch.run import CompressionRun
+from accaware.pytorch.run import TorchRun
 from tests.pairwise import script
 from tests.pairwise.handed_over import check_exported, check_loads
 from tests.pairwise.plugins import MADE
@@ -137,7 +137,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     To time its model, which is done last, a run would export it twice.
     """
-    monkeypatch.setattr(CompressionRun, "latency", lambda self, path: None)
+    monkeypatch.setattr(TorchRun, "latency", lambda self, path: None)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     known = torch.cpu.get_capabilities()

@@ -11,8 +11,8 @@ from accaware.search import SearchResult
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import Event
 from accaware.search.params import SearchParams
+from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
-from accaware.search.replay.tape import Tape
 from accaware.search.schedules.schedules import Baseline, Schedule
 from accaware.search.trial import Checkpoint
 from tests.runners.base import Config, Optimizer
@@ -167,7 +167,7 @@ def live(world: World, disk: Disk, fate: Fate | None = None) -> Life:
         controller,
         runner,
         world.baseline,
-        tape=Tape(disk.recorded(), record),
+        replay=Replay(disk.recorded(), record),
         snapshots=MortalSnapshots(runner, disk, fate),
         observers=[_Telling(fate), recorder],
     )

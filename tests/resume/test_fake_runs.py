@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from accaware.errors import JournalError, UnkeepableError
 from accaware.search import SearchResult, StopReason
 from accaware.search.events import EpochFinished, SearchFinished
+from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
-from accaware.search.replay.tape import Tape
 from accaware.search.schedules.schedules import Adaptive, Exponential
 from tests.resume.mortal import Disk, Fate, Killed, Life, MortalSnapshots, World, live
 from tests.runners.base import Config
@@ -198,12 +198,12 @@ def test_what_is_on_the_disk_stays_bounded() -> None:
 
     ended = live(world, disk, Watched())
     assert len(ended.result.trials) > 12
-    # The untouched model, two trials within budget and the one at hand, and of both what a save
+    # The baseline model, two trials within budget and the one at hand, and of both what a save
     # or a discard has just replaced; two snapshots and the one that is being written.
     assert most == 9
 
 
-def test_a_tape_of_another_search_is_refused() -> None:
+def test_a_recording_of_another_search_is_refused() -> None:
     disk = Disk()
     with pytest.raises(Killed):
         live(WORLDS["adaptive"], disk, Fate(150))
@@ -264,7 +264,7 @@ def test_a_state_that_can_not_be_kept_is_told_once_and_the_run_goes_on() -> None
         found.controller,
         found.runner,
         1.0,
-        tape=Tape(record=lambda call, answer: answers.append(call)),
+        replay=Replay(record=lambda call, answer: answers.append(call)),
         snapshots=Hopeless(found.runner, Disk(), Fate()),
         warn=told.append,
     ).run()

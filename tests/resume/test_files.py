@@ -15,7 +15,7 @@ import torch
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.shared import Shared
-from accaware.pytorch.state.checkpoint import write_file
+from accaware.pytorch.state.checkpoint import write_checkpoint
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.state.tensor_packing import packed
 from accaware.pytorch.training.snapshots import TorchSnapshots
@@ -183,7 +183,7 @@ def test_bytes_that_would_run_code_are_refused(tmp_path: Path) -> None:
 
     content = {"places": pickle.dumps([]), "together": [], "alone": []}
     file = tmp_path / "one.pt"
-    write_file({**content, "structure": pickle.dumps(Evil())}, file)
+    write_checkpoint({**content, "structure": pickle.dumps(Evil())}, file)
     with pytest.raises(CheckpointError, match=r"one\.pt is damaged or not a saved model"):
         TorchSnapshots(StateFiles(tmp_path), {"part": Part(None)}).load(
             "one", {"one": digest_of(file)}
@@ -224,7 +224,7 @@ def test_a_reference_leads_to_no_other_folder(name: str, victim: Path) -> None:
     name = name.format(absolute=victim.with_suffix(""))
     content = packed({"part": Shared("dense", 1)}, lambda shared: (name, digest_of(victim)))
     file = victim.parent / "own" / "one.pt"
-    write_file(content, file)
+    write_checkpoint(content, file)
     with pytest.raises(CheckpointError, match="is not a name of a state"):
         StateFiles(victim.parent / "own").read("one", digest_of(file))
 

@@ -16,7 +16,7 @@ from accaware.cli.conduct import conduct
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
-from accaware.pytorch.state.checkpoint import read_file, write_file
+from accaware.pytorch.state.checkpoint import read_checkpoint, write_checkpoint
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal import Journal
 from accaware.rundir.journal_reader import read_journal
@@ -75,18 +75,18 @@ def test_for_every_write_that_fails(
 def test_what_torch_saves_fails_with_the_systems_words(tmp_path: Path) -> None:
     file = tmp_path / "a.pt"
     content = {"weights": torch.arange(100_000)}
-    write_file({"old": 1}, file)
+    write_checkpoint({"old": 1}, file)
     with pytest.MonkeyPatch.context() as patch:
         disk = FullDisk(patch)
-        write_file(content, tmp_path / "b.pt")
+        write_checkpoint(content, tmp_path / "b.pt")
     assert disk.calls >= 4
     for number in range(1, disk.calls):
         with pytest.MonkeyPatch.context() as patch:
             FullDisk(patch, number)
             with pytest.raises(OSError, match=r"a\.pt") as raised:
-                write_file(content, file)
+                write_checkpoint(content, file)
         assert raised.value.filename == str(file)
-        assert read_file(file) == {"old": 1}
+        assert read_checkpoint(file) == {"old": 1}
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt"]
 
 

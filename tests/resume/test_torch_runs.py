@@ -20,8 +20,8 @@ from accaware.pytorch.run import build
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.search import SearchResult
+from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT
-from accaware.search.replay.tape import Tape
 from tests.resume.test_fake_runs import timeless
 from tests.resume.tiny_plugin import Tiny
 
@@ -124,7 +124,7 @@ def search(
         Plugin("tiny", Tiny(**plugin)),
         checkpoints=folder,
         observers=[],
-        tape=Tape(recorded, record),
+        replay=Replay(recorded, record),
     )
     result = run.search()
     run.save_model(folder.with_name(f"{folder.name}.pt"))

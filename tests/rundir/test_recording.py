@@ -13,8 +13,8 @@ from accaware.errors import JournalError
 from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.journal_reader import read_journal, recording_of
 from accaware.search.events import EpochStarted
+from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT
-from accaware.search.replay.tape import Tape
 
 
 def mark(name: str) -> dict[str, Any]:
@@ -125,10 +125,10 @@ def test_an_event_that_lacks_something_names_its_line(
 def test_a_replay_is_not_journaled_again(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     with Journal(file) as journal:
-        tape = Tape([("validate", 1.0)], journal.answer)
-        observer = WhileLive(journal, tape)
+        replay = Replay([("validate", 1.0)], journal.answer)
+        observer = WhileLive(journal, replay)
         observer.notify(EpochStarted(0, 1))
-        tape.answer("validate", lambda: 2.0)
+        replay.answer("validate", lambda: 2.0)
         observer.notify(EpochStarted(0, 2))
     assert [line.content["number"] for line in read_journal(file)] == [2]
 

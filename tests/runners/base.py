@@ -37,7 +37,7 @@ class Case:
         model: trained, untouched; ``controller`` compresses it.
         callbacks: the user's functions, on real or scripted training.
         params: a search that ends within budget, of a few short epochs.
-        baseline: the untouched model's metric.
+        baseline: the dense model's metric.
         measure: the compression rate, computed on the model without asking the controller.
         learning_rate: an optimizer's base learning rate, as it was before any scheduler.
         closeness: how far an achieved rate may be from the asked one.

@@ -9,7 +9,7 @@ from tests.runners.base import Case
 CASES = {
     "fake": "tests.runners.fake",
     "numpy": "tests.runners.digits",
-    "taped": "tests.runners.taped",
+    "replayed": "tests.runners.replayed",
     "torch": "tests.runners.torch_case",
     "torch-int8": "tests.runners.torch_int8_case",
     "torch-sparsity": "tests.runners.torch_sparse_case",

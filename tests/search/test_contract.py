@@ -71,9 +71,7 @@ def run(case: Case, tmp_path: Path, **params: Any) -> tuple[SearchResult, Record
     return loop.result, recorder, calls
 
 
-def test_the_untouched_model_has_the_baseline_and_no_compression(
-    case: Case, runner: Runner
-) -> None:
+def test_the_baseline_model_has_the_baseline_and_no_compression(case: Case, runner: Runner) -> None:
     assert case.controller.compression_rate == 0
     assert runner.validate(0) == case.baseline
 
@@ -111,7 +109,7 @@ def test_going_up_and_back_down_restores_the_model(case: Case, runner: Runner) -
     assert runner.validate(0) == metric
 
 
-def test_going_up_and_back_to_nothing_restores_the_untouched_model(
+def test_going_up_and_back_to_nothing_restores_the_baseline_model(
     case: Case, runner: Runner
 ) -> None:
     case.controller.compression_rate = 0.7

@@ -100,7 +100,7 @@ def test_the_best_effort_is_the_one_closest_to_the_limit_even_if_others_came_lat
     assert run.controller.compression_rate == 0.4
 
 
-def test_no_trial_judged_at_all_leaves_the_untouched_model_and_no_best() -> None:
+def test_no_trial_judged_at_all_leaves_the_baseline_model_and_no_best() -> None:
     run = search(lambda rate, age: math.nan).run()
     assert run.result.best is None
     assert run.result.status is SearchStatus.NOT_WITHIN_BUDGET
@@ -216,7 +216,7 @@ def test_what_was_within_budget_before_a_nan_stays_earned() -> None:
     assert (run.result.best.trial, run.result.best.metric) == (0, 0.95)
 
 
-def test_a_nan_in_the_initial_phase_leads_down_from_the_untouched_model() -> None:
+def test_a_nan_in_the_initial_phase_leads_down_from_the_baseline_model() -> None:
     run = search(lambda rate, age: math.nan if rate >= 0.5 else 1.0).run()
     assert run.targets[:2] == [0.5, 0.4]
     assert run.result.best is not None

@@ -32,7 +32,7 @@ def test_beyond_the_budget_what_is_left_of_it_is_negative() -> None:
     assert statistics.accuracy_budget == pytest.approx(-0.4)
 
 
-def test_where_nothing_was_judged_the_untouched_model_is_told() -> None:
+def test_where_nothing_was_judged_the_baseline_model_is_told() -> None:
     statistics = search(lambda rate, age: math.nan).run().loop.statistics
     assert statistics == TrainingLoopStatistics(
         uncompressed_accuracy=1.0,

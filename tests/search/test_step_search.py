@@ -233,7 +233,7 @@ def test_the_weights_that_a_trial_starts_from_are_those_of_that_trial() -> None:
     assert lineages[-2:] == [(0.5, 0.6, 0.7, 0.75), (0.5, 0.6, 0.7, 0.75, 0.775)]
 
 
-def test_a_trial_below_all_that_passed_starts_from_the_untouched_model() -> None:
+def test_a_trial_below_all_that_passed_starts_from_the_baseline_model() -> None:
     run = search(holds_up_to(0.35)).run()
     starts = {event.target_rate: event.start for event in run.recorder.of(TrialStarted)}
     assert starts[0.4] is None
@@ -423,7 +423,7 @@ def test_without_an_initial_phase_the_search_begins_with_its_first_step() -> Non
     assert [event.target_rate for event in run.recorder.of(RateKnown)] == [0.2]
 
 
-def test_its_first_step_begins_at_the_untouched_model_and_turns_where_it_fails() -> None:
+def test_its_first_step_begins_at_the_baseline_model_and_turns_where_it_fails() -> None:
     run = search(holds_up_to(0.06), without_initial_phase()).run()
     assert run.targets == [0.1, 0.05, 0.075]
     assert [event.start for event in run.recorder.of(TrialStarted)] == [None, None, 1]

@@ -32,6 +32,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images to (N, width, H', W') features, the shortcut's added."""
         inner = torch.relu(self.bn1(self.conv1(images)))
         return torch.relu(self.bn2(self.conv2(inner)) + self.shortcut(images))
 
@@ -52,6 +53,7 @@ class DigitsResNet(nn.Module):
         self.classifier = nn.Linear(4 * width, 10)
 
     def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, 8, 8) images to (N, 10) logits."""
         features: Tensor = self.blocks(self.stem(images))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
@@ -70,6 +72,7 @@ class Digits:
         self._epochs = epochs
 
     def create_model(self) -> nn.Module:
+        """The network, trained from nothing for the epochs that ``plugin_args`` says."""
         # Too small to gain from sharing its work among threads, and on a busy machine it loses
         # much; one thread also gives the same numbers whatever the number of cores.
         torch.set_num_threads(1)
@@ -90,6 +93,11 @@ class Digits:
         return model
 
     def create_datasets(self) -> tuple[TensorDataset, TensorDataset]:
+        """scikit-learn's digits: four fifths to train on, one to validate on, the same each time.
+
+        Raises:
+            PluginContractError: scikit-learn isn't installed.
+        """
         try:
             from sklearn.datasets import load_digits
             from sklearn.model_selection import train_test_split

@@ -22,6 +22,7 @@ from accaware.pytorch.channels.layout import (
     KeptMasks,
     Layout,
     SlicePlan,
+    same_tensors,
     scatter_into,
     slice_again,
     slice_dense,
@@ -72,6 +73,7 @@ class CompactModel:
 
     @property
     def layout(self) -> Layout:
+        """Which channels of each group the model has now."""
         return self._layout
 
     @property
@@ -119,7 +121,7 @@ class CompactModel:
         """
         live, before = self._live(), self._keep
         self._enter(layout)
-        changed = [name for name in self._dense if not _same(before[name], self._keep[name])]
+        changed = [name for name in self._dense if not same_tensors(before[name], self._keep[name])]
         if not gathered:
             self._gather(live, before, changed)
         if changed:
@@ -252,10 +254,6 @@ def _owner(model: nn.Module, name: str) -> tuple[Mapping[str, Any], str]:
     path, _, key = name.rpartition(".")
     module = model.get_submodule(path)
     return (module._parameters if key in module._parameters else module._buffers), key
-
-
-def _same(mine: Mapping[int, Tensor], theirs: Mapping[int, Tensor]) -> bool:
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[dim], theirs[dim]) for dim in mine)
 
 
 def replace_data(tensor: Tensor, data: Tensor) -> None:

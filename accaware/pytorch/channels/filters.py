@@ -36,4 +36,5 @@ class FilterCount:
         return cls({**places, **cls.of_groups(groups).places})
 
     def count(self, shapes: Mapping[str, torch.Size]) -> int:
+        """How many filters tensors of these shapes have."""
         return sum(shapes[name][dim] for name, dim in self.places.items() if name in shapes)

@@ -1,4 +1,4 @@
-"""Coupled-channel groups of a model, out of one forward pass that was followed.
+"""Coupled-channel groups of a model, found by channel tracing.
 
 Channels that are tied together are removed together; a layer's filters are ranked together. So
 a group is all channels of the layers that share some. Nothing here is believed before
@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import AccAwareError, CompressionError
-from accaware.pytorch.channels.layout import ChannelGroup, LeftOut, Slot
-from accaware.pytorch.channels.tracing import Numbering, follow
-from accaware.pytorch.channels.tracing.numbering import PRODUCERS
+from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, Slot
+from accaware.pytorch.channels.tracing import ChannelTable, trace_channels
+from accaware.pytorch.channels.tracing.channel_table import PRODUCERS
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.memory import SMALLER_INPUTS, told_of_memory
+from accaware.pytorch.model.memory import SMALLER_INPUTS, reporting_memory_shortage
 from accaware.pytorch.model.modes import Mode
+from accaware.wording import first_line
 
 _NOTHING = torch.empty(0, dtype=torch.long)
 _UNREACHED = "the forward doesn't reach it on the example inputs"
@@ -35,7 +36,7 @@ class Dependencies:
     """
 
     groups: tuple[ChannelGroup, ...]
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedLayer, ...]
     first_convolutions: frozenset[str]
     reached: Mapping[Mode, frozenset[str]]
 
@@ -52,20 +53,22 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         MemoryShortageError: it ran out of memory.
     """
     try:
-        with told_of_memory(f"{type(model).__name__} on the example inputs", SMALLER_INPUTS):
-            followed = follow(model, inputs)
+        with reporting_memory_shortage(
+            f"{type(model).__name__} on the example inputs", SMALLER_INPUTS
+        ):
+            traced = trace_channels(model, inputs)
     except AccAwareError:
         raise
     except Exception as error:  # whatever the user's forward raises
         raise CompressionError(
             f"{type(model).__name__} can't be pruned: it doesn't run on the example inputs "
-            f"({type(error).__name__}: {_first_line(error)})"
+            f"({type(error).__name__}: {first_line(error, 'no message')})"
         ) from error
-    found = followed.numbering
+    found = traced.table
     layers = [name for name, module in model.named_modules() if isinstance(module, PRODUCERS)]
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
-    left_out: dict[str, str] = {}
+    excluded: dict[str, str] = {}
     for family, members in families.layers.items():
         name, *_ = producers = tuple(sorted(members, key=layers.index))
         reason = families.reasons.get(family)
@@ -77,23 +80,23 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         if reason is None:
             groups.append(group)
         else:
-            left_out.update(dict.fromkeys(producers, reason))
-    unreached = {each.name for each in followed.unreached}
+            excluded.update(dict.fromkeys(producers, reason))
+    unreached = {each.name for each in traced.unreached}
     for layer in layers:
         if f"{layer}.weight" not in found.weights:
             unseen = _UNREACHED if layer in unreached else "the forward doesn't use it as a layer"
             opaque = found.opaque.get(f"{layer}.weight", unseen)
-            left_out[layer] = found.computed.get(layer, opaque)
+            excluded[layer] = found.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
     return Dependencies(
         tuple(sorted(groups, key=lambda group: layers.index(group.name))),
         tuple(
-            LeftOut(layer, left_out[layer])
+            ExcludedLayer(layer, excluded[layer])
             for layer in layers
-            if layer in left_out and layer not in kept
+            if layer in excluded and layer not in kept
         ),
         frozenset(found.first_convolutions),
-        followed.reached,
+        traced.reached,
     )
 
 
@@ -108,7 +111,7 @@ class _Families:
         summed: the families whose channels something sums over.
     """
 
-    def __init__(self, found: Numbering, layers: list[str]) -> None:
+    def __init__(self, found: ChannelTable, layers: list[str]) -> None:
         weights = {
             layer: found.weights[f"{layer}.weight"]
             for layer in layers
@@ -118,13 +121,13 @@ class _Families:
         roots = found.coupling.roots()
         # A grouped convolution has no filters of its own choosing: it follows its input.
         together = tuple(
-            (numbers[:1].expand(numbers.shape), numbers)
-            for layer, numbers in made.items()
+            (ids[:1].expand(ids.shape), ids)
+            for layer, ids in made.items()
             if not weights[layer].grouped
         )
         self._family = found.coupling.roots(together)[roots]
         channels = roots[torch.cat([_NOTHING, *made.values()])]
-        # Number -> its channel, which is the root of its ties; 0 where no layer makes it.
+        # Id -> its channel, which is the root of its ties; 0 where no layer makes it.
         self._owner = torch.where(torch.isin(roots, channels), roots, 0)
         self._index = torch.zeros_like(roots)
         self.sizes: dict[int, int] = {}
@@ -132,8 +135,8 @@ class _Families:
             self._index[members] = torch.arange(len(members))
             self.sizes[family] = len(members)
         self.layers: dict[int, list[str]] = {}
-        for layer, numbers in made.items():
-            for family in torch.unique(self._family[numbers]).tolist():
+        for layer, ids in made.items():
+            for family in torch.unique(self._family[ids]).tolist():
                 self.layers.setdefault(family, []).append(layer)
         self.reasons: dict[int, str] = {}
         for root, reason in found.coupling.reasons(roots).items():
@@ -141,12 +144,12 @@ class _Families:
         self.summed = set(self._family[found.coupling.summed()].tolist())
         self.slots: dict[int, tuple[Slot, ...]] = {}
         for name, weight in found.weights.items():
-            for dim, labels in weight.dims.items():
-                self._add(name, dim, self._owner[labels.long()], produces=dim == weight.makes)
-        for name, labels in found.counts.items():
-            self._add(name, 0, self._owner[labels.long()], produces=False)
-        for name, labels in found.vectors.items():
-            self._add_vectors(name, self._owner[labels.long()])
+            for dim, ids in weight.dims.items():
+                self._add(name, dim, self._owner[ids.long()], produces=dim == weight.makes)
+        for name, ids in found.counts.items():
+            self._add(name, 0, self._owner[ids.long()], produces=False)
+        for name, ids in found.vectors.items():
+            self._add_vectors(name, self._owner[ids.long()])
 
     def _add(self, tensor: str, dim: int, owners: Tensor, *, produces: bool) -> None:
         for family, positions in _by(self._family[owners], owners.nonzero().flatten()):
@@ -172,7 +175,3 @@ def _by(keys: Tensor, members: Tensor) -> Iterator[tuple[int, Tensor]]:
     found = keys[members]
     for key in torch.unique(found).tolist():
         yield key, members[found == key]
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "no message")

@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +103,7 @@ class Layout:
 
     @classmethod
     def dense(cls, groups: Sequence[ChannelGroup]) -> Layout:
+        """The layout in which every channel of every group is kept."""
         return cls(tuple(torch.ones(group.size, dtype=torch.bool) for group in groups))
 
     def __eq__(self, other: object) -> bool:
@@ -111,7 +115,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedLayer:
     """A layer whose filters stay, and why."""
 
     layer: str
@@ -191,10 +195,13 @@ class SlicePlan:
 def same_masks(mine: KeptMasks, theirs: KeptMasks) -> bool:
     """Whether two layouts' masks, or indices in their place, are equal."""
     return mine.keys() == theirs.keys() and all(
-        mine[name].keys() == theirs[name].keys()
-        and all(torch.equal(mine[name][dim], theirs[name][dim]) for dim in mine[name])
-        for name in mine
+        same_tensors(mine[name], theirs[name]) for name in mine
     )
+
+
+def same_tensors(mine: Mapping[K, Tensor], theirs: Mapping[K, Tensor]) -> bool:
+    """Whether the same keys have equal tensors."""
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
 def slice_dense(dense: Tensor, keep: dict[int, Tensor]) -> Tensor:

@@ -7,30 +7,30 @@ from collections.abc import Collection, Iterator
 import torch
 from torch import nn
 
-from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
 
 
 def uncovered_weights(
-    model: nn.Module, covered: Collection[str], told: Collection[str]
-) -> Iterator[LeftOut]:
-    """The modules that have weights of their own which are neither covered nor told of.
+    model: nn.Module, covered: Collection[str], listed: Collection[str]
+) -> Iterator[ExcludedLayer]:
+    """The modules that have weights of their own which are neither covered nor listed.
 
     A weight is a parameter with more than one dimension that has a size; scales, biases and
     tokens are none.
 
     Args:
         covered: the names of parameters.
-        told: the names of modules that are listed already.
+        listed: the names of modules that are listed already.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     known = {id(parameters[name]) for name in covered}
     for name, module in model.named_modules():
-        # What a layer's weight is computed from is told of with the layer.
+        # What a layer's weight is computed from is listed with the layer.
         layer = name.split(".parametrizations.")[0].removesuffix(".parametrizations")
-        if layer in told:
+        if layer in listed:
             continue
         weights = [
             key
@@ -38,10 +38,10 @@ def uncovered_weights(
             if id(parameter) not in known and sum(size > 1 for size in parameter.shape) > 1
         ]
         if name and (weights or _is_integer(module)):
-            yield LeftOut(name, _reason(module, weights))
+            yield ExcludedLayer(name, _reason(module, weights))
         elif weights:
             for key in weights:
-                yield LeftOut(key, "it is a parameter of the model itself, and of no layer")
+                yield ExcludedLayer(key, "it is a parameter of the model itself, and of no layer")
 
 
 def _is_integer(module: nn.Module) -> bool:

@@ -20,14 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.channels.compact import CompactModel
-from accaware.pytorch.channels.layout import ChannelGroup, LeftOut
+from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer
 from accaware.pytorch.channels.trials.bench import OUTPUT, Bench, failure_of, layout_without
 from accaware.pytorch.channels.trials.comparison import same_shapes
 from accaware.pytorch.channels.trials.removal import removal
-from accaware.pytorch.channels.trials.trial import Trial
+from accaware.pytorch.channels.trials.trial import RemovalTrial
 from accaware.pytorch.model.copies import copy_without_values
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.memory import SMALLER_INPUTS, raise_if_out_of_memory, told_of_memory
+from accaware.pytorch.model.memory import (
+    SMALLER_INPUTS,
+    raise_if_out_of_memory,
+    reporting_memory_shortage,
+)
 from accaware.pytorch.model.modes import Mode
 
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
@@ -40,7 +44,7 @@ def verify_groups(
     reached: Mapping[Mode, Iterable[str]],
     inputs: ExampleInputs,
     *more: ExampleInputs,
-) -> tuple[tuple[ChannelGroup, ...], tuple[LeftOut, ...]]:
+) -> tuple[tuple[ChannelGroup, ...], tuple[ExcludedLayer, ...]]:
     """The groups that can be removed from rightly, and the others with their reason.
 
     Args:
@@ -56,22 +60,24 @@ def verify_groups(
         MemoryShortageError: it ran out of memory.
     """
     candidates = [group for group in groups if len(removal(group))]
-    left_out = [
-        LeftOut(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
+    excluded = [
+        ExcludedLayer(layer, "it has a single filter" if group.size <= 1 else _ALL_NEEDED)
         for group in groups
         if not len(removal(group))
         for layer in group.producers
     ]
     if not candidates:
-        return (), tuple(left_out)
-    with told_of_memory(f"trying the channel groups of {type(model).__name__}", SMALLER_INPUTS):
+        return (), tuple(excluded)
+    with reporting_memory_shortage(
+        f"trying the channel groups of {type(model).__name__}", SMALLER_INPUTS
+    ):
         passed, faults = _tried(model, candidates, reached, inputs, more)
-    left_out += [
-        LeftOut(layer, reason)
+    excluded += [
+        ExcludedLayer(layer, reason)
         for index, reason in faults.items()
         for layer in candidates[index].producers
     ]
-    return tuple(candidates[index] for index in passed), tuple(left_out)
+    return tuple(candidates[index] for index in passed), tuple(excluded)
 
 
 def _tried(
@@ -108,10 +114,10 @@ def _unproven(bench: Bench, members: Sequence[int]) -> dict[int, str]:
 
 def _trials(
     modes: Sequence[Mode], inputs: ExampleInputs, more: Sequence[ExampleInputs]
-) -> list[Trial]:
+) -> list[RemovalTrial]:
     noisy = _noisy(inputs)
     variants = [*([] if noisy is None else [noisy]), inputs, *more]
-    return [Trial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
+    return [RemovalTrial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
 
 
 def _noisy(inputs: ExampleInputs) -> ExampleInputs | None:
@@ -156,15 +162,15 @@ def _sift(groups: Sequence[int], fault: _Fault) -> tuple[list[int], dict[int, st
 
 
 def _shape_fault_finder(
-    model: nn.Module, groups: Sequence[ChannelGroup], trials: Sequence[Trial]
+    model: nn.Module, groups: Sequence[ChannelGroup], trials: Sequence[RemovalTrial]
 ) -> _Fault:
     """Tries sets of groups on the meta device; one channel of each is removed."""
     shapes = copy_without_values(model)
     compact = CompactModel(shapes, groups)
-    wanted: dict[Trial, Sequence[Tensor]] = {}
+    wanted: dict[RemovalTrial, Sequence[Tensor]] = {}
     for mode in dict.fromkeys(trial.mode for trial in trials):
         example = next(trial.inputs for trial in trials if trial.mode is mode)
-        trial = Trial(mode, example.on(torch.device("meta")))
+        trial = RemovalTrial(mode, example.on(torch.device("meta")))
         try:
             with torch.no_grad():
                 wanted[trial] = trial.run(shapes).outputs

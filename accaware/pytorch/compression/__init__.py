@@ -1,0 +1,1 @@
+"""Algorithms that bring a model to a compression rate, and the controller over them."""

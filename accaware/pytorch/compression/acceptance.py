@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 from accaware.errors import AccAwareError, CompressionError, UsageError
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.wording import first_line
 
 NEEDS_GRADIENTS = (
     "its forward computes gradients, and is also called where none are recorded, as in every "
@@ -17,7 +18,8 @@ NEEDS_GRADIENTS = (
 
 
 def check_model(model: nn.Module) -> None:
-    """
+    """Refuse what can't be compressed, whatever its layers are.
+
     Raises:
         UsageError: it has no parameters, some have no values yet, or it is scripted.
     """
@@ -40,7 +42,8 @@ def check_model(model: nn.Module) -> None:
 
 
 def check_initialised(model: nn.Module) -> None:
-    """
+    """Refuse a model that has tensors without a shape.
+
     Raises:
         UsageError: a lazy layer hasn't seen any input yet.
     """
@@ -53,7 +56,7 @@ def check_initialised(model: nn.Module) -> None:
             )
 
 
-def counted(model: nn.Module, inputs: ExampleInputs) -> FlopsModel:
+def counted_flops(model: nn.Module, inputs: ExampleInputs) -> FlopsModel:
     """The model's operations, for which it must run.
 
     Raises:
@@ -67,8 +70,8 @@ def counted(model: nn.Module, inputs: ExampleInputs) -> FlopsModel:
     except Exception as error:
         kind = type(model).__name__
         if needs_gradients(error):
-            raise CompressionError(f"{kind} can't be followed: {NEEDS_GRADIENTS}") from error
-        reason = next(iter(str(error).splitlines()), "no message")
+            raise CompressionError(f"{kind} can't be traced: {NEEDS_GRADIENTS}") from error
+        reason = first_line(error, "no message")
         raise CompressionError(
             f"{kind} doesn't run on the example inputs ({type(error).__name__}: {reason})"
         ) from error

@@ -8,14 +8,15 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks
 
 
 class CompressionAlgorithm(Protocol):
     """Brings a model to a compression rate, and back. Rates are fractions in [0, 1]."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the config calls it."""
 
     @property
     def compression_rate(self) -> float:
@@ -26,7 +27,7 @@ class CompressionAlgorithm(Protocol):
         """The highest rate that the model can reach."""
 
     @property
-    def left_out(self) -> Sequence[LeftOut]:
+    def excluded(self) -> Sequence[ExcludedLayer]:
         """Layers that stay as they are, each with its reason."""
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer]) -> None:

@@ -31,7 +31,8 @@ class Preparation(Protocol):
     def samples(self) -> int:
         """How many it looks at each time."""
 
-    def prepare(self, model: nn.Module, device: torch.device) -> None: ...
+    def prepare(self, model: nn.Module, device: torch.device) -> None:
+        """Measure it anew on a model that has just been compressed."""
 
 
 class BatchNormAdapter:
@@ -50,6 +51,7 @@ class BatchNormAdapter:
         self.after_batch: Callable[[int], None] = lambda done: None
 
     def prepare(self, model: nn.Module, device: torch.device) -> None:
+        """Re-estimate the statistics; several processes all take the first one's."""
         adapt_batchnorm(model, self._batches, self.samples, device, self.after_batch)
         take_from_first(statistics_of(model))
 
@@ -70,9 +72,11 @@ class RangeMeasurement:
 
     @property
     def samples(self) -> int:
+        """How many training samples are shown to the quantizers."""
         return self._quantization.samples
 
     def prepare(self, model: nn.Module, device: torch.device) -> None:
+        """Switch quantization on and measure its ranges; all processes take the first one's."""
         self._quantization.active = True
         self._quantization.measure(self._batches, device, self.after_batch)
         if is_one_of_several():

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import replace_data, tensors_of
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut, same_masks
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks, same_masks
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.calibration import Preparation
 from accaware.pytorch.compression.distillation import Distillation
@@ -24,11 +24,13 @@ from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.ports import Runner
-from accaware.search.schedules.several import Pace, combined, scheduler_of
+from accaware.search.schedules.several import ScheduleConfig, combined, scheduler_of
 from accaware.search.training_loop import SEARCHED
 
 
 class CompressionStage(Enum):
+    """How far the schedule has come."""
+
     UNCOMPRESSED = 0
     PARTIALLY_COMPRESSED = 1
     FULLY_COMPRESSED = 2
@@ -67,16 +69,16 @@ MakeRunner = Callable[[nn.Module, "PTCompressionController", TrainingCallbacks, 
 class PTCompressionController:
     """Compresses a model to any rate, reports what was achieved, and walks its schedule.
 
-    Made by :func:`accaware.pytorch.create_compressed_model`. The model is untouched until a rate
+    Made by :func:`accaware.pytorch.create_compressed_model`. The model stays as it is until a rate
     is set or the scheduler takes its first ``epoch_step()``.
 
     Args:
         model: what the algorithm compresses, or a wrapper around it.
         algorithm: what the rate is about.
-        paces: a schedule for each level that the algorithm has.
+        schedules: a schedule for each level that the algorithm has.
         reference: the dense model's sizes.
         make_runner: gives the Runner of a loop that drives this controller.
-        quantization: rounds whatever the rate is, once it is active.
+        quantization: quantizes whatever the rate is, once it is active.
         distillation: adds to the training loss.
         preparations: done in this order whenever the model has a new rate.
     """
@@ -85,7 +87,7 @@ class PTCompressionController:
         self,
         model: nn.Module,
         algorithm: CompressionAlgorithm,
-        paces: Sequence[Pace],
+        schedules: Sequence[ScheduleConfig],
         reference: SizeReference,
         make_runner: MakeRunner,
         *,
@@ -104,32 +106,34 @@ class PTCompressionController:
         self.distillation = distillation
         self.preparations = tuple(preparations)
         self._unprepared = False
-        self.scheduler = scheduler_of(paces, self._enter_levels, self._enter_epoch)
+        self.scheduler = scheduler_of(schedules, self._enter_levels, self._enter_epoch)
 
     @property
     def model(self) -> nn.Module:
+        """The model that was handed over, in its wrapper if it came in one."""
         return self._model
 
     @property
     def algorithm(self) -> CompressionAlgorithm:
+        """What compresses the model."""
         return self._algorithm
 
     @property
-    def left_out(self) -> Sequence[LeftOut]:
+    def excluded(self) -> Sequence[ExcludedLayer]:
         """Layers that can't or shouldn't be compressed, each with its reason."""
         if self.quantization is None:
-            return self._algorithm.left_out
+            return self._algorithm.excluded
         floating = (
-            LeftOut(each.layer, f"not quantized: {each.reason}")
-            for each in self.quantization.left_out
+            ExcludedLayer(each.layer, f"not quantized: {each.reason}")
+            for each in self.quantization.excluded
         )
-        return (*self._algorithm.left_out, *floating)
+        return (*self._algorithm.excluded, *floating)
 
     @property
     def compression_rate(self) -> float:
         """What is achieved, measured on the model, in [0, 1]. Set it to ask for a rate.
 
-        Rate 0 is the untouched model's: nothing is removed, and nothing is rounded.
+        Rate 0 is the dense model's: nothing is removed, and nothing is quantized.
         """
         return self._algorithm.compression_rate
 
@@ -147,6 +151,7 @@ class PTCompressionController:
 
     @property
     def maximal_compression_rate(self) -> float:
+        """The highest rate that the algorithm can reach on this model."""
         return self._algorithm.maximal_compression_rate
 
     def compression_stage(self) -> CompressionStage:
@@ -169,6 +174,7 @@ class PTCompressionController:
         return torch.zeros((), device=device)
 
     def statistics(self) -> CompressionStatistics:
+        """What is compressed now: in words, as rates, as sizes, and each quantizer."""
         parts = (self._algorithm, self.quantization, self.distillation)
         return CompressionStatistics(
             "; ".join(part.describe() for part in parts if part is not None),
@@ -179,7 +185,7 @@ class PTCompressionController:
         )
 
     def quantizers(self) -> list[QuantizerInfo]:
-        """Every quantizer with its range, bits and granularity; none where nothing is rounded."""
+        """Every quantizer with its range, bits and granularity; none where nothing is quantized."""
         if self.quantization is None or not self.quantization.active:
             return []
         return self.quantization.table()
@@ -264,7 +270,7 @@ class PTCompressionController:
     def _enter_epoch(self) -> None:
         """Prepare for levels that came at any step since the last epoch began, or come with it.
 
-        A level may be 0, at which the model is trained, and rounded, all the same.
+        A level may be 0, at which the model is trained, and quantized, all the same.
         """
         if self.quantization is not None and not self.quantization.active:
             self._unprepared = True
@@ -302,7 +308,8 @@ class PTCompressionController:
 
 
 def _bring_back(name: str, tensor: Tensor, saved: Mapping[str, Tensor]) -> None:
-    """
+    """Give a tensor of the model its value of a checkpoint.
+
     Raises:
         CheckpointError: a parameter has another shape, or the checkpoint hasn't got it.
     """

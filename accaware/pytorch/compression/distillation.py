@@ -1,4 +1,4 @@
-"""Knowledge distillation: the untouched model teaches the compressed one.
+"""Knowledge distillation: the dense model teaches the compressed one.
 
 Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), section 2.
 """
@@ -12,20 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from accaware.config.model.config import KnowledgeDistillationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.tensors import tensors_in
 
 
 class Distillation:
     """Compares what the model gave in its last training forward with what the teacher gives.
 
     Args:
-        model: untouched; the teacher is a copy of it. Its forward is watched from here on; a
+        model: dense; the teacher is a copy of it. Its forward is watched from here on; a
             copy of it isn't, and has no teacher.
         config: the algorithm's section.
     """
@@ -73,7 +73,8 @@ class Distillation:
         return {name: tensor.detach() for name, tensor in tensors_of(self._teacher).items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Give the teacher the values of a state.
+
         Raises:
             CheckpointError: the state is another teacher's.
         """
@@ -87,6 +88,7 @@ class Distillation:
                 tensor.copy_(state[name])
 
     def describe(self) -> str:
+        """One line on the loss and its scale."""
         return f"knowledge distillation by {self._config.type}, scale {self._config.scale:g}"
 
     def saw(self, inputs: ExampleInputs, outputs: Any) -> None:
@@ -98,7 +100,7 @@ class Distillation:
         if student.shape != teacher.shape:
             raise UsageError(
                 f"knowledge distillation: the model gives outputs of shape {list(student.shape)}, "
-                f"and the untouched one {list(teacher.shape)}"
+                f"and the dense one {list(teacher.shape)}"
             )
         # Probabilities that are rounded to half a precision have another sum than 1, and a
         # divergence from them may be below 0.
@@ -174,8 +176,4 @@ def _device_of(outputs: Any) -> str:
 
 
 def _floating(outputs: Any) -> list[Tensor]:
-    return [
-        leaf
-        for leaf in pytree.tree_leaves(outputs)
-        if isinstance(leaf, Tensor) and leaf.is_floating_point()
-    ]
+    return [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from accaware.config.model.config import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks, same_tensors
 from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.compression.pruning.lowest import Score, masks_of
@@ -50,11 +50,11 @@ class MagnitudeSparsity:
             config.ignored_scopes,
             validate=config.validate_scopes,
         )
-        self._weights, self.left_out = _covered(modules, scopes)
-        told = {entry.layer for entry in self.left_out}
-        self.left_out += uncovered_weights(model, self._weights, told)
+        self._weights, self.excluded = _covered(modules, scopes)
+        listed = {entry.layer for entry in self.excluded}
+        self.excluded += uncovered_weights(model, self._weights, listed)
         if not self._weights:
-            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.left_out[:3])
+            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
                 f"no weight of {type(model).__name__} can be made sparse "
                 f"({reasons or 'it has no convolution and no linear layer'})"
@@ -87,12 +87,14 @@ class MagnitudeSparsity:
 
     @property
     def compression_rate(self) -> float:
+        """The share of the covered weights that are zero, counted on the tensors."""
         zeros = sum(
             weight.numel() - int(torch.count_nonzero(weight)) for weight in self._weights.values()
         )
         return zeros / sum(weight.numel() for weight in self._weights.values())
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
+        """Zero the smallest weights, over all layers or in each, as the config's mode says."""
         dense = self.dense_tensors()
         names, tensors = list(dense), list(dense.values())
         if self._params.sparsity_level_setting_mode == "local":
@@ -104,6 +106,7 @@ class MagnitudeSparsity:
         self._apply(dict(zip(names, masks, strict=True)))
 
     def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer] = ()) -> None:
+        """The one schedule's level is the rate."""
         (target,) = levels
         self.set_rate(target, optimizers)
 
@@ -112,6 +115,7 @@ class MagnitudeSparsity:
         optimizer.register_step_post_hook(lambda *_: self._mask_weights())
 
     def dense_tensors(self) -> Mapping[str, Tensor]:
+        """The covered weights, with their last values in the place of masked ones."""
         self._follow()
         with torch.no_grad():
             for name, weight in self._weights.items():
@@ -120,11 +124,17 @@ class MagnitudeSparsity:
         return self._dense
 
     def state_dict(self) -> dict[str, Any]:
+        """The masks, and the dense weights behind them."""
         # What is held at zero has no values that change, so until the masks do, it is the same.
         content = {"masks": dict(self._masks), "dense": dict(self._dense)}
         return {"dense": Shared("dense", content, self._key)}
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over masks and dense weights, and zero what the masks say.
+
+        Raises:
+            CheckpointError: they are of other layers, or of other shapes.
+        """
         shared: Shared = state["dense"]
         masks = shared.content["masks"]
         if {name: mask.shape for name, mask in masks.items()} != {
@@ -142,6 +152,7 @@ class MagnitudeSparsity:
         return {}
 
     def describe(self) -> str:
+        """How many layers are covered, and the share of their weights that is zero."""
         return (
             f"magnitude sparsity of {len(self._weights)} layers: "
             f"{self.compression_rate:.1%} of their weights are zero"
@@ -166,7 +177,7 @@ class MagnitudeSparsity:
         return score
 
     def _apply(self, masks: Mapping[str, Tensor]) -> None:
-        if not all(torch.equal(self._masks[name], masks[name]) for name in masks):
+        if not same_tensors(self._masks, masks):
             self._key = Key()
         self._masks = dict(masks)
         with torch.no_grad():
@@ -194,37 +205,37 @@ class MagnitudeSparsity:
 
 def _covered(
     modules: Mapping[str, nn.Module], scopes: Scopes
-) -> tuple[dict[str, Tensor], list[LeftOut]]:
-    """Weights to make sparse, by name, and the layers that are left out.
+) -> tuple[dict[str, Tensor], list[ExcludedLayer]]:
+    """Weights to make sparse, by name, and the layers that are excluded.
 
     A weight that several layers share appears once, under its first name, and only if none of
-    these layers is to be left out.
+    these layers is to be excluded.
     """
     layers = {
         name: module
         for name, module in modules.items()
         if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear))
     }
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedLayer] = []
     spared: dict[int, str] = {}
     for name, module in layers.items():
-        reason = scopes.why_left_out(name) or why_computed(module)
+        reason = scopes.why_excluded(name) or why_computed(module)
         own = module._parameters.get("weight")
         if reason is not None:
-            left_out.append(LeftOut(name, reason))
+            excluded.append(ExcludedLayer(name, reason))
             if own is not None:
                 spared.setdefault(id(own), name)
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
-    told = {entry.layer for entry in left_out}
+    listed = {entry.layer for entry in excluded}
     for name, module in layers.items():
         weight = module.weight
-        if name in told:
+        if name in listed:
             continue
         if id(weight) in spared:
-            reason = f"it shares its weight with {spared[id(weight)]}, which is left out"
-            left_out.append(LeftOut(name, reason))
+            reason = f"it shares its weight with {spared[id(weight)]}, which is excluded"
+            excluded.append(ExcludedLayer(name, reason))
         elif id(weight) not in seen:
             seen.add(id(weight))
             weights[f"{name}.weight"] = weight
-    return weights, left_out
+    return weights, excluded

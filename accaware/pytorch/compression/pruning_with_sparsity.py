@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.search.schedules.several import combined
@@ -36,25 +36,29 @@ class PruningWithSparsity:
 
     @property
     def pruning(self) -> FilterPruning:
+        """The part of it that removes filters."""
         return self._pruning
 
     @property
     def compression_rate(self) -> float:
+        """The share that both remove together: sparsity takes its share of what pruning leaves."""
         return combined([self._pruning.compression_rate, self._sparsity.compression_rate])
 
     @property
     def maximal_compression_rate(self) -> float:
+        """The rate where both are at their own maximum."""
         return combined(
             [self._pruning.maximal_compression_rate, self._sparsity.maximal_compression_rate]
         )
 
     @property
-    def left_out(self) -> Sequence[LeftOut]:
-        both = (("pruned", self._pruning.left_out), ("made sparse", self._sparsity.left_out))
+    def excluded(self) -> Sequence[ExcludedLayer]:
+        """What either excludes; the reason says which of the two."""
+        both = (("pruned", self._pruning.excluded), ("made sparse", self._sparsity.excluded))
         return [
-            LeftOut(each.layer, f"not {done}: {each.reason}")
-            for done, left_out in both
-            for each in left_out
+            ExcludedLayer(each.layer, f"not {done}: {each.reason}")
+            for done, excluded in both
+            for each in excluded
         ]
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
@@ -75,15 +79,18 @@ class PruningWithSparsity:
         self._sparsity.set_rate(sparse, optimizers)
 
     def attach(self, optimizer: Optimizer) -> None:
+        """Let both follow an optimizer before it steps."""
         self._pruning.attach(optimizer)
         self._sparsity.attach(optimizer)
 
     def dense_tensors(self) -> Mapping[str, Tensor]:
+        """The dense form of all that either compresses, zeroed weights brought back."""
         kept = self._sparsity.dense_tensors()
         with self._released():
             return {**kept, **self._pruning.dense_tensors()}
 
     def state_dict(self) -> dict[str, Any]:
+        """The state of both, and the rate of the pruning."""
         return {
             "pruned": self._pruned,
             "pruning": self._pruning.state_dict(),
@@ -91,15 +98,18 @@ class PruningWithSparsity:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Bring back the pruned shapes first, as the masks of sparsity have those."""
         self._pruning.load_state_dict(state["pruning"], tensors)
         self._sparsity.restart()
         self._sparsity.load_state_dict(state["sparsity"], tensors)
         self._pruned = state["pruned"]
 
     def kept_masks(self) -> KeptMasks:
+        """The pruning's; sparsity changes no shape."""
         return self._pruning.kept_masks()
 
     def describe(self) -> str:
+        """What both say of themselves, on one line."""
         return f"{self._pruning.describe()}; {self._sparsity.describe()}"
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels.layout import KeptMasks, LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks
 from accaware.pytorch.quantization.quantization import Quantization
 
 
@@ -24,10 +24,11 @@ class QuantizationAlone:
     def __init__(self, quantization: Quantization) -> None:
         self._quantization = quantization
         self.maximal_compression_rate = quantization.saved_bits
-        self.left_out: Sequence[LeftOut] = ()
+        self.excluded: Sequence[ExcludedLayer] = ()
 
     @property
     def compression_rate(self) -> float:
+        """The share of bits that quantization saves, once it is active."""
         return self._quantization.saved_bits if self._quantization.active else 0.0
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
@@ -40,16 +41,20 @@ class QuantizationAlone:
         """Nothing to do: no tensor changes its shape or is held at zero."""
 
     def dense_tensors(self) -> Mapping[str, Tensor]:
+        """None: no tensor loses anything of its shape."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        """Empty: the quantizers keep their own state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Nothing to do: every tensor is the model's own."""
 
     def kept_masks(self) -> KeptMasks:
+        """None: no tensor loses anything of its shape."""
         return {}
 
     def describe(self) -> str:
+        """What stands in the place of an algorithm's line."""
         return "quantization alone"

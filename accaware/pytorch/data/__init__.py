@@ -1,0 +1,1 @@
+"""Batches of data, what is measured on them, and the generators that draw them."""

@@ -167,12 +167,12 @@ def _train_on_several(norm: _Norm, values_per_channel: int) -> None:
 
 
 @contextmanager
-def _before_each_call(norm: _Norm, tell: Callable[[int], None]) -> Iterator[None]:
-    """Before each call of the norm, tells how many values of each channel come."""
+def _before_each_call(norm: _Norm, report: Callable[[int], None]) -> Iterator[None]:
+    """Before each call of the norm, reports how many values of each channel come."""
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        taken = next(each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
-        tell(taken.numel() // max(taken.shape[1], 1) if taken.dim() > 1 else 1)
+        inputs = next(each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
+        report(inputs.numel() // max(inputs.shape[1], 1) if inputs.dim() > 1 else 1)
 
     handle = norm.register_forward_pre_hook(hook, with_kwargs=True)
     try:

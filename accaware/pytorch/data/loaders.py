@@ -144,6 +144,7 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_others(seed: int) -> None:
+    """Seed Python's generator, and NumPy's where it is installed."""
     random.seed(seed)
     try:
         import numpy

@@ -37,6 +37,7 @@ class RandomState:
         self._warn = warn
 
     def state_dict(self) -> dict[str, Any]:
+        """Where every generator is: Python's, NumPy's, torch's, the device's and the loaders'."""
         return {
             "python": random.getstate(),
             "numpy": _numpy_state(),
@@ -48,6 +49,7 @@ class RandomState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put every generator back to where it was."""
         random.setstate(state["python"])
         _set_numpy_state(state["numpy"])
         torch.set_rng_state(state["torch"])

@@ -13,7 +13,8 @@ from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
 
 @dataclass(frozen=True)
 class BatchAxis:
-    """
+    """Where the batch lies in an example's inputs.
+
     Attributes:
         size: of the example's batch, the first dimension of its first tensor.
         batched: for each tensor among the inputs, whether its first dimension is that long.
@@ -24,11 +25,13 @@ class BatchAxis:
 
     @classmethod
     def of(cls, example: ExampleInputs) -> BatchAxis:
+        """The batch of an example: its size, and the tensors that have it."""
         tensors = example.tensors()
         size = batch_size_of(tensors)
         return cls(size, tuple(_has(tensor, size) for tensor in tensors))
 
     def samples(self, inputs: ExampleInputs) -> int:
+        """How many samples a batch of inputs has."""
         return batch_size_of(inputs.tensors())
 
     def rows(self, inputs: ExampleInputs, rows: Tensor) -> ExampleInputs:

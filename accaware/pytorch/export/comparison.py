@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from accaware.errors import RunError
 from accaware.pytorch.export.batch_axis import BatchAxis
-from accaware.pytorch.export.difference import Difference
+from accaware.pytorch.export.difference import ExportDifference
 from accaware.pytorch.export.formats import LoadedModel
 from accaware.pytorch.export.named_outputs import named_tensors, with_tensors
 from accaware.pytorch.export.stand_in import with_forward
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.training.mixed_precision import full_precision
+from accaware.wording import first_line
 
 
 class Compared:
@@ -45,7 +46,7 @@ class Compared:
         any_batch: bool,
         original: nn.Module,
     ) -> None:
-        self.difference = Difference()
+        self.difference = ExportDifference()
         self.stand_in = with_forward(original, self)
         self._model = model
         self._loaded = loaded
@@ -58,9 +59,9 @@ class Compared:
         Raises:
             RunError: the file can't be run on these, or has other outputs than the model.
         """
-        given = ExampleInputs(args, kwargs)
-        device = next((leaf.device for leaf in given.tensors()), torch.device("cpu"))
-        inputs = given.on(torch.device("cpu"))
+        inputs = ExampleInputs(args, kwargs)
+        device = next((leaf.device for leaf in inputs.tensors()), torch.device("cpu"))
+        inputs = inputs.on(torch.device("cpu"))
         size = self._batch.samples(inputs)
         portions = [(inputs, size)] if self._any_batch else [*self._batch.portions(inputs)]
         with torch.no_grad(), full_precision():
@@ -70,11 +71,11 @@ class Compared:
 
     def _compared(self, inputs: ExampleInputs, samples: int) -> tuple[Any, list[Tensor]]:
         """The model's outputs of one batch, and the file's, of so many samples."""
-        reference, unrounded = self._references(inputs)
+        reference, unquantized = self._references(inputs)
         try:
             outputs = self._loaded(inputs.tensors())
         except Exception as error:  # each runtime has exceptions of its own
-            reason = next(iter(str(error).splitlines()), repr(error))
+            reason = first_line(error, repr(error))
             raise RunError(f"it doesn't run on a batch of {samples}: {reason}") from error
         expected = named_tensors(reference)
         size = self._batch.samples(inputs)
@@ -86,14 +87,14 @@ class Compared:
         self.difference.add(
             found,
             [(name, cut(tensor)) for name, tensor in expected],
-            [cut(tensor) for tensor in unrounded],
+            [cut(tensor) for tensor in unquantized],
             samples,
         )
         kinds = (tensor.dtype for _, tensor in expected)
         return reference, [tensor.to(kind) for tensor, kind in zip(found, kinds, strict=True)]
 
     def _references(self, inputs: ExampleInputs) -> tuple[object, list[Tensor]]:
-        """The model's outputs, and the tensors among those without rounded activations."""
+        """The model's outputs, and the tensors among those without quantized activations."""
         quantizers = attached_to(self._model)
         reference = inputs.call(self._model.eval())
         if quantizers is None or not quantizers.active:

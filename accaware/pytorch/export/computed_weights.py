@@ -30,8 +30,10 @@ def store_computed_weights(model: nn.Module) -> None:
 
 
 def _store_parametrized(module: nn.Module) -> None:
-    """What parametrize.remove_parametrizations does, which also takes the tensors' names off the
-    module's class: that is one class for the module and all its copies."""
+    """Do what parametrize.remove_parametrizations does, and leave the module's class alone.
+
+    That also takes the tensors' names off the class, which the module shares with its copies.
+    """
     parametrizations = module.parametrizations
     assert isinstance(parametrizations, nn.ModuleDict)
     values = {name: getattr(module, name).detach().clone() for name in parametrizations}

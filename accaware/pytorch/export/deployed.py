@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from accaware.pytorch.export.computed_weights import store_computed_weights
-from accaware.pytorch.export.folding import RoundedWeight, fold_batch_norms
-from accaware.pytorch.export.rounding import (
-    Arithmetic,
+from accaware.pytorch.export.folding import QuantizedWeight, fold_batch_norms
+from accaware.pytorch.export.quantization_language import (
+    BasicOperators,
     Language,
     WrittenActivation,
     store_integers,
@@ -26,7 +26,7 @@ def deployed(
 ) -> nn.Module:
     """A copy that computes the same when evaluated, for exporters.
 
-    Weights that are rounded are int8 buffers, rounded activations are written in ``language``,
+    Weights that are quantized are int8 buffers, quantized activations are written in ``language``,
     parameters need no gradient.
 
     Args:
@@ -37,25 +37,25 @@ def deployed(
     """
     own = copied(model).eval().requires_grad_(False)
     quantizers = detach(own)
-    rounded: dict[str, RoundedWeight] = {}
+    quantized: dict[str, QuantizedWeight] = {}
     activations: list[ActivationQuantizer] = []
     if quantizers is not None and quantizers.active:
         modules = dict(own.named_modules())
         for name, quantizer in quantizers.weights.items():
             weight = modules[name]._parameters["weight"]
             assert weight is not None
-            rounded[name] = RoundedWeight.of(weight, quantizer)
+            quantized[name] = QuantizedWeight.of(weight, quantizer)
         activations = list(quantizers.activations)
     if fold:
         store_computed_weights(own)
-        # Followed with all that is rounded in place, and changed without: a batch norm whose
-        # output is rounded goes, and the rounding stays.
-        attach(own, _written(activations, Arithmetic()))
+        # Followed with all that is quantized in place, and changed without: a batch norm whose
+        # output is quantized goes, and the quantization stays.
+        attach(own, _written(activations, BasicOperators()))
         flow = trace(own, inputs)
         detach(own)
-        fold_batch_norms(own, inputs, flow, rounded)
+        fold_batch_norms(own, inputs, flow, quantized)
     attach(own, _written(activations, language))
-    for name, stored in rounded.items():
+    for name, stored in quantized.items():
         store_integers(own.get_submodule(name), stored.integers, stored.axis, language)
     return own
 

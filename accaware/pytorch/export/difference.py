@@ -19,15 +19,15 @@ CANCELLED = 1e-3
 """An output that is this much smaller than the largest one, or more, may be the difference of
 large numbers, and is allowed what an output of that magnitude is."""
 
-ROUNDED_TOLERANCE = 2.0
-"""Of the difference's root mean square, in units of how far rounding activations moves outputs.
+QUANTIZED_TOLERANCE = 2.0
+"""Of the difference's root mean square, in units of how far quantizing activations moves outputs.
 A value in the midst of two integers goes to one in one runtime and to the other in another one,
 and what comes after multiplies it; at worst, two runs of one model are apart like two independent
 roundings, sqrt(2) of one."""
 
 DISCRETE_TOLERANCE = 0.003
 """Of the elements of an output of integers or booleans, which differ where two are close to a tie;
-beside twice as many as rounding activations changes."""
+beside twice as many as quantizing activations changes."""
 
 
 @dataclass
@@ -51,10 +51,11 @@ class OutputDifference:
     _noise_changed: int = 0
     _noise_squares: float = 0.0
 
-    def add(self, output: Tensor, reference: Tensor, unrounded: Tensor) -> None:
+    def add(self, output: Tensor, reference: Tensor, unquantized: Tensor) -> None:
+        """Add a batch: the file's output, the model's, and the unquantized model's."""
         finite = reference.isfinite()
         apart = _apart(output, reference)
-        noise = _apart(unrounded, reference)
+        noise = _apart(unquantized, reference)
         if not reference.numel():
             return
         self.elements += int(finite.sum())
@@ -68,13 +69,14 @@ class OutputDifference:
         self._noise_squares += float(noise.square().sum())
 
     def check(self, largest_output: float, place: str) -> None:
-        """
+        """Make sure that the file computes what the model does, at this output.
+
         Args:
             largest_output: of all outputs.
             place: which of several outputs this is, for the message.
 
         Raises:
-            RunError: they are further apart than float arithmetic and rounding explain.
+            RunError: they are further apart than float arithmetic and quantization explain.
         """
         if self.discrete:
             self._check_discrete(place)
@@ -91,14 +93,14 @@ class OutputDifference:
                 f"{limit:.3g} is allowed"
             )
         apart = math.sqrt(self._squares / self._noise_squares)
-        if not apart <= ROUNDED_TOLERANCE:
+        if not apart <= QUANTIZED_TOLERANCE:
             raise RunError(
-                f"its outputs differ from the model's by {apart:.3g} times what rounding its "
-                f"activations does{place}; {ROUNDED_TOLERANCE:g} times is allowed"
+                f"its outputs differ from the model's by {apart:.3g} times what quantizing its "
+                f"activations does{place}; {QUANTIZED_TOLERANCE:g} times is allowed"
             )
 
     def _check_discrete(self, place: str) -> None:
-        limit = DISCRETE_TOLERANCE * self.elements + ROUNDED_TOLERANCE * self._noise_changed
+        limit = DISCRETE_TOLERANCE * self.elements + QUANTIZED_TOLERANCE * self._noise_changed
         if self.changed > limit:
             raise RunError(
                 f"{self.changed} of the {self.elements} integers that it gives differ from the "
@@ -107,7 +109,7 @@ class OutputDifference:
 
 
 @dataclass
-class Difference:
+class ExportDifference:
     """Between two models' outputs, over all samples that were shown.
 
     Attributes:
@@ -142,14 +144,15 @@ class Difference:
         self,
         outputs: Sequence[Tensor],
         references: Sequence[tuple[str, Tensor]],
-        unrounded: Sequence[Tensor],
+        unquantized: Sequence[Tensor],
         samples: int,
     ) -> None:
-        """
+        """Add a batch's outputs.
+
         Args:
             outputs: of the file.
             references: of the model, with their names.
-            unrounded: of the model with no activation rounded.
+            unquantized: of the model with no activation quantized.
             samples: in this batch.
 
         Raises:
@@ -170,7 +173,7 @@ class Difference:
                 f"{len(references)} for another"
             )
         for known, output, (_, reference), exact in zip(
-            self.outputs, outputs, references, unrounded, strict=True
+            self.outputs, outputs, references, unquantized, strict=True
         ):
             known.add(output, reference, exact)
         if references:
@@ -178,9 +181,10 @@ class Difference:
         self.samples += samples
 
     def check(self) -> None:
-        """
+        """Make sure that the file computes what the model does, at all outputs.
+
         Raises:
-            RunError: they are further apart than float arithmetic and rounding explain, or
+            RunError: they are further apart than float arithmetic and quantization explain, or
                 nothing was compared.
         """
         if not any(output.elements for output in self.outputs):

@@ -15,8 +15,8 @@ from torch import nn
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.export.batch_axis import BatchAxis
 from accaware.pytorch.export.comparison import Compared
-from accaware.pytorch.export.difference import Difference
-from accaware.pytorch.export.formats import ExportOptions, Format, Written
+from accaware.pytorch.export.difference import ExportDifference
+from accaware.pytorch.export.formats import ExportFormat, FormatOptions, Written
 from accaware.pytorch.export.onnx import Onnx
 from accaware.pytorch.export.openvino import OpenVINO
 from accaware.pytorch.export.state_dict import StateDict
@@ -27,7 +27,7 @@ from accaware.pytorch.model.wrappers import eagerly, unwrapped
 from accaware.pytorch.training.mixed_precision import full_precision
 from accaware.rundir.atomic import naming, sync_folder
 
-FORMATS: Mapping[str, Format] = {
+FORMATS: Mapping[str, ExportFormat] = {
     each.name: each for each in (Onnx(), TorchExport(), OpenVINO(), StateDict())
 }
 
@@ -46,7 +46,7 @@ def export_model(
     """Write a compressed model for deployment, read it back, compare, and only then name it.
 
     Batch norms are folded into the layers before them. Where quantizers are attached to the
-    model, weights are stored as int8 and rounded activations go through integers.
+    model, weights are stored as int8 and quantized activations go through integers.
 
     Args:
         model: as ``create_compressed_model`` or ``load_compressed`` gave it; not touched. What
@@ -67,7 +67,7 @@ def export_model(
             left of it, and an earlier file of that name is intact.
         OSError: the file can't be written, likewise.
     """
-    options = ExportOptions(opset=opset, dynamic_batch=dynamic_batch, metadata=metadata or {})
+    options = FormatOptions(opset=opset, dynamic_batch=dynamic_batch, metadata=metadata or {})
     path = Path(path)
     kind = checked_format(format, path, options)
     model = unwrapped(model)
@@ -93,8 +93,9 @@ def export_model(
     return written
 
 
-def format_named(name: str) -> Format:
-    """
+def format_named(name: str) -> ExportFormat:
+    """The format of a name, as the command line and the config call it.
+
     Raises:
         UsageError: there is none of that name.
     """
@@ -103,7 +104,7 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def checked_format(name: str, path: Path, options: ExportOptions) -> Format:
+def checked_format(name: str, path: Path, options: FormatOptions) -> ExportFormat:
     """The format of that name, if these can be used with it.
 
     Raises:
@@ -118,7 +119,7 @@ def checked_format(name: str, path: Path, options: ExportOptions) -> Format:
     return kind
 
 
-def files_of(path: Path, kind: Format) -> list[Path]:
+def files_of(path: Path, kind: ExportFormat) -> list[Path]:
     """All files of an export, the named one first."""
     return [path, *(path.with_suffix(suffix) for suffix in kind.companions)]
 
@@ -126,21 +127,21 @@ def files_of(path: Path, kind: Format) -> list[Path]:
 def _check(
     compared: Compared,
     inputs: ExampleInputs,
-    kind: Format,
+    kind: ExportFormat,
     check: Callable[[Compared], None] | None,
 ) -> None:
     try:
         compared(*inputs.args, **inputs.kwargs)
         compared.difference.check()
         if check is not None:
-            compared.difference = Difference()
+            compared.difference = ExportDifference()
             check(compared)
             compared.difference.check()
     except RunError as error:
         raise RunError(f"the {kind.name} file is not what it should be: {error}") from error
 
 
-def _name(draft: Path, path: Path, kind: Format) -> None:
+def _name(draft: Path, path: Path, kind: ExportFormat) -> None:
     pairs = list(zip(files_of(draft, kind), files_of(path, kind), strict=True))
     # The named file last: where it is, all of it is.
     for source, target in reversed(pairs):

@@ -21,7 +21,7 @@ from accaware.pytorch.quantization.quantizers import Integers, WeightQuantizer
 
 
 @dataclass
-class RoundedWeight:
+class QuantizedWeight:
     """A layer's weight as integers.
 
     Attributes:
@@ -33,7 +33,8 @@ class RoundedWeight:
     axis: int
 
     @classmethod
-    def of(cls, weight: Tensor, quantizer: WeightQuantizer) -> RoundedWeight:
+    def of(cls, weight: Tensor, quantizer: WeightQuantizer) -> QuantizedWeight:
+        """The integers of a weight; one scale for all channels becomes one for each."""
         made = quantizer.integers(weight)
         if quantizer.axis is not None:
             return cls(made, quantizer.axis)
@@ -42,7 +43,10 @@ class RoundedWeight:
 
 
 def fold_batch_norms(
-    model: nn.Module, inputs: ExampleInputs, flow: Dataflow, rounded: Mapping[str, RoundedWeight]
+    model: nn.Module,
+    inputs: ExampleInputs,
+    flow: Dataflow,
+    quantized: Mapping[str, QuantizedWeight],
 ) -> list[str]:
     """Put each batch norm into the layer that it alone reads, and an identity in its place.
 
@@ -51,8 +55,8 @@ def fold_batch_norms(
     Args:
         model: in evaluation mode; changed in place.
         inputs: of its forward.
-        flow: of that forward, with activations rounded as they are going to be.
-        rounded: weights that will be stored as integers, by their layers; changed in place.
+        flow: of that forward, with activations quantized as they are going to be.
+        quantized: weights that will be stored as integers, by their layers; changed in place.
 
     Returns:
         The names of the batch norms that are gone.
@@ -65,7 +69,7 @@ def fold_batch_norms(
         layer, norm = modules[layer_name], modules[norm_name]
         assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
         line = Line.of(norm)
-        weight = rounded.get(layer_name)
+        weight = quantized.get(layer_name)
         if (
             (weight is not None and not _takes(weight, line.factor))
             or not is_line(norm, line, calls[norm_name])
@@ -131,13 +135,13 @@ def _become_identity(norm: nn.Module) -> None:
     norm.__dict__.pop("forward", None)
 
 
-def _takes(weight: RoundedWeight, factor: Tensor) -> bool:
+def _takes(weight: QuantizedWeight, factor: Tensor) -> bool:
     """Whether the factor can go into the scales: integers can change their sign only about 0."""
     centred = not weight.integers.zero_point.any() and int(weight.integers.values.min()) > -128
     return weight.axis == 0 and (centred or bool((factor > 0).all()))
 
 
-def _scale_integers(weight: RoundedWeight, factor: Tensor) -> None:
+def _scale_integers(weight: QuantizedWeight, factor: Tensor) -> None:
     integers = weight.integers
     shape = (-1, *(1 for _ in integers.values.shape[1:]))
     scale = integers.scale

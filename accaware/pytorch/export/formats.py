@@ -16,8 +16,9 @@ LoadedModel = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """
+class FormatOptions:
+    """What a user may ask of a file, whatever its format.
+
     Attributes:
         opset: of ONNX; None for the format's own choice.
         dynamic_batch: whether batches of any size are taken; None where the model can.
@@ -47,11 +48,12 @@ class Written:
         return self.fixed_batch is None
 
 
-class Format(Protocol):
+class ExportFormat(Protocol):
     """One kind of file."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the command line and the config call it."""
 
     @property
     def suffix(self) -> str:
@@ -62,21 +64,24 @@ class Format(Protocol):
         """Suffixes of further files that belong to it."""
 
     def require(self) -> None:
-        """
+        """Import what it needs.
+
         Raises:
             MissingExtraError: a package that it needs isn't installed.
         """
 
-    def check(self, options: ExportOptions) -> None:
-        """
+    def check(self, options: FormatOptions) -> None:
+        """Refuse options before the model is touched.
+
         Raises:
             UsageError: an option that this format doesn't have, or a value out of its bounds.
         """
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
-        """
+        """Write the file, and those that belong to it.
+
         Args:
             model: compressed, on the CPU; not touched.
             inputs: a batch of them, on the CPU.

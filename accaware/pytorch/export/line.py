@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Line:
-    """
+    """What a batch norm computes when evaluated: ``factor * x + offset`` in each channel.
+
     Attributes:
         factor: (C,) in double precision.
         offset: the same.

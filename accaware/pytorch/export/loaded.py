@@ -31,9 +31,9 @@ def module_model(module: nn.Module, example: ExampleInputs) -> LoadedModel:
     """A module, whose other arguments are those of the example."""
 
     def run(inputs: Sequence[Tensor]) -> list[Tensor]:
-        given = iter(inputs)
+        tensors = iter(inputs)
         with torch.no_grad():
-            outputs = example.mapped(lambda _: next(given)).call(module)
+            outputs = example.mapped(lambda _: next(tensors)).call(module)
         return [tensor for _, tensor in named_tensors(outputs)]
 
     return run

@@ -13,7 +13,8 @@ METRIC_TOLERANCE = 0.003
 def check_metric(
     metric: float, reference: float, samples: int, other_top1: int | None = None
 ) -> None:
-    """
+    """Compare a file's metric with the model's, on the same samples.
+
     The metric may differ by METRIC_TOLERANCE of its magnitude, and by what one sample counts for
     whose answer is another one: a mean over samples moves by its range / samples then. The range
     is 1 where both metrics lie between 0 and 1, and 100 where they lie between 0 and 100, however

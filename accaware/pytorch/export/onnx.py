@@ -12,13 +12,14 @@ from torch import nn
 from accaware.errors import RunError, UsageError
 from accaware.extras import import_extra
 from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import runtime_model
 from accaware.pytorch.export.named_outputs import free_name, giving_named, named_tensors
 from accaware.pytorch.export.program import exported_program, quietly
-from accaware.pytorch.export.rounding import QuantizeDequantize
+from accaware.pytorch.export.quantization_language import QuantizeDequantize
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
+from accaware.wording import first_line
 
 OPSET = 21
 """The first one whose QuantizeLinear and DequantizeLinear know blocks and 4 bits; the least here,
@@ -26,30 +27,37 @@ and the default, as most runtimes have it."""
 
 
 class Onnx:
+    """ONNX, which onnxruntime reads back."""
+
     name = "onnx"
     suffix = ".onnx"
     companions: tuple[str, ...] = ()
 
     def require(self) -> None:
+        """Torch's exporter needs onnx and onnxscript, the comparison onnxruntime."""
         for module in ("onnx", "onnxscript", "onnxruntime"):
             import_extra(module, "onnx")
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
+        """Accept the opsets that the installed onnx knows."""
         check_opset(options)
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
+        """Export through torch's exporter, and put names and metadata right."""
         return write_onnx(model, inputs, path, options)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        """The file in onnxruntime, with as many threads as torch has."""
         return runtime_model(runtime("onnxruntime").load(path, torch.get_num_threads()))
 
 
 def write_onnx(
-    model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+    model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
 ) -> Written:
-    """
+    """Write the model as an ONNX file, with quantization in ONNX's own operators.
+
     Raises:
         RunError: the model can't be exported.
     """
@@ -65,13 +73,14 @@ def write_onnx(
             _name_outputs(made.model.graph, names)
             made.save(str(path), external_data=False)
     except Exception as error:  # torch's exporter raises whatever came up in its many steps
-        reason = next(iter(str(error).splitlines()), repr(error))
+        reason = first_line(error, repr(error))
         raise RunError(f"{type(model).__name__} can't be written as ONNX: {reason}") from error
     return Written(opset=opset, fixed_batch=fixed)
 
 
-def check_opset(options: ExportOptions) -> None:
-    """
+def check_opset(options: FormatOptions) -> None:
+    """Refuse an opset that the exporter doesn't write or the installed onnx doesn't know.
+
     Raises:
         UsageError: an opset that isn't to be had.
     """

@@ -24,7 +24,8 @@ from accaware.pytorch.model.inputs import ExampleInputs
 def exported_program(
     model: nn.Module, inputs: ExampleInputs, dynamic_batch: bool | None
 ) -> tuple[ExportedProgram, str | None]:
-    """
+    """The program that torch.export makes of a model.
+
     Args:
         model: in evaluation mode, without parameters that need gradients.
         inputs: batch first; a static program takes batches of their size alone.
@@ -100,7 +101,8 @@ def _any_batch(model: nn.Module, inputs: ExampleInputs) -> ExportedProgram:
 
 
 def _check_any_size(program: ExportedProgram) -> None:
-    """
+    """Make sure that nothing in the program depends on the size of the batch.
+
     Raises:
         ValueError: the forward goes this way for some sizes of a batch alone.
     """

@@ -1,5 +1,8 @@
-"""Whether a layer and a batch norm are what folding takes them for. A class alone proves nothing:
-one derived from it may standardise its weight, or end in an activation."""
+"""Whether a layer and a batch norm are what folding takes them for.
+
+A class alone proves nothing: one derived from it may standardise its weight, or end in an
+activation.
+"""
 
 from __future__ import annotations
 

@@ -10,21 +10,22 @@ from torch import Tensor, nn
 
 from accaware.errors import UsageError
 from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
-from accaware.pytorch.export.rounding import Arithmetic
+from accaware.pytorch.export.quantization_language import BasicOperators
 from accaware.pytorch.export.torch_export import check_no_opset
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer
-from accaware.pytorch.state.checkpoint import read_file
+from accaware.pytorch.state.checkpoint import read_checkpoint
 
 
 class StateDict:
-    """
-    The user's own names, tensors and batch norms. In the place of a ``weight`` that is rounded
+    """A state dict, for the user's own code to load.
+
+    The user's own names, tensors and batch norms. In the place of a ``weight`` that is quantized
     stand ``weight_integers`` (int8), ``weight_scale`` and ``weight_zero_point``; beside them
-    ``input_quantizer`` or ``output_quantizer`` of each module at which an activation is rounded:
+    ``input_quantizer`` or ``output_quantizer`` of each module at which an activation is quantized:
     (scale, zero point, least integer, greatest integer) in float64.
     """
 
@@ -35,15 +36,17 @@ class StateDict:
     def require(self) -> None:
         """Torch is always there."""
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
+        """There is no opset, and no batch size to fix."""
         check_no_opset(self.name, options)
         if options.dynamic_batch is False:
             raise UsageError("a state dict takes batches of any size; leave out --static-batch")
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
-        own = deployed(model, inputs, Arithmetic(), fold=False)
+        """Save the tensors under the model's own names, with the quantizers' beside them."""
+        own = deployed(model, inputs, BasicOperators(), fold=False)
         once: dict[tuple[object, ...], Tensor] = {}  # a tied tensor has several names
         state = {
             name: once.setdefault(_place(value), value.detach().clone())
@@ -58,8 +61,9 @@ class StateDict:
         return Written(opset=None, fixed_batch=None)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
-        state = read_file(path)
-        own = deployed(model, inputs, Arithmetic(), fold=False)
+        """The user's model, with the file's tensors and quantizers."""
+        state = read_checkpoint(path)
+        own = deployed(model, inputs, BasicOperators(), fold=False)
         for quantizer in _activations(own):
             scale, zero_point, low, high = state.pop(_key(quantizer)).tolist()
             quantizer.scale, quantizer.zero_point = scale, int(zero_point)

@@ -10,17 +10,19 @@ from torch import nn
 
 from accaware.errors import UsageError
 from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import ExportOptions, LoadedModel, Written
+from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.loaded import module_model
 from accaware.pytorch.export.named_outputs import giving_named, is_tree
 from accaware.pytorch.export.program import exported_program, quietly
-from accaware.pytorch.export.rounding import Arithmetic
+from accaware.pytorch.export.quantization_language import BasicOperators
 from accaware.pytorch.model.inputs import ExampleInputs
 
 
 class TorchExport:
-    """The program gives what the model gives. Outputs in objects that torch doesn't know become a
-    mapping of their names."""
+    """A program of torch.export's, which gives what the model gives.
+
+    Outputs in objects that torch doesn't know become a mapping of their names.
+    """
 
     name = "torch-export"
     suffix = ".pt2"
@@ -29,13 +31,15 @@ class TorchExport:
     def require(self) -> None:
         """Torch is always there."""
 
-    def check(self, options: ExportOptions) -> None:
+    def check(self, options: FormatOptions) -> None:
+        """There is no opset."""
         check_no_opset(self.name, options)
 
     def write(
-        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: ExportOptions
+        self, model: nn.Module, inputs: ExampleInputs, path: Path, options: FormatOptions
     ) -> Written:
-        own = deployed(model, inputs, Arithmetic())
+        """Save the program that torch.export traces, the metadata as files in it."""
+        own = deployed(model, inputs, BasicOperators())
         with torch.no_grad():
             outputs = inputs.call(own)
         if not is_tree(outputs):
@@ -47,13 +51,15 @@ class TorchExport:
         return Written(opset=None, fixed_batch=fixed)
 
     def read(self, path: Path, model: nn.Module, inputs: ExampleInputs) -> LoadedModel:
+        """The program as a module."""
         with quietly():
             module: Any = torch.export.load(path).module()
         return module_model(module, inputs)
 
 
-def check_no_opset(name: str, options: ExportOptions) -> None:
-    """
+def check_no_opset(name: str, options: FormatOptions) -> None:
+    """Refuse an opset for a format that has none.
+
     Raises:
         UsageError: an opset is asked for.
     """

@@ -10,7 +10,7 @@ import torch
 from accaware.config.model.config import AlgorithmConfig, FilterPruningConfig, RunConfig
 from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.compression.pruning.dense_training import Untouched
+from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.data.loaders import seed_everything
@@ -35,7 +35,7 @@ def inspect(
     plugin: Plugin,
     *,
     samples: int | None = None,
-    tell: Callable[[str, int, int], None] = lambda what, done, total: None,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Inspection:
     """Find out what a run would compress, and what its training would cost.
 
@@ -46,7 +46,7 @@ def inspect(
 
     Args:
         samples: of the validation data, to measure each part's sensitivity on; None for none.
-        tell: what is done, how often it was, and how often it will be.
+        report: what is done, how often it was, and how often it will be.
 
     Raises:
         UsageError: a device that isn't there; a model that can't be compressed.
@@ -55,7 +55,7 @@ def inspect(
         RunError: the device is out of memory.
     """
     try:
-        return _inspected(_without_learning(config), plugin, samples, tell)
+        return _inspected(_without_learning(config), plugin, samples, report)
     except torch.OutOfMemoryError as error:
         raise RunError(f"the device is out of memory: {error}") from error
 
@@ -64,7 +64,7 @@ def _inspected(
     config: RunConfig,
     plugin: Plugin,
     samples: int | None,
-    tell: Callable[[str, int, int], None],
+    report: Callable[[str, int, int], None],
 ) -> Inspection:
     device = named_device(config.device)
     seed_everything(config.seed)
@@ -76,20 +76,20 @@ def _inspected(
     # Rates are set here, whatever a schedule says.
     controller.scheduler.disable()
     algorithm = controller.algorithm
-    untouched = Untouched(model, algorithm, (task.state(), task.randomness()))
+    dense_state = DenseState(model, algorithm, (task.state(), task.randomness()))
     parts = parts_of(model, algorithm, flops)
     numbers = {layer: each.part.number for each in parts for layer in each.part.layers}
-    tell("latency", 0, 1)
+    report("latency", 0, 1)
     layers, forward = layer_costs(model, inputs, flops, device, numbers)
-    untouched.restore()
+    dense_state.restore()
     sensitivity = None
     if samples is not None:
-        sensitivity = sensitivity_of(task, parts, samples, untouched, tell)
-        untouched.restore()
+        sensitivity = sensitivity_of(task, parts, samples, dense_state, report)
+        dense_state.restore()
     rates, training = rates_of(controller), []
     for done, rate in enumerate(rates):
-        tell("training", done, len(rates))
-        training.append(training_cost(task, controller, rate, flops, untouched))
+        report("training", done, len(rates))
+        training.append(training_cost(task, controller, rate, flops, dense_state))
     pruning = config.filter_pruning
     by_flops = pruning is not None and pruning.params.pruning_flops_target is not None
     unit = _UNITS.get(algorithm.name, "FLOPs" if by_flops else "filters")
@@ -105,7 +105,7 @@ def _inspected(
         steps_per_epoch=task.steps_per_epoch,
         layers=layers,
         parts=tuple(each.part for each in parts),
-        left_out=tuple((entry.layer, entry.reason) for entry in controller.left_out),
+        left_out=tuple((entry.layer, entry.reason) for entry in controller.excluded),
         training=tuple(training),
         sensitivity=sensitivity,
     )

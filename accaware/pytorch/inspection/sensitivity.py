@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from accaware.errors import UsageError
 from accaware.plugins.plugin import guarded
-from accaware.pytorch.compression.pruning.dense_training import Untouched
+from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.data.batches import to_device
 from accaware.pytorch.data.loaders import LoaderProxy
 from accaware.pytorch.inspection.parts import TriedPart
@@ -25,15 +25,15 @@ def sensitivity_of(
     task: PluginTask,
     parts: Sequence[TriedPart],
     samples: int,
-    untouched: Untouched,
-    tell: Callable[[str, int, int], None],
+    dense_state: DenseState,
+    report: Callable[[str, int, int], None],
 ) -> Sensitivity:
     """Validate with a share of each part removed, one part at a time.
 
     Args:
         samples: of the validation data, as many at the most. Where a data loader of the user's
             can't be cut between two batches, whole batches until there are that many.
-        tell: what is done, how often it was, and how often it will be.
+        report: what is done, how often it was, and how often it will be.
 
     Raises:
         UsageError: there are no parts.
@@ -49,13 +49,13 @@ def sensitivity_of(
 
     def metric() -> float:
         value = task.validate_on(batches, task.model)
-        untouched.restore_parts()
+        dense_state.restore_parts()
         return value
 
     baseline = metric()
     found = []
     for done, each in enumerate(parts):
-        tell("sensitivity", done, len(parts))
+        report("sensitivity", done, len(parts))
         metrics = []
         for share in SHARES:
             with each.without(share):

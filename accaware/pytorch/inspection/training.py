@@ -7,7 +7,7 @@ import statistics
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.compression.calibration import RangeMeasurement
 from accaware.pytorch.compression.controller import PTCompressionController
-from accaware.pytorch.compression.pruning.dense_training import Untouched
+from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.data.stopwatch import Stopwatch
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.training.runner import optimizer_and_schedule
@@ -32,9 +32,9 @@ def training_cost(
     controller: PTCompressionController,
     rate: float,
     flops: FlopsModel,
-    untouched: Untouched,
+    dense_state: DenseState,
 ) -> TrainingCost:
-    """Train a few batches at a rate and tell how long one takes; all is as before afterwards.
+    """Train a few batches at a rate and report how long one takes; all is as before afterwards.
 
     Raises:
         PluginFailure: the user's code raised.
@@ -55,7 +55,7 @@ def training_cost(
         controller.preparations = preparations
         controller.release_optimizers()
         controller.compression_rate = 0.0
-        untouched.restore()
+        dense_state.restore()
     steps = task.steps_per_epoch
     return TrainingCost(
         rate=rate,

@@ -1,0 +1,1 @@
+"""Facts about any module, whatever is to be compressed of it."""

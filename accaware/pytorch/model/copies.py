@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from accaware.errors import CompressionError
 from accaware.pytorch.model.wrappers import is_compiler
+from accaware.wording import first_line
 
 _HANDLES = (
     type(threading.Lock()),
@@ -206,7 +207,7 @@ class _Copier:
         except CompressionError:
             raise
         except Exception as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = first_line(error)
             raise CompressionError(
                 f"{type(self._model).__name__} can't be copied, and layers are tried on copies: "
                 f"{place} ({type(value).__name__}) refuses it ({reason}); make it in the forward "

@@ -7,19 +7,17 @@ as this one pass went.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from accaware.pytorch.model.copies import copied
+from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.wrappers import eagerly
+from accaware.pytorch.model.tensors import tensors_in
 
 Value = int
 """Stands for a tensor's content: what changes a tensor in place makes a new one."""
@@ -126,82 +124,57 @@ def trace(model: nn.Module, inputs: ExampleInputs) -> Dataflow:
     """
     traced = copied(model).eval()
     recorder = _Recorder()
-    handles = [
-        handle for name, module in traced.named_modules() for handle in recorder.watch(name, module)
-    ]
-    try:
-        recorder.flow.model_inputs = recorder.values((inputs.args, dict(inputs.kwargs)))
-        with torch.no_grad(), eagerly(), recorder:
-            outputs = inputs.call(traced)
-        flow = recorder.flow
-        flow.model_outputs = recorder.values(outputs)
-        flow.floating_outputs = recorder.values(
-            [leaf for leaf in pytree.tree_leaves(outputs) if _is_floating(leaf)]
-        )
-        flow.output_is_tensor = isinstance(outputs, Tensor)
-        flow.parameters_used = frozenset(
-            name for name, parameter in traced.named_parameters() if recorder.met(parameter)
-        )
-    finally:
-        for handle in handles:
-            handle.remove()
+    flow = recorder.flow
+    flow.model_inputs = recorder.values((inputs.args, dict(inputs.kwargs)))
+    with recorder.watching(traced):
+        outputs = inputs.call(traced)
+    flow.model_outputs = recorder.values(outputs)
+    flow.floating_outputs = recorder.values(
+        [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]
+    )
+    flow.output_is_tensor = isinstance(outputs, Tensor)
+    flow.parameters_used = frozenset(
+        name for name, parameter in traced.named_parameters() if recorder.met(parameter)
+    )
     return flow
 
 
-def _is_floating(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point()
-
-
-class _Recorder(TorchFunctionMode):
-    """Writes down what happens while it is entered."""
+class _Recorder(ForwardWatch):
+    """Writes down which calls give and take which tensors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.flow = Dataflow()
-        self._open: list[tuple[str, tuple[Value, ...], int]] = []
+        self._begun: list[tuple[tuple[Value, ...], int]] = []
         self._known: dict[int, tuple[Tensor, int, Value]] = {}
         self._next = 0
 
-    def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
-        if isinstance(module, torch.jit.ScriptModule):
-            return  # its calls are no calls of torch functions, and it takes no such hooks
-        yield module.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True)
-        yield module.register_forward_hook(self._leave)
-
     def values(self, structure: Any) -> tuple[Value, ...]:
-        return tuple(
-            self._value(leaf) for leaf in pytree.tree_leaves(structure) if isinstance(leaf, Tensor)
-        )
+        return tuple(self._value(tensor) for tensor in tensors_in(structure))
 
     def met(self, tensor: Tensor) -> bool:
         """Whether some operation or module took or gave it."""
         return id(tensor) in self._known
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        kwargs = kwargs or {}
-        taken = self.values((args, kwargs))
-        outputs = func(*args, **kwargs)
-        given = self.values(outputs)
-        if given:
+        inputs = self.values((args, kwargs))
+        result = func(*args, **kwargs)
+        outputs = self.values(result)
+        if outputs:
             name = getattr(func, "__name__", str(func))
-            module = self._open[-1][0] if self._open else ""
             time = len(self.flow.operations)
-            self.flow.operations.append(Operation(name, taken, given, module, time))
-        return outputs
+            self.flow.operations.append(Operation(name, inputs, outputs, self.module, time))
+        return result
 
-    def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self._open.append((name, self.values((args, kwargs)), len(self.flow.operations)))
+    def entered(self, inputs: Any) -> None:
+        self._begun.append((self.values(inputs), len(self.flow.operations)))
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        name, taken, begin = self._open.pop()
-        given = self._value(output) if isinstance(output, Tensor) else None
-        self.flow.calls.append(ModuleCall(name, taken, given, begin, len(self.flow.operations)))
+    def left(self, module: str, output: Any) -> None:
+        inputs, begin = self._begun.pop()
+        value = self._value(output) if isinstance(output, Tensor) else None
+        self.flow.calls.append(ModuleCall(module, inputs, value, begin, len(self.flow.operations)))
 
     def _value(self, tensor: Tensor) -> Value:
         """The tensor's content by number; the tensor is kept, lest another one gets its id."""

@@ -153,20 +153,20 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-def _multiplied(taken: torch.Size, matrices: Sequence[torch.Size]) -> int:
+def _multiplied(inputs: torch.Size, matrices: Sequence[torch.Size]) -> int:
     """Each element of a recurrent layer's matrices, for each of its (..., features) inputs."""
     sizes = [math.prod(shape) for shape in matrices if len(shape) == 2]
-    return 2 * math.prod(taken[:-1]) * sum(sizes)
+    return 2 * math.prod(inputs[:-1]) * sum(sizes)
 
 
 def _one_layer(
-    taken: torch.Size, to_hidden: torch.Size, hidden: torch.Size, *_: Any, **__: Any
+    inputs: torch.Size, to_hidden: torch.Size, hidden: torch.Size, *_: Any, **__: Any
 ) -> int:
-    return _multiplied(taken, (to_hidden, hidden))
+    return _multiplied(inputs, (to_hidden, hidden))
 
 
-def _all_layers(taken: torch.Size, weights: Sequence[torch.Size], *_: Any, **__: Any) -> int:
-    return _multiplied(taken, weights)
+def _all_layers(inputs: torch.Size, weights: Sequence[torch.Size], *_: Any, **__: Any) -> int:
+    return _multiplied(inputs, weights)
 
 
 _RECURRENT = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+
+from accaware.pytorch.model.tensors import tensors_in
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class ExampleInputs:
         return cls((inputs,), {})
 
     def call(self, model: nn.Module) -> Any:
+        """What the model gives for them."""
         return model(*self.args, **self.kwargs)
 
     def tensors(self) -> list[Tensor]:
         """All of them, within lists and mappings too, in the order of ``mapped``."""
-        leaves = pytree.tree_leaves((self.args, dict(self.kwargs)))
-        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        return list(tensors_in((self.args, dict(self.kwargs))))
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> ExampleInputs:
         """The same with every tensor changed, within lists and mappings too."""
@@ -43,19 +45,11 @@ class ExampleInputs:
         return ExampleInputs(args, kwargs)
 
     def on(self, device: torch.device) -> ExampleInputs:
+        """The same inputs, with every tensor on a device."""
         return self.mapped(lambda tensor: tensor.to(device))
 
 
 def batch_size_of(batch: Any) -> int:
     """The first dimension of the batch's first tensor; 1 where there is none."""
-    first = next(_tensors_of(batch), None)
-    return len(first) if first is not None and first.dim() else 1
-
-
-def _tensors_of(batch: Any) -> Iterator[Tensor]:
-    for leaf in pytree.tree_leaves(batch):
-        if isinstance(leaf, Tensor):
-            yield leaf
-        elif isinstance(leaf, Mapping):  # of a type that pytree doesn't know, as transformers' own
-            for value in leaf.values():
-                yield from _tensors_of(value)
+    tensors = tensors_in(batch, any_mapping=True)
+    return len(tensors[0]) if tensors and tensors[0].dim() else 1

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from accaware.errors import MemoryShortageError
+from accaware.wording import first_line
 
 SMALLER_INPUTS = (
     "Pass smaller example inputs (a batch of 1, smaller images, shorter sequences), or free memory"
@@ -37,8 +38,9 @@ def raise_if_out_of_memory(error: Exception) -> None:
 
 
 @contextmanager
-def told_of_memory(task: str, remedy: str) -> Iterator[None]:
-    """
+def reporting_memory_shortage(task: str, remedy: str) -> Iterator[None]:
+    """Within it, running out of memory is reported as an error of the user's.
+
     Raises:
         MemoryShortageError: there wasn't the memory for the task; it names the remedy.
     """
@@ -47,5 +49,6 @@ def told_of_memory(task: str, remedy: str) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        first = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise MemoryShortageError(f"out of memory: {task} failed ({first}). {remedy}.") from error
+        raise MemoryShortageError(
+            f"out of memory: {task} failed ({first_line(error)}). {remedy}."
+        ) from error

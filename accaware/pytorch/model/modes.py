@@ -18,6 +18,7 @@ class Mode(Enum):
     EVALUATION = "evaluation"
 
     def set(self, model: nn.Module) -> None:
+        """Put the model into this mode; layers without children evaluate in both."""
         for module in model.modules():
             contains = any(True for _ in module.children())
             module.training = self is Mode.TRAINING and contains

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from accaware.config.model.scopes import class_lineage, matches
 from accaware.errors import UsageError
+from accaware.wording import did_you_mean
 
 
 class Scopes:
@@ -41,7 +41,7 @@ class Scopes:
             for pattern in patterns:
                 self._check(key, pattern, validate)
 
-    def why_left_out(self, name: str) -> str | None:
+    def why_excluded(self, name: str) -> str | None:
         """The reason why a layer isn't chosen, None if it is."""
         if any(self._means(pattern, name) for pattern in self._ignored):
             return "it is in ignored_scopes"
@@ -58,6 +58,5 @@ class Scopes:
                 return
         except re.error as error:
             raise UsageError(f"{key}: {pattern!r} is not a regular expression: {error}") from error
-        close = difflib.get_close_matches(pattern, self._lineages, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(pattern, self._lineages, quoted=repr)
         raise UsageError(f"{key}: {pattern!r} matches no module of the model{hint}")

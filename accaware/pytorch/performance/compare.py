@@ -23,19 +23,19 @@ from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSub
 from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
 from accaware.pytorch.performance.turns import latencies
-from accaware.pytorch.quantization.attach import is_rounded
+from accaware.pytorch.quantization.attach import is_quantized
 from accaware.results.benchmark import Benchmark, Convolutions, Throughput
 from accaware.results.latency import LatencyComparison
 from accaware.results.sizes import Size
 
 PYTORCH = "pytorch"
 
-Tell = Callable[[str, int, int], None]
+Report = Callable[[str, int, int], None]
 """What is done, how often it was, and how often it will be."""
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """Tells nobody."""
+    """Reports to nobody."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Comparison:
     batch: int = 1
     threads: int | None = None
     seconds: float = 2.0
-    tell: Tell = quiet
+    report: Report = quiet
 
     def __post_init__(self) -> None:
         for name in ("batch", "threads"):
@@ -74,9 +74,9 @@ class Comparison:
         """Time both models in turn, and weigh them. Neither is changed."""
         with self._prepared(dense, compressed, inputs) as pair:
             latency = self._timed(pair)
-            self.tell("measuring memory", 0, 2)
+            self.report("measuring memory", 0, 2)
             before = pair.dense.peak_memory()
-            self.tell("measuring memory", 1, 2)
+            self.report("measuring memory", 1, 2)
             after = pair.compressed.peak_memory()
             kernels = pair.dense.convolutions(), pair.compressed.convolutions()
             return Benchmark(
@@ -112,7 +112,7 @@ class Comparison:
             device = next((tensor.device for tensor in dense.parameters()), torch.device("cpu"))
             own, other = (TorchSubject(model, inputs) for model in models)
             with _threads_of_torch(threads):
-                simulated = is_rounded(compressed)
+                simulated = is_quantized(compressed)
                 yield _Pair(own, other, torch.__version__, device, threads, simulated)
             return
         runtime = runtimes.runtime(self.chosen)
@@ -120,7 +120,7 @@ class Comparison:
         with tempfile.TemporaryDirectory(prefix="accaware-") as folder:
             exported: list[Subject] = []
             for name, model in zip(("dense", "compressed"), models, strict=True):
-                self.tell("exporting", len(exported), 2)
+                self.report("exporting", len(exported), 2)
                 path = Path(folder) / name
                 exported.append(
                     ExportedSubject(model.to(device), inputs.on(device), runtime, path, threads)
@@ -128,7 +128,7 @@ class Comparison:
             yield _Pair(exported[0], exported[1], runtime.version, device, threads, False)
 
     def _timed(self, pair: _Pair) -> LatencyComparison:
-        self.tell("timing", 0, 1)
+        self.report("timing", 0, 1)
         dense, compressed = latencies(
             [pair.dense.forward, pair.compressed.forward], self.seconds, partial(now, pair.device)
         )
@@ -171,7 +171,7 @@ def benchmark(
     Inference runtimes run on the CPU, PyTorch on the models' device.
 
     Args:
-        dense: the untouched model.
+        dense: the model as it was before.
         compressed: as ``load_compressed`` gives it.
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of the
             forward, batch first, on the models' device. Their first sample is what is run.

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
 from accaware.pytorch.export.export import FORMATS, export_model, files_of
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -19,7 +18,8 @@ FORMAT_OF = {"onnxruntime": "onnx", "openvino": "openvino"}
 
 
 class ExportedSubject:
-    """
+    """A model that is exported to a file, and run from there by a runtime.
+
     Args:
         model: on the CPU, as are its inputs.
         path: of the file to export it to, without a suffix.
@@ -41,12 +41,11 @@ class ExportedSubject:
         self._path = path
         self._runtime = runtime
         self._threads = threads
-        leaves = pytree.tree_leaves((inputs.args, dict(inputs.kwargs)))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        self._inputs: Inputs = {at: tensor.numpy() for at, tensor in enumerate(tensors)}
+        self._inputs: Inputs = {at: each.numpy() for at, each in enumerate(inputs.tensors())}
         self._session = runtime.load(path, threads)
 
     def forward(self) -> object:
+        """One run in the runtime, on the example inputs."""
         return self._session.run(self._inputs)
 
     def peak_memory(self) -> int | None:
@@ -54,5 +53,6 @@ class ExportedSubject:
         return peak_memory(self._runtime, self._path, self._threads, self._inputs)
 
     def convolutions(self) -> Mapping[str, int]:
+        """How many convolutions ran in each precision, by the runtime's profile."""
         kernels = self._session.profile(self._inputs)
         return Counter(kernel.precision for kernel in kernels if kernel.convolves)

@@ -1,4 +1,4 @@
-"""The model of a finished run against the plugin's untouched one."""
+"""The model of a finished run against the plugin's dense one."""
 
 from __future__ import annotations
 

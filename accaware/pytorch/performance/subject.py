@@ -9,7 +9,8 @@ from typing import Protocol
 class Subject(Protocol):
     """A model in a runtime, with its inputs."""
 
-    def forward(self) -> object: ...
+    def forward(self) -> object:
+        """Run once, which is what is timed."""
 
     @property
     def file_size(self) -> int:

@@ -21,9 +21,9 @@ class Quantizers:
     """All quantizers of a model, and a switch for them.
 
     Attributes:
-        weights: by the name of the layer whose weight is rounded.
+        weights: by the name of the layer whose weight is quantized.
         activations: in the order in which the model comes to them.
-        active: whether anything is rounded.
+        active: whether anything is quantized.
         handles: of the hooks, once attached.
     """
 
@@ -33,6 +33,7 @@ class Quantizers:
     handles: list[RemovableHandle] = field(default_factory=list, repr=False, compare=False)
 
     def named(self) -> Iterator[tuple[str, WeightQuantizer | ActivationQuantizer]]:
+        """All quantizers under the names of the tensors that they quantize."""
         for layer, quantizer in self.weights.items():
             yield f"{layer}.weight", quantizer
         for activation in self.activations:
@@ -40,7 +41,7 @@ class Quantizers:
 
 
 def attach(model: nn.Module, quantizers: Quantizers) -> None:
-    """Round what ``quantizers`` say in each forward of ``model`` from here on."""
+    """Quantize what ``quantizers`` say in each forward of ``model`` from here on."""
     modules = dict(model.named_modules())
     handles = quantizers.handles
     for name, quantizer in quantizers.weights.items():
@@ -63,8 +64,8 @@ def attached_to(model: nn.Module) -> Quantizers | None:
     return quantizers if isinstance(quantizers, Quantizers) else None
 
 
-def is_rounded(model: nn.Module) -> bool:
-    """Whether a forward of the model rounds anything now."""
+def is_quantized(model: nn.Module) -> bool:
+    """Whether a forward of the model quantizes anything now."""
     quantizers = attached_to(model)
     return quantizers is not None and quantizers.active
 
@@ -109,23 +110,23 @@ class _ActivationHooks:
     def before(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        taken = list(args)
-        for at, value in enumerate(taken):
+        inputs = list(args)
+        for at, value in enumerate(inputs):
             if _is_floating(value):
-                taken[at] = self._rounded(value)
-                return tuple(taken), kwargs
+                inputs[at] = self._quantized(value)
+                return tuple(inputs), kwargs
         for name, value in kwargs.items():
             if _is_floating(value):
-                return args, {**kwargs, name: self._rounded(value)}
+                return args, {**kwargs, name: self._quantized(value)}
         return None
 
     def after(self, module: nn.Module, args: Any, output: Any) -> Any:
         # What gives one tensor may give several in training: its auxiliary heads' too.
         return pytree.tree_map_only(
-            Tensor, lambda each: self._rounded(each) if _is_floating(each) else each, output
+            Tensor, lambda each: self._quantized(each) if _is_floating(each) else each, output
         )
 
-    def _rounded(self, tensor: Tensor) -> Tensor:
+    def _quantized(self, tensor: Tensor) -> Tensor:
         if not self.quantizers.active or not tensor.numel():
             return tensor
         if self.quantizer.observer is not None:

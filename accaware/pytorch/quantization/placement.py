@@ -1,11 +1,11 @@
 """Where quantizers go: at the tensors that integer convolutions and additions would read.
 
-A convolution or linear layer computes with integers where its weight and its input are rounded.
+A convolution or linear layer computes with integers where its weight and its input are quantized.
 An addition behind a convolution (a residual branch) does where both of its operands are, and what
 comes of it is; runtimes then run the convolution and the addition as one, and hand integers on to
 the next layer.
 
-A tensor is rounded where it comes out of a module, for all who read it after that; or, where no
+A tensor is quantized where it comes out of a module, for all who read it after that; or, where no
 module gives it or only one layer reads it, where it goes into that layer.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.model.dataflow import Dataflow, ModuleCall, Operation, Value
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
@@ -24,14 +24,14 @@ from accaware.pytorch.quantization.record import weight_name
 
 _LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 _ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
-_NO_PLACE = "an addition in it has an operand that no module gives, or one that is left out"
+_NO_PLACE = "an addition in it has an operand that no module gives, or one that is excluded"
 _ACTIVATIONS = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
 _CONVOLVES = tuple(f"conv{dims}d" for dims in (1, 2, 3))
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an activation is rounded.
+class ActivationPlace:
+    """Where an activation is quantized.
 
     Attributes:
         module: the module's name; empty for the model itself.
@@ -46,15 +46,15 @@ class Place:
 
 def quantizable_layers(
     model: nn.Module, flow: Dataflow, spared: Mapping[str, str]
-) -> tuple[list[str], list[LeftOut]]:
-    """The layers whose weights can be rounded, and all other weights with their reason.
+) -> tuple[list[str], list[ExcludedLayer]]:
+    """The layers whose weights can be quantized, and all other weights with their reason.
 
     Args:
-        spared: layers that are not to be rounded, with their reasons.
+        spared: layers that are not to be quantized, with their reasons.
     """
     called = {call.module for call in flow.calls}
     layers: list[str] = []
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedLayer] = []
     for name, module in model.named_modules():
         if not isinstance(module, _LAYERS):
             continue
@@ -68,20 +68,20 @@ def quantizable_layers(
         if reason is None:
             layers.append(name)
         else:
-            left_out.append(LeftOut(name, reason))
+            excluded.append(ExcludedLayer(name, reason))
     covered = [weight_name(name) for name in layers]
-    told = {entry.layer for entry in left_out}
-    left_out += uncovered_weights(model, covered, told)
-    return layers, left_out
+    listed = {entry.layer for entry in excluded}
+    excluded += uncovered_weights(model, covered, listed)
+    return layers, excluded
 
 
 class ActivationPlaces:
-    """Finds where activations are rounded.
+    """Finds where activations are quantized.
 
     Args:
-        layers: those whose inputs are to be rounded.
-        spared: modules at which nothing is to be rounded, with their reasons.
-        quantize_inputs: whether what comes into the model is rounded too.
+        layers: those whose inputs are to be quantized.
+        spared: modules at which nothing is to be quantized, with their reasons.
+        quantize_inputs: whether what comes into the model is quantized too.
         quantize_outputs: whether what comes out of it is.
     """
 
@@ -102,20 +102,20 @@ class ActivationPlaces:
         self._made = {value for operation in flow.operations for value in operation.outputs}
         self._made.update(flow.model_inputs)
 
-    def find(self) -> tuple[tuple[Place, ...], tuple[LeftOut, ...]]:
+    def find(self) -> tuple[tuple[ActivationPlace, ...], tuple[ExcludedLayer, ...]]:
         """The places in the order of time, and what stays as it is."""
         readers = self._layer_readers()
         adders: dict[Value, list[Operation]] = {}
         sums: set[Value] = set()
-        left_out = []
+        excluded = []
         for addition in filter(self._is_residual, self._flow.operations):
             if all(self._output_place(value, addition.time) for value in addition.inputs):
                 for value in addition.inputs:
                     adders.setdefault(value, []).append(addition)
                 sums.add(self._sum(addition))
             else:
-                left_out.append(LeftOut(addition.module or "the model", _NO_PLACE))
-        places: set[Place] = set()
+                excluded.append(ExcludedLayer(addition.module or "the model", _NO_PLACE))
+        places: set[ActivationPlace] = set()
         for value in sums - adders.keys() - readers.keys():
             # Nobody else asks for it, but for the addition to be one of integers.
             if (place := self._output_place(value, len(self._flow.operations))) is not None:
@@ -129,37 +129,39 @@ class ActivationPlaces:
             else:
                 place = None
             places |= {
-                Place(call.module, "input", call.begin)
+                ActivationPlace(call.module, "input", call.begin)
                 for call in readers.get(value, ())
                 if place is None or call.begin < place.time
             }
         if self._quantize_outputs:
             found, staying = self._output_places()
             places |= found
-            left_out += staying
+            excluded += staying
         # A layer that is called several times has one place, whose range serves all its calls.
         once = {(place.module, place.side): place for place in sorted(places, key=_moment)[::-1]}
-        return tuple(sorted(once.values(), key=_moment)), tuple(left_out)
+        return tuple(sorted(once.values(), key=_moment)), tuple(excluded)
 
-    def _output_places(self) -> tuple[set[Place], list[LeftOut]]:
+    def _output_places(self) -> tuple[set[ActivationPlace], list[ExcludedLayer]]:
         """Of each tensor that comes out of the model: each has a range of its own."""
         flow = self._flow
         if flow.output_is_tensor and flow.floating_outputs:
-            return {Place("", "output", len(flow.operations))}, []
-        places: set[Place] = set()
-        left_out = []
+            return {ActivationPlace("", "output", len(flow.operations))}, []
+        places: set[ActivationPlace] = set()
+        excluded = []
         if not flow.floating_outputs:
-            left_out.append(LeftOut("the model's output", "no floating-point tensor is seen in it"))
+            excluded.append(
+                ExcludedLayer("the model's output", "no floating-point tensor is seen in it")
+            )
         for number, value in enumerate(flow.floating_outputs, start=1):
             place = self._innermost(value, len(flow.operations))
             if place is not None:
                 places.add(place)
             else:
                 name = f"the model's output, tensor {number}"
-                left_out.append(
-                    LeftOut(name, "no module gives it, so that there is no place for it")
+                excluded.append(
+                    ExcludedLayer(name, "no module gives it, so that there is no place for it")
                 )
-        return places, left_out
+        return places, excluded
 
     def _layer_readers(self) -> dict[Value, list[ModuleCall]]:
         """The calls of layers, by the value that goes into them."""
@@ -192,21 +194,21 @@ class ActivationPlaces:
         return value
 
     def _convolved(self, value: Value) -> bool:
-        """Whether a rounded convolution gives it, with nothing but single-input steps after it."""
+        """Whether a quantized convolution gives it, with only single-input steps after it."""
         while (producer := self._flow.producer(value)) is not None:
             if producer.name in _CONVOLVES:
                 return producer.module in self._layers
-            inputs = [taken for taken in producer.inputs if taken in self._made]
+            inputs = [each for each in producer.inputs if each in self._made]
             if len(inputs) != 1 or producer.name == "linear":
                 return False
             value = inputs[0]
         return False
 
-    def _output_place(self, value: Value, before: int) -> Place | None:
+    def _output_place(self, value: Value, before: int) -> ActivationPlace | None:
         """The innermost module that gives the value, before that time."""
         return None if value in self._flow.model_outputs else self._innermost(value, before)
 
-    def _innermost(self, value: Value, before: int) -> Place | None:
+    def _innermost(self, value: Value, before: int) -> ActivationPlace | None:
         for call in self._flow.calls:
             if (
                 call.output == value
@@ -214,11 +216,11 @@ class ActivationPlaces:
                 and call.module not in self._spared
                 and self._flow.call_of(call.module) is not None
             ):
-                return Place(call.module, "output", call.end)
+                return ActivationPlace(call.module, "output", call.end)
         return None
 
 
-def _moment(place: Place) -> tuple[int, str, str]:
+def _moment(place: ActivationPlace) -> tuple[int, str, str]:
     return place.time, place.module, place.side
 
 

@@ -10,15 +10,15 @@ from torch import nn
 
 from accaware.config.model.quantization import QuantizationConfig, RangeInitializer
 from accaware.errors import CompressionError
-from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.model.dataflow import trace
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.layers import TRANSPOSED
 from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.quantization.attach import Quantizers
 from accaware.pytorch.quantization.placement import (
+    ActivationPlace,
     ActivationPlaces,
-    Place,
     first_layers,
     quantizable_layers,
 )
@@ -29,22 +29,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class QuantizationPlan:
-    """What is to be rounded.
+    """What is to be quantized.
 
     Attributes:
         ranges: how each activation's range is measured, in their order.
-        left_out: what stays in floating point, with its reason.
+        excluded: what stays in floating point, with its reason.
     """
 
     quantizers: Quantizers
     ranges: tuple[RangeInitializer, ...]
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedLayer, ...]
 
 
 def plan_quantization(
     model: nn.Module, config: QuantizationConfig, inputs: ExampleInputs
 ) -> QuantizationPlan:
-    """Choose layers and activations, and how each is rounded.
+    """Choose layers and activations, and how each is quantized.
 
     Args:
         model: it is not touched.
@@ -56,9 +56,9 @@ def plan_quantization(
     """
     flow = trace(model, inputs)
     chooser = _Chooser(model, config)
-    layers, left_out = quantizable_layers(model, flow, chooser.spared(config.weights))
+    layers, excluded = quantizable_layers(model, flow, chooser.spared(config.weights))
     if not layers:
-        reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in left_out[:3])
+        reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in excluded[:3])
         raise CompressionError(
             f"no layer of {type(model).__name__} can be quantized "
             f"({reasons or 'it has no convolution and no linear layer'})"
@@ -75,7 +75,7 @@ def plan_quantization(
     return QuantizationPlan(
         Quantizers(weights, tuple(map(chooser.activation, places)), active=False),
         tuple(chooser.range_of(place) for place in places),
-        (*left_out, *staying),
+        (*excluded, *staying),
     )
 
 
@@ -109,7 +109,7 @@ class _Chooser:
         """The modules that the whole section or this part of it leaves out, with the reason."""
         own = self._scopes(part)
         reasons = {
-            name: self._whole.why_left_out(name) or own.why_left_out(name)
+            name: self._whole.why_excluded(name) or own.why_excluded(name)
             for name in self._modules
             if name
         }
@@ -132,7 +132,7 @@ class _Chooser:
             half_range=bits == 8 and (fix == "enable" or (fix == "first_layer_only" and first)),
         )
 
-    def activation(self, place: Place) -> ActivationQuantizer:
+    def activation(self, place: ActivationPlace) -> ActivationQuantizer:
         config = self._config.activations
         override = _first(self._activations, place.module)
         mode = (override and override.mode) or self._config.activations_mode
@@ -147,14 +147,14 @@ class _Chooser:
             signed,
         )
 
-    def range_of(self, place: Place) -> RangeInitializer:
+    def range_of(self, place: ActivationPlace) -> RangeInitializer:
         """The first entry for activations that fits; the default where none does."""
         override = _first(self._activations, place.module)
         entries = self._ranges
         if override is not None and override.initializer.range is not None:
             entries = [(self._scopes(each), each) for each in override.initializer.range]
         for scopes, entry in entries:
-            fits = not place.module or scopes.why_left_out(place.module) is None
+            fits = not place.module or scopes.why_excluded(place.module) is None
             if fits and entry.target_quantizer_group != "weights":
                 return entry
         return RangeInitializer()
@@ -174,5 +174,5 @@ class _Chooser:
 
 def _first(scoped: Sequence[tuple[Scopes, T]], name: str) -> T | None:
     """The first setting whose scope means the module; none means the model itself."""
-    fitting = (setting for scopes, setting in scoped if name and scopes.why_left_out(name) is None)
+    fitting = (setting for scopes, setting in scoped if name and scopes.why_excluded(name) is None)
     return next(fitting, None)

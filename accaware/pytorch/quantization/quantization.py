@@ -10,7 +10,7 @@ from torch import nn
 
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.errors import CheckpointError, UsageError
-from accaware.pytorch.channels.layout import LeftOut
+from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.data.batch_statistics import batch_statistics
 from accaware.pytorch.data.batches import inputs_of, to_device
 from accaware.pytorch.data.loaders import begun
@@ -44,12 +44,12 @@ class Quantization:
         self._model = model
         self._ranges = plan.ranges
         self.quantizers = plan.quantizers
-        self.left_out: Sequence[LeftOut] = plan.left_out
+        self.excluded: Sequence[ExcludedLayer] = plan.excluded
         attach(model, self.quantizers)
 
     @property
     def active(self) -> bool:
-        """Whether anything is rounded; while nothing is, the model computes what it always did."""
+        """Whether anything is quantized; if not, the model computes what it always did."""
         return self.quantizers.active
 
     @active.setter
@@ -79,7 +79,7 @@ class Quantization:
         device: torch.device,
         after_batch: Callable[[int], None] = lambda done: None,
     ) -> None:
-        """Measure all activations' ranges, with weights rounded and activations not yet.
+        """Measure all activations' ranges, with weights quantized and activations not yet.
 
         Batch norms normalise by each batch, as they do in training: behind a change of rate
         their running statistics may be those of another network. Nothing of the model changes.
@@ -139,7 +139,8 @@ class Quantization:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Take over whether it is active, and the ranges.
+
         Raises:
             CheckpointError: the state is of other quantizers.
         """
@@ -152,6 +153,7 @@ class Quantization:
                 setattr(quantizer, name, value)
 
     def describe(self) -> str:
+        """How many weights and activations are quantized, and to how many bits."""
         weights, activations = self.quantizers.weights, self.quantizers.activations
         bits = sorted({quantizer.bits for _, quantizer in self.quantizers.named()})
         return (

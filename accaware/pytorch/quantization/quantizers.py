@@ -1,7 +1,7 @@
-"""Quantizers: they round a tensor to the few values that integers with a scale can stand for.
+"""Quantizers: they map a tensor to the few values that integers with a scale can stand for.
 
 A value is ``scale * (q - zero_point)`` with an integer q from ``low`` to ``high``. In training the
-gradient passes through as if nothing had been rounded, and stops where a value was cut off at an
+gradient passes through as if nothing had been quantized, and stops where a value was cut off at an
 end of the range (Jacob et al., 2018, section 3).
 
 Ranges are observed, not trained. A weight's range is its own largest magnitude at each step: it
@@ -43,7 +43,7 @@ class Integers:
 
 @dataclass
 class WeightQuantizer:
-    """Rounds a layer's weight.
+    """Quantizes a layer's weight.
 
     Attributes:
         bits: of a value.
@@ -68,7 +68,8 @@ class WeightQuantizer:
     def of(
         cls, bits: int, *, symmetric: bool, axis: int | None, half_range: bool
     ) -> WeightQuantizer:
-        """
+        """A quantizer of so many bits, whose scale follows the weight.
+
         Args:
             half_range: leave one bit unused, so that sums of products can't overflow 16 bits.
         """
@@ -79,7 +80,7 @@ class WeightQuantizer:
         return cls(bits, low, high, axis, symmetric)
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """The rounded weight, through which gradients pass."""
+        """The quantized weight, through which gradients pass."""
         scale, zero_point = self.parameters(weight)
         if self.axis is None:
             return torch.fake_quantize_per_tensor_affine(
@@ -106,7 +107,7 @@ class WeightQuantizer:
         return scale, zero_point.to(torch.int32)
 
     def integers(self, weight: Tensor) -> Integers:
-        """The integers that stand for the rounded weight."""
+        """The integers that stand for the quantized weight."""
         weight = weight.detach()
         scale, zero_point = self.parameters(weight)
         shape = [1] * weight.dim()
@@ -116,13 +117,13 @@ class WeightQuantizer:
         return Integers(values.to(torch.int8), scale, zero_point.to(torch.int8))
 
     def range(self, weight: Tensor) -> tuple[float, float]:
-        """The least and the greatest value that a rounded weight can have, over all channels."""
+        """The least and the greatest value that a quantized weight can have, over all channels."""
         scale, zero_point = self.parameters(weight)
         least, most = scale * (self.low - zero_point), scale * (self.high - zero_point)
         return float(least.min()), float(most.max())
 
     def fixed(self, scale: Tensor, zero_point: Tensor) -> None:
-        """From here on use these: the weight holds values that were rounded with them."""
+        """From here on use these: the weight holds values that were quantized with them."""
         self.scale, self.zero_point = scale, zero_point.to(torch.int32)
 
     def _symmetric_scale(self, rows: Tensor, largest: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ class WeightQuantizer:
 
 @dataclass
 class ActivationQuantizer:
-    """Rounds the tensor that goes into a module or comes out of it, once its range is measured.
+    """Quantizes the tensor that goes into a module or comes out of it, once its range is measured.
 
     Attributes:
         module: the module's name; empty for the model itself.
@@ -156,7 +157,7 @@ class ActivationQuantizer:
         high: the greatest integer, once measured.
         scale: None until measured.
         zero_point: an integer that stands for 0.
-        observer: while there is one, it is shown each tensor, and nothing is rounded.
+        observer: while there is one, it is shown each tensor, and nothing is quantized.
     """
 
     module: str
@@ -171,7 +172,7 @@ class ActivationQuantizer:
     observer: Callable[[Tensor], None] | None = field(default=None, repr=False)
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        """The rounded tensor, through which gradients pass.
+        """The quantized tensor, through which gradients pass.
 
         Raises:
             UsageError: its range was never measured.
@@ -184,6 +185,7 @@ class ActivationQuantizer:
 
     @property
     def name(self) -> str:
+        """The module and the side of it, as messages and files say it."""
         return f"{self.module} {self.side}".strip()
 
     @property

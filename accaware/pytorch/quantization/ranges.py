@@ -20,6 +20,8 @@ _KEPT = 2**16
 
 
 class RangeEstimator(Protocol):
+    """Chooses the range of an activation by the batches that it is shown."""
+
     def observe(self, batch: Tensor) -> None:
         """Look at (N, ...) values."""
 
@@ -56,6 +58,7 @@ class ExtremeRange:
         self._range: tuple[float, float] | None = None
 
     def observe(self, batch: Tensor) -> None:
+        """Widen the range to a batch's finite values."""
         least, most = (float(end) for end in torch.aminmax(batch))
         if not math.isfinite(least + most):
             batch = batch[batch.isfinite()]
@@ -66,6 +69,7 @@ class ExtremeRange:
         self._range = min(known[0], least), max(known[1], most)
 
     def range(self) -> tuple[float, float] | None:
+        """The least and the greatest value that was seen."""
         return self._range
 
 
@@ -82,6 +86,7 @@ class MeanRange:
         self._samples = 0
 
     def observe(self, batch: Tensor) -> None:
+        """Add each sample's ends to the sums, but for samples with a non-finite value."""
         samples = batch.flatten(1) if batch.dim() > 1 else batch[None]
         ends = torch.stack(self._ends(samples)).double()
         if not ends.sum().isfinite():
@@ -92,6 +97,7 @@ class MeanRange:
         self._samples += len(samples)
 
     def range(self) -> tuple[float, float] | None:
+        """The samples' ends, averaged."""
         if not self._samples:
             return None
         least, most = (self._sums / self._samples).tolist()
@@ -110,6 +116,7 @@ class KeptRange:
         self._kept: list[Tensor] = []
 
     def observe(self, batch: Tensor) -> None:
+        """Keep a batch's finite values, evenly thinned out where they are many."""
         values = batch.flatten()
         values = values[:: -(-len(values) // _KEPT)].float().cpu()
         values = values[values.isfinite()]
@@ -117,6 +124,7 @@ class KeptRange:
             self._kept.append(values)
 
     def range(self) -> tuple[float, float] | None:
+        """The range of all that was kept."""
         if not self._kept:
             return None
         least, most = self._ends(torch.cat(self._kept))

@@ -19,10 +19,10 @@ _ACTIVATION = {each.name for each in fields(ActivationQuantizer)} - {"observer"}
 def integer_weights(
     model: nn.Module, quantizers: Quantizers
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The rounded weights as int8, by their parameters' names, and a record of all quantizers.
+    """The quantized weights as int8, by their parameters' names, and a record of all quantizers.
 
-    A weight that another layer shares without rounding it, or rounding it otherwise, stays as it
-    is.
+    A weight that another layer shares without quantizing it, or quantizing it otherwise, stays as
+    it is.
     """
     modules = dict(model.named_modules())
     users: dict[int, list[str]] = {}
@@ -54,7 +54,7 @@ def integer_weights(
     return integers, {"weights": weights, "activations": activations}
 
 
-def rounded_weight(integers: Tensor, entry: Mapping[str, Any]) -> Tensor:
+def quantized_weight(integers: Tensor, entry: Mapping[str, Any]) -> Tensor:
     """The float weight that a file's integers stand for."""
     shape = [1] * integers.dim()
     if entry["axis"] is not None:

@@ -17,7 +17,7 @@ from torch.serialization import get_crc32_options, set_crc32_options
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, replace_data, sized_modules, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks, slice_dense
-from accaware.pytorch.model.bits import same_bits
+from accaware.pytorch.model.tensors import same_bits
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.record import attach_recorded, integer_weights
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None:
     """Write a compressed model: its state dict, and what it keeps of the dense one.
 
-    Where quantizers are active on it, the weights that they round are written as integers.
+    Where quantizers are active on it, the weights that they quantize are written as integers.
     Tensors that have several names are written once.
 
     Args:
@@ -41,7 +41,7 @@ def save_compressed(model: nn.Module, kept: KeptMasks, path: str | Path) -> None
     Raises:
         OSError: the file can't be written; an earlier one of that name is intact.
     """
-    write_file(saved_form(unwrapped(model), kept).content(), Path(path))
+    write_checkpoint(saved_form(unwrapped(model), kept).content(), Path(path))
 
 
 def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
@@ -63,7 +63,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     """
     handed_over, model = model, unwrapped(model)
     file = Path(path)
-    content = read_file(file)
+    content = read_checkpoint(file)
     with reading(file):
         saved = SavedModel.of(content, str(path))
         parts = fitted(saved, model, str(path))
@@ -96,7 +96,7 @@ def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:
         attach_recorded(model, saved.quantizers)
 
 
-def write_file(content: Any, path: Path) -> None:
+def write_checkpoint(content: Any, path: Path) -> None:
     """Save whole or not at all, and on disk afterwards.
 
     Raises:
@@ -105,7 +105,7 @@ def write_file(content: Any, path: Path) -> None:
     atomic.write_file(path, lambda file: torch.save(content, file))
 
 
-def read_file(path: Path) -> Any:
+def read_checkpoint(path: Path) -> Any:
     """Load tensors and plain values, and nothing that could run code.
 
     Raises:

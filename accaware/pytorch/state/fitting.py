@@ -13,8 +13,8 @@ from torch.nn.parameter import is_lazy
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, sized_modules, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks
-from accaware.pytorch.model.bits import same_bits
-from accaware.pytorch.quantization.record import record_misfits, rounded_weight, weight_name
+from accaware.pytorch.model.tensors import same_bits
+from accaware.pytorch.quantization.record import quantized_weight, record_misfits, weight_name
 from accaware.pytorch.state.saved_model import SavedModel
 
 
@@ -34,7 +34,8 @@ class Fitted:
 
 
 def fitted(saved: SavedModel, model: nn.Module, path: str) -> Fitted:
-    """
+    """The tensors of a saved model, checked against the one that is to have them.
+
     Args:
         model: dense.
         path: of the saved one.
@@ -67,7 +68,7 @@ def fitted(saved: SavedModel, model: nn.Module, path: str) -> Fitted:
     check(_other_masks(saved, masks, firsts))
     if saved.quantizers is not None:
         check(record_misfits(saved.quantizers, model, saved.state))
-    state = {**saved.state, **_rounded(saved, firsts)}
+    state = {**saved.state, **_quantized(saved, firsts)}
     check(_other_types(state, own))
     check(_torn_apart(state, firsts))
     buffers = {
@@ -143,13 +144,13 @@ def _other_masks(saved: SavedModel, masks: KeptMasks, firsts: Mapping[str, str])
                 yield f"{name}: {list(tensor.shape)}, which isn't what the file keeps of it"
 
 
-def _rounded(saved: SavedModel, firsts: Mapping[str, str]) -> dict[str, Tensor]:
+def _quantized(saved: SavedModel, firsts: Mapping[str, str]) -> dict[str, Tensor]:
     """The weights that integers stand for, under all of their names."""
     by_first: dict[str, Tensor] = {}
     for layer, entry in (saved.quantizers or {"weights": {}})["weights"].items():
         name = weight_name(layer)
         if not saved.state[name].is_floating_point():
-            by_first[firsts[name]] = rounded_weight(saved.state[name], entry)
+            by_first[firsts[name]] = quantized_weight(saved.state[name], entry)
     return {
         name: by_first[first]
         for name, first in firsts.items()

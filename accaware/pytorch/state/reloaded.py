@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from accaware.errors import CheckpointError, RunError
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.data.random_state import RandomState
-from accaware.pytorch.model.bits import same_bits
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.outputs import output_tensors
+from accaware.pytorch.model.tensors import output_tensors, same_bits
 from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.state.checkpoint import load_compressed, saved_form
 

@@ -22,9 +22,10 @@ _PARTS = ("version", "state_dict", "metadata", "kept", "quantizers")
 
 @dataclass(frozen=True)
 class SavedModel:
-    """
+    """A compressed model as a file holds it.
+
     Attributes:
-        state: the state dict; rounded weights are integers in it.
+        state: the state dict; quantized weights are integers in it.
         metadata: the versions of the modules' own formats, by the modules' names; some (MNASNet)
             don't load without.
         kept: of the dense model's channels, by the names of tensors.
@@ -73,7 +74,8 @@ class SavedModel:
 
 
 def _checked(content: Mapping[str, Any]) -> SavedModel:
-    """
+    """A file's content, every part of which has the type that it should.
+
     Raises:
         ValueError: says which part is of another type.
     """

@@ -39,7 +39,8 @@ class StateFiles:
         self._flushed_before = False
 
     def path(self, name: str) -> Path:
-        """
+        """The file of a state's name.
+
         Raises:
             CheckpointError: it is no name of a file in this folder.
         """
@@ -114,7 +115,8 @@ class StateFiles:
         return {"digests": dict(self._digests), "needs": needs}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """
+        """Know the files of a state again.
+
         Raises:
             CheckpointError: it names a file elsewhere, which would be removed as one of these.
         """

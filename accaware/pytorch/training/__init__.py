@@ -1,0 +1,1 @@
+"""The user's training and validation, run for the search."""

@@ -29,33 +29,43 @@ class DistributedRunner:
         self._is_first = is_first()
 
     def agree(self, value: T) -> T:
+        """What the first process says, for all of them."""
         return agreed(value)
 
     def start(self, lr_factor: float) -> None:
+        """Make a fresh optimizer in each process."""
         self._runner.start(lr_factor)
 
     def train_epoch(self, epoch: int) -> float | None:
+        """Train in all processes; the loss is the first one's."""
         return self.agree(self._runner.train_epoch(epoch))
 
     def validate(self, epoch: int) -> float:
+        """Validate in all processes; the metric is the first one's."""
         return self.agree(self._runner.validate(epoch))
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
+        """Step each process's own learning-rate schedule."""
         self._runner.end_epoch(epoch, loss, metric)
 
     def asks_to_stop(self, metric: float) -> bool:
+        """What the first process's early stopping says; all are asked."""
         return self.agree(self._runner.asks_to_stop(metric))
 
     def warnings(self) -> Sequence[str]:
+        """The first process's; the others say nothing."""
         return self._runner.warnings() if self._is_first else ()
 
     def save(self, name: str) -> Checkpoint:
+        """Only the first process writes a file; the others know its name."""
         return self._runner.save(name) if self._is_first else Checkpoint(name)
 
     def load(self, checkpoint: Checkpoint) -> None:
+        """The first process reads the file, and all take its state over."""
         kept = self._runner.kept(checkpoint) if self._is_first else (None, None)
         self._runner.bring_back(self.agree(kept))
 
     def discard(self, checkpoint: Checkpoint) -> None:
+        """Only the first process has files to remove."""
         if self._is_first:
             self._runner.discard(checkpoint)

@@ -1,4 +1,4 @@
-"""A run that has a model: the user's task, the untouched model and the compressed one."""
+"""A run that has a model: the user's task, the dense model and the compressed one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from accaware.pytorch.training.task import PluginTask
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """
+    """What is loaded of a run that has handed a model over.
+
     Attributes:
-        task: holds the untouched model.
+        task: holds the dense model.
         compressed: the model that the run handed over, on the task's device.
         inputs: an example, on the same.
     """

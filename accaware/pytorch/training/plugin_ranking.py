@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks
 from accaware.pytorch.training.runner import optimizer_and_schedule
 from accaware.pytorch.training.task import PluginTask
-from accaware.search.replay.tape import Tape
+from accaware.search.replay.replay import Replay
 
 
-def ranking_by_plugin(task: PluginTask, tape: Tape) -> RankingCallbacks:
+def ranking_by_plugin(task: PluginTask, replay: Replay) -> RankingCallbacks:
     """Candidates are trained by the plugin's train_epoch, on an epoch of a few batches.
 
     Args:
-        tape: has the coefficients where a run is gone on with, and records them.
+        replay: has the coefficients where a run is gone on with, and records them.
     """
 
     def train(model: nn.Module, steps: int) -> None:
@@ -27,7 +27,7 @@ def ranking_by_plugin(task: PluginTask, tape: Tape) -> RankingCallbacks:
         validate_fn=task.validate,
         observers=task.observers,
         parts=(task.state(), task.randomness()),
-        remember=lambda search: tape.answer("ranking_coefficients", search),
+        remember=lambda search: replay.answer("ranking_coefficients", search),
     )
 
 
@@ -41,4 +41,5 @@ class IdleCompression:
         """Nothing is scheduled."""
 
     def loss(self) -> Tensor:
+        """Zero, as there is nothing to add to the plugin's own loss."""
         return torch.zeros((), device=self._device)

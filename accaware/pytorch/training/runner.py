@@ -70,9 +70,11 @@ class TorchRunner:
         self.lr_scheduler: Any = None
 
     def agree(self, value: T) -> T:
+        """The value itself, as there is one process."""
         return value
 
     def start(self, lr_factor: float) -> None:
+        """The user's optimizer and schedules, made anew and scaled."""
         optimizer, scheduler = self._configure()
         if lr_factor != 1:
             _scale_learning_rate(optimizer, _schedulers(scheduler), lr_factor)
@@ -88,6 +90,7 @@ class TorchRunner:
         self._controller.attach_optimizer(optimizer)
 
     def train_epoch(self, epoch: int) -> float | None:
+        """Call the user's training for an epoch, and check that its loss is a number or None."""
         with self._explaining():
             loss = self._callbacks.train_epoch_fn(
                 self._controller,
@@ -100,6 +103,7 @@ class TorchRunner:
         return None if loss is None else number_of(loss, "train_epoch", "a loss or None")
 
     def validate(self, epoch: int) -> float:
+        """Call the user's validation, and check that it gives a number."""
         extra = {"epoch": epoch} if self._validate_takes_epoch else {}
         with self._explaining():
             metric = self._callbacks.validate_fn(self._model, **extra)
@@ -118,6 +122,7 @@ class TorchRunner:
             raise
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
+        """Step the schedules, or let the user's function do so; a plateau needs a metric."""
         update = self._callbacks.update_learning_rate_fn
         if update is not None:
             update(self.lr_scheduler, epoch, metric, loss)
@@ -129,6 +134,7 @@ class TorchRunner:
                 scheduler.step(metric)
 
     def asks_to_stop(self, metric: float) -> bool:
+        """What the user's early stopping says of a metric; False where there is none."""
         stop = self._callbacks.early_stopping_fn
         return stop is not None and bool(stop(metric))
 
@@ -141,6 +147,7 @@ class TorchRunner:
         return (_UNUSED_DISTILLATION,)
 
     def save(self, name: str) -> Checkpoint:
+        """Write weights and compression state, and let the user dump what they like beside them."""
         checkpoint = Checkpoint(name)
         self.files.write(name, self._controller.state_dict())
         dump = self._callbacks.dump_checkpoint_fn
@@ -157,6 +164,7 @@ class TorchRunner:
         return checkpoint
 
     def load(self, checkpoint: Checkpoint) -> None:
+        """Bring back what a checkpoint kept, and let the user load what they dumped."""
         self.bring_back(self.kept(checkpoint))
 
     def kept(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
@@ -177,6 +185,7 @@ class TorchRunner:
             load(self._model, dump)
 
     def discard(self, checkpoint: Checkpoint) -> None:
+        """Remove a checkpoint's file, and the folder of the user's dump."""
         self.files.discard(checkpoint)
         self._dumps.pop(checkpoint, None)
         if self._callbacks.dump_checkpoint_fn is not None:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from accaware.errors import CheckpointError, UnkeepableError
 from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
+from accaware.pytorch.state.stateful import Stateful
 from accaware.pytorch.state.tensor_packing import packed
-
-
-class Stateful(Protocol):
-    """What torch calls stateful: optimizers, schedules, scalers, and parts of a run."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
 class TorchSnapshots:
@@ -80,6 +73,7 @@ class TorchSnapshots:
                 raise CheckpointError(f"{path} doesn't fit the {part}: {error}") from error
 
     def discard(self, name: str) -> None:
+        """Remove a snapshot's file."""
         self._files.discard(name)
 
 
@@ -91,6 +85,7 @@ class CompressionState:
         self._teacher = Key()
 
     def state_dict(self) -> dict[str, Any]:
+        """The model with its compression, the schedule's position, and the teacher."""
         distillation = self._controller.distillation
         return {
             "model": self._controller.state_dict(),
@@ -99,6 +94,7 @@ class CompressionState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring back the model, the schedule and the teacher, in this order."""
         self._controller.load_state_dict(state["model"])
         self._controller.scheduler.load_state_dict(state["schedule"])
         if self._controller.distillation is not None:

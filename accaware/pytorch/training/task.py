@@ -60,6 +60,7 @@ class PluginTask:
     def train_epoch(
         self, controller: PTCompressionController, model: nn.Module, optimizer: Any
     ) -> Any:
+        """Train an epoch on the plugin's batches, the compression's loss added to the plugin's."""
         return self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
 
     def train_on(
@@ -81,6 +82,7 @@ class PluginTask:
         )
 
     def validate(self, model: nn.Module) -> float:
+        """The metric on the whole of the validation data."""
         return self.validate_on(self.validation_loader, model)
 
     def validate_on(self, loader: Any, model: nn.Module) -> float:
@@ -94,6 +96,7 @@ class PluginTask:
         return guarded("the default validate", classification.validate, model, loader)
 
     def configure_optimizers(self) -> Any:
+        """The plugin's own optimizer, or else the one that the config's section describes."""
         if self._plugin.offers("configure_optimizers"):
             return self._plugin.call("configure_optimizers", self.handed_over)
         params = self._config.accuracy_aware_training
@@ -144,12 +147,12 @@ class PluginTask:
         return RandomState([self.train_loader, self.validation_loader], self.device, warn)
 
     def watched(self, preparation: Preparation) -> Preparation:
-        """The same, which tells of its progress."""
+        """The same, which reports its progress."""
 
-        def tell(done: int) -> None:
-            self._tell(BatchFinished("adapt", done, preparation.samples))
+        def report(done: int) -> None:
+            self._notify(BatchFinished("adapt", done, preparation.samples))
 
-        preparation.after_batch = tell
+        preparation.after_batch = report
         return _Guarded(preparation)
 
     def _create_model(self) -> nn.Module:
@@ -211,10 +214,10 @@ class PluginTask:
         return self._watched(FewBatches(self.train_data, count), "train")
 
     def _watched(self, loader: Any, activity: str) -> DeviceLoader:
-        def tell(done: int, total: int | None) -> None:
-            self._tell(BatchFinished(activity, done, total))
+        def report(done: int, total: int | None) -> None:
+            self._notify(BatchFinished(activity, done, total))
 
-        return DeviceLoader(loader, self.device, tell)
+        return DeviceLoader(loader, self.device, report)
 
     def _loss(self, outputs: Any, targets: Any) -> Tensor:
         loss = self._plugin.call("loss", outputs, targets)
@@ -222,7 +225,7 @@ class PluginTask:
             return loss
         raise self._fault(f"loss must return a tensor of one element; it returned {named(loss)}")
 
-    def _tell(self, event: BatchFinished) -> None:
+    def _notify(self, event: BatchFinished) -> None:
         for observer in self.observers:
             observer.notify(event)
 

@@ -1,0 +1,1 @@
+"""A search whose answers are recorded, so that it can be led to where it was."""

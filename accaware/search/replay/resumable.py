@@ -1,4 +1,4 @@
-"""A search that can be stopped anywhere and gone on with, by a tape and snapshots."""
+"""A search that can be stopped anywhere and gone on with, by a recording and snapshots."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from accaware.search.events import EpochFinished, Event
 from accaware.search.loop import create_accuracy_aware_training_loop
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig, Snapshots
-from accaware.search.replay.tape import Tape
-from accaware.search.replay.taped_controller import TapedController
-from accaware.search.replay.taped_runner import TapedRunner
+from accaware.search.replay.replay import Replay
+from accaware.search.replay.replayed_controller import ReplayedController
+from accaware.search.replay.replayed_runner import ReplayedRunner
 from accaware.search.result import SearchResult
 from accaware.search.trial import Checkpoint, Epoch
 
 SNAPSHOT = "snapshot"
-"""The answer on the tape that is a snapshot's mark: {"name", "digests"}."""
+"""The recorded answer that is a snapshot's mark: {"name", "digests"}."""
 
 KEPT_SNAPSHOTS = 2
 """The last one, and the one before it for when the last one can't be read."""
 
 
 class ResumableSearch:
-    """Drives a loop whose every answer goes onto a tape, with a snapshot after each epoch.
+    """Drives a loop whose every answer is recorded, with a snapshot after each epoch.
 
-    A tape that has recorded answers must end with a snapshot's mark: the search is replayed up
-    to it, the snapshot is loaded, and it goes on live.
+    Where there are recorded answers, they must end with a snapshot's mark: the search is replayed
+    up to it, the snapshot is loaded, and it goes on live.
 
     Args:
         config: where it differs from the recorded parameters, it holds from the last snapshot on.
-        baseline: the untouched model's metric.
+        baseline: the dense model's metric.
         observers: told of every event, of the replayed ones too.
         warn: told, once, where this run can't be gone on with.
     """
@@ -46,30 +46,31 @@ class ResumableSearch:
         runner: Runner,
         baseline: float,
         *,
-        tape: Tape,
+        replay: Replay,
         snapshots: Snapshots,
         observers: Iterable[Observer] = (),
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self._tape = tape
+        self._replay = replay
         self._snapshots = snapshots
         self._observers = tuple(observers)
         self._warn = warn
         self._wanted_params = config.accuracy_aware_training
-        self._runner = TapedRunner(runner, tape)
+        self._runner = ReplayedRunner(runner, replay)
         self._taken: list[tuple[str, frozenset[Checkpoint]]] = []
         self._keeps = True
-        self._params = self._on_tape(self._wanted_params)
+        self._params = self._recorded_params(self._wanted_params)
         self._loop = create_accuracy_aware_training_loop(
             _Config(self._params, config.higher_is_better),
-            TapedController(controller, tape),
+            ReplayedController(controller, replay),
             baseline,
             observers=[self],
-            clock=lambda: tape.answer("clock", time.perf_counter),
+            clock=lambda: replay.answer("clock", time.perf_counter),
         )
 
     @property
     def result(self) -> SearchResult:
+        """What was found so far; see the loop's own."""
         return self._loop.result
 
     def run(self) -> SearchResult:
@@ -81,6 +82,7 @@ class ResumableSearch:
         self._runner.load(checkpoint)
 
     def notify(self, event: Event) -> None:
+        """Keep the state after an epoch, then pass the event on to the observers."""
         # The snapshot comes first: where an observer ends the run, this epoch is not lost.
         if isinstance(event, EpochFinished) and _sound(event.epoch) and self._keeps:
             self._keep_state(event.epoch.number)
@@ -89,22 +91,22 @@ class ResumableSearch:
 
     def _keep_state(self, epoch: int) -> None:
         name = f"snapshot-{epoch}"
-        replayed = self._tape.replaying
+        replayed = self._replay.replaying
         try:
-            mark = self._tape.answer(SNAPSHOT, lambda: self._take(name))
+            mark = self._replay.answer(SNAPSHOT, lambda: self._take(name))
         except UnkeepableError as error:
             self._keeps = False
             self._warn(f"if this run is interrupted it will have to start over: {error}")
             return
         self._taken.append((mark["name"], self._runner.wanted))
-        if self._tape.replaying:
-            if self._tape.next_call == "params":
-                self._adopt(self._on_tape(self._params))
+        if self._replay.replaying:
+            if self._replay.next_call == "params":
+                self._adopt(self._recorded_params(self._params))
             return
         if replayed:
             self._snapshots.load(mark["name"], mark["digests"])
             if self._params != self._wanted_params:
-                self._adopt(self._on_tape(self._wanted_params))
+                self._adopt(self._recorded_params(self._wanted_params))
         for old, _ in self._taken[:-KEPT_SNAPSHOTS]:
             self._snapshots.discard(old)
         self._taken = self._taken[-KEPT_SNAPSHOTS:]
@@ -113,8 +115,8 @@ class ResumableSearch:
     def _take(self, name: str) -> dict[str, Any]:
         return {"name": name, "digests": dict(self._snapshots.save(name))}
 
-    def _on_tape(self, params: SearchParams) -> SearchParams:
-        content: dict[str, Any] = self._tape.answer("params", lambda: asdict(params))
+    def _recorded_params(self, params: SearchParams) -> SearchParams:
+        content: dict[str, Any] = self._replay.answer("params", lambda: asdict(params))
         if "patience_epochs" in content:
             return AdaptiveParams(**content)
         return EarlyExitParams(**content)

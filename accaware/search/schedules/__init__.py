@@ -1,0 +1,1 @@
+"""The level of compression at each moment of training."""

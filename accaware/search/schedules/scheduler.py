@@ -58,10 +58,12 @@ class CompressionScheduler:
 
     @property
     def schedule(self) -> Schedule:
+        """What is walked, as a function of the epoch."""
         return self._schedule
 
     @property
     def target(self) -> float:
+        """The level of full compression."""
         return self._schedule.target
 
     @property
@@ -76,6 +78,7 @@ class CompressionScheduler:
 
     @property
     def fully_compressed(self) -> bool:
+        """Whether the level has reached the target."""
         return self._level >= self.target
 
     def epoch_step(self, next_epoch: int | None = None) -> None:

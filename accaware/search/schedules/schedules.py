@@ -39,9 +39,11 @@ class Baseline:
 
     @property
     def epochs_to_target(self) -> int:
+        """The delay, and one epoch at the target."""
         return self.delay + 1
 
     def level(self, epoch: float) -> float:
+        """0 before the delay is over, the target from then on."""
         return 0.0 if epoch < self.delay else self.target
 
 
@@ -59,9 +61,11 @@ class Exponential:
 
     @property
     def epochs_to_target(self) -> int:
+        """The delay, the way to the target, and one epoch at it."""
         return self.delay + self.duration + 1
 
     def level(self, epoch: float) -> float:
+        """0 before the delay is over, then along the curve to the target."""
         if epoch < self.delay:
             return 0.0
         done = epoch - self.delay
@@ -94,9 +98,11 @@ class ExponentialWithBias:
 
     @property
     def epochs_to_target(self) -> int:
+        """The delay, the way to the target, and one epoch at it."""
         return self.delay + self.duration + 1
 
     def level(self, epoch: float) -> float:
+        """0 before the delay is over, then along the curve to the target."""
         if epoch < self.delay:
             return 0.0
         done = epoch - self.delay
@@ -109,7 +115,7 @@ class ExponentialWithBias:
         return min(self.init + (self.target - self.init) * shape, self.target)
 
     def _decay(self) -> float:
-        """k * duration, such that three quarters of the target are reached at an eighth.
+        """The k * duration with which three quarters of the target are reached at an eighth.
 
         The share of the way to go at an eighth, f(k) = expm1(-k/8) / expm1(-k), rises from 0
         to 1 with k, negative k included, so bisection finds the only solution.
@@ -135,9 +141,11 @@ class Polynomial:
 
     @property
     def epochs_to_target(self) -> int:
+        """The way to the target, and one epoch at it."""
         return self.duration + 1
 
     def level(self, epoch: float) -> float:
+        """Along the curve, and the target once ``duration`` is over."""
         if epoch >= self.duration:
             return self.target
         progress, way = epoch / self.duration, self.target - self.init
@@ -155,13 +163,16 @@ class MultiStep:
 
     @property
     def target(self) -> float:
+        """The last of the levels."""
         return self.levels[-1]
 
     @property
     def epochs_to_target(self) -> int:
+        """Up to the last step, and one epoch after it."""
         return (self.steps[-1] if self.steps else 0) + 1
 
     def level(self, epoch: float) -> float:
+        """The level of the last step that was reached; before all steps, the first."""
         return self.levels[bisect_right(self.steps, epoch)]
 
 
@@ -183,7 +194,9 @@ class Adaptive:
 
     @property
     def epochs_to_target(self) -> None:
+        """None: when the level rises, the metrics decide."""
         return None
 
     def level(self, epoch: float) -> float:
+        """The level after so many rises, at most the target."""
         return min(round(self.init + ADAPTIVE_STEP * epoch, 10), self.target)

@@ -15,7 +15,7 @@ Apply = Callable[[Sequence[float]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class ScheduleConfig:
     """A schedule, and how it is walked; as the arguments of CompressionScheduler."""
 
     schedule: Schedule
@@ -33,25 +33,30 @@ class SideBySideScheduler:
     """Steps several schedules as one, under the names of CompressionScheduler.
 
     Args:
-        paces: one for each level.
+        configs: one for each level.
         apply: called once where one level or more have changed.
         entered: called whenever an epoch has been entered, after its levels were applied.
     """
 
     def __init__(
-        self, paces: Sequence[Pace], apply: Apply, entered: Callable[[], None] = lambda: None
+        self,
+        configs: Sequence[ScheduleConfig],
+        apply: Apply,
+        entered: Callable[[], None] = lambda: None,
     ) -> None:
-        self._schedulers = [_scheduler(pace, self._note) for pace in paces]
+        self._schedulers = [_scheduler(config, self._note) for config in configs]
         self._apply = apply
         self._entered = entered
         self._changed = False
 
     @property
     def target(self) -> float:
+        """The rate of all targets together."""
         return combined([each.target for each in self._schedulers])
 
     @property
     def current_epoch(self) -> int:
+        """The epoch that was entered last, which is the same in all schedules."""
         return self._schedulers[0].current_epoch
 
     @property
@@ -66,6 +71,7 @@ class SideBySideScheduler:
 
     @property
     def fully_compressed(self) -> bool:
+        """Whether every schedule has reached its target."""
         return all(each.fully_compressed for each in self._schedulers)
 
     def epoch_step(self, next_epoch: int | None = None) -> None:
@@ -110,22 +116,24 @@ class SideBySideScheduler:
 
 
 def scheduler_of(
-    paces: Sequence[Pace], apply: Apply, entered: Callable[[], None] = lambda: None
+    configs: Sequence[ScheduleConfig], apply: Apply, entered: Callable[[], None] = lambda: None
 ) -> CompressionScheduler | SideBySideScheduler:
     """The scheduler of one algorithm or of several; arguments as of SideBySideScheduler."""
-    if len(paces) > 1:
-        return SideBySideScheduler(paces, apply, entered)
-    return _scheduler(paces[0], lambda level: apply([level]), entered)
+    if len(configs) > 1:
+        return SideBySideScheduler(configs, apply, entered)
+    return _scheduler(configs[0], lambda level: apply([level]), entered)
 
 
 def _scheduler(
-    pace: Pace, apply: Callable[[float], None], entered: Callable[[], None] = lambda: None
+    config: ScheduleConfig,
+    apply: Callable[[float], None],
+    entered: Callable[[], None] = lambda: None,
 ) -> CompressionScheduler:
     return CompressionScheduler(
-        pace.schedule,
+        config.schedule,
         apply,
-        per_optimizer_step=pace.per_optimizer_step,
-        steps_per_epoch=pace.steps_per_epoch,
-        freeze_epoch=pace.freeze_epoch,
+        per_optimizer_step=config.per_optimizer_step,
+        steps_per_epoch=config.steps_per_epoch,
+        freeze_epoch=config.freeze_epoch,
         entered=entered,
     )

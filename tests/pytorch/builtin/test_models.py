@@ -238,6 +238,6 @@ def test_another_number_of_classes_gets_a_new_head(
 
 def test_a_file_that_is_not_there_is_told_early() -> None:
     faults = Faults()
-    weights_module.check_file(TaskConfig(weights="/nowhere/w.pth"), faults)
+    weights_module.check_weights_file(TaskConfig(weights="/nowhere/w.pth"), faults)
     with pytest.raises(TaskError, match=r"there is no file /nowhere/w\.pth"):
         faults.check()

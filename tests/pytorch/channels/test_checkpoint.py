@@ -10,7 +10,12 @@ import torch
 from torch import nn
 
 from accaware.errors import CheckpointError
-from accaware.pytorch.state.checkpoint import file_size, load_compressed, read_file, save_compressed
+from accaware.pytorch.state.checkpoint import (
+    file_size,
+    load_compressed,
+    read_checkpoint,
+    save_compressed,
+)
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import make_inputs, make_model, prune
 
@@ -68,7 +73,9 @@ def test_the_file_is_small_and_its_size_is_known(tmp_path: Path) -> None:
     model = odd.plain(width=64)
     dense = file_size(model, {})
     compressed(model, torch.randn(1, 3, 8, 8), path)
-    assert file_size(model, read_file(path)["kept"]) == pytest.approx(path.stat().st_size, rel=0.01)
+    assert file_size(model, read_checkpoint(path)["kept"]) == pytest.approx(
+        path.stat().st_size, rel=0.01
+    )
     assert path.stat().st_size < 0.7 * dense
 
 
@@ -135,7 +142,7 @@ def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a compressed model"):
         load_compressed(tmp_path / "plain.pt", nn.Linear(2, 2))
     save_compressed(nn.Linear(2, 2), {}, tmp_path / "model.pt")
-    content = read_file(tmp_path / "model.pt")
+    content = read_checkpoint(tmp_path / "model.pt")
     torch.save({**content, "version": 99}, tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="format version 99"):
         load_compressed(tmp_path / "model.pt", nn.Linear(2, 2))

@@ -187,7 +187,7 @@ def test_whole_numbers_are_nobodys_number() -> None:
     def ranked(y: Tensor) -> Tensor:
         rows = y.flatten(2).transpose(1, 2)[0]
         if not bool(rows.isfinite().all()):
-            raise ValueError("a look at the values: so they are there when this is followed")
+            raise ValueError("a look at the values: so they are there when this is traced")
         order = rows[:, 0].topk(len(rows)).indices
         ranks = torch.stack([torch.arange(len(rows))[order], torch.arange(len(rows)), order])
         return (rows + ranks.sum(0).to(y)[:, None]).t().unflatten(1, (8, 8))[None]

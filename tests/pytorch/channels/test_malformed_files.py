@@ -18,7 +18,7 @@ from torch import nn
 from accaware.errors import CheckpointError
 from accaware.pytorch import create_compressed_model, load_compressed, save_compressed
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.state.checkpoint import read_file
+from accaware.pytorch.state.checkpoint import read_checkpoint
 from tests.pytorch.channels.shared_models import Scaled
 from tests.pytorch.channels.test_shared_names import EXAMPLE, MIXES, config, made
 
@@ -129,7 +129,7 @@ def edit(content: Any, place: int, how: str, what: tuple[Any, Any, int]) -> None
 
 @given(changes=st.lists(edits, min_size=1, max_size=3))
 def test_other_contents(sound: Path, changes: list[tuple[Any, ...]]) -> None:
-    content = read_file(sound)
+    content = read_checkpoint(sound)
     for change in changes:
         edit(content, *change)
     path = sound.with_name("changed.pt")
@@ -149,7 +149,7 @@ def test_other_contents(sound: Path, changes: list[tuple[Any, ...]]) -> None:
 @given(value=junk)
 @settings(max_examples=12)
 def test_other_values(sound: Path, place: tuple[Any, ...], value: Any) -> None:
-    content = read_file(sound)
+    content = read_checkpoint(sound)
     holder = content
     for key in place[:-1]:
         holder = holder[key]
@@ -213,7 +213,7 @@ def test_what_would_fill_the_memory_is_refused(sound: Path) -> None:
 
 def test_the_old_format_of_torch_is_refused(sound: Path) -> None:
     buffer = io.BytesIO()
-    torch.save(read_file(sound), buffer, _use_new_zipfile_serialization=False)
+    torch.save(read_checkpoint(sound), buffer, _use_new_zipfile_serialization=False)
     path = sound.with_name("old.pt")
     path.write_bytes(buffer.getvalue())
     assert not load(path)

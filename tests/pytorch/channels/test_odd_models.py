@@ -54,7 +54,7 @@ def pruned(pruning: FilterPruning) -> set[str]:
 
 
 def reasons(pruning: FilterPruning) -> dict[str, str]:
-    return {entry.layer: entry.reason for entry in pruning.left_out}
+    return {entry.layer: entry.reason for entry in pruning.excluded}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_statistics_of_a_norm_without_scale_do_not_decide() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_layers_that_do_not_are_left_out_with_their_reason(between: nn.Module, reason: str) -> None:
+def test_layers_that_do_not_are_excluded_with_their_reason(between: nn.Module, reason: str) -> None:
     pruning = check(odd.plain(copy.deepcopy(between)), image())
     assert pruned(pruning) == {"2"}
     assert reason in reasons(pruning)["0"]
@@ -238,7 +238,7 @@ def test_swin_is_followed_in_bounded_time() -> None:
         for name, module in model.named_modules()
         if name.endswith(".mlp.0") and isinstance(module, nn.Linear)
     }
-    assert any("LayerNorm" in entry.reason for entry in found.left_out)
+    assert any("LayerNorm" in entry.reason for entry in found.excluded)
 
 
 def test_vit_loses_hidden_units_of_its_mlps() -> None:

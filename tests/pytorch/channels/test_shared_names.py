@@ -15,7 +15,7 @@ from accaware import AccAwareConfig
 from accaware.errors import CheckpointError
 from accaware.pytorch import create_compressed_model, load_compressed, save_compressed
 from accaware.pytorch.channels.compact import tensors_of
-from accaware.pytorch.state.checkpoint import file_size, read_file
+from accaware.pytorch.state.checkpoint import file_size, read_checkpoint
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.shared_models import MODELS, Scaled, tied_layers
 
@@ -88,7 +88,7 @@ def test_it_comes_back_to_the_bit(
     assert torch.equal(outputs(loaded), outputs(model))
     assert not torch.equal(outputs(loaded), outputs(made(make)))
     if PRUNING in mix:
-        assert read_file(path)["kept"]
+        assert read_checkpoint(path)["kept"]
     # What is tied stays tied.
     assert tensors_of(loaded).keys() == tensors_of(model).keys()
 
@@ -100,7 +100,7 @@ def test_each_tensor_is_in_the_file_once(
 ) -> None:
     path = tmp_path / "model.pt"
     model = compressed(make, mix, path)
-    content = read_file(path)
+    content = read_checkpoint(path)
     with zipfile.ZipFile(path) as archive:
         names = [name.split("/")[-2:] for name in archive.namelist()]
         stored = sum(1 for folder, number in names if folder == "data" and number.isdigit())
@@ -156,7 +156,7 @@ def test_files_of_version_1_load(
 ) -> None:
     path = tmp_path / "model.pt"
     model = compressed(make, mix, path)
-    torch.save(as_version_1(read_file(path), model), path)
+    torch.save(as_version_1(read_checkpoint(path), model), path)
     fresh = made(make) if make is Scaled else other(make)
     assert torch.equal(outputs(load_compressed(path, fresh)), outputs(model))
 
@@ -187,7 +187,7 @@ def test_a_layer_that_is_the_whole_model_is_quantized_and_comes_back(tmp_path: P
 def test_a_refused_model_is_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     compressed(lambda: odd.plain(nn.BatchNorm2d(12)), [PRUNING], path)
-    content = read_file(path)
+    content = read_checkpoint(path)
     content["state_dict"]["1.num_batches_tracked"] = torch.tensor(0.5)
     torch.save(content, path)
     fresh = odd.plain(nn.BatchNorm2d(12))

@@ -86,7 +86,7 @@ def small_resnet(**settings: object) -> tuple[FilterPruning, dict[str, str]]:
     config = FilterPruningConfig(params=FilterPruningParams(**settings), **scopes)  # type: ignore[arg-type]
     inputs = ExampleInputs.of(torch.randn(1, 3, 32, 32))
     pruning = FilterPruning(model, config, inputs, FlopsModel(model, inputs))
-    return pruning, {entry.layer: entry.reason for entry in pruning.left_out}
+    return pruning, {entry.layer: entry.reason for entry in pruning.excluded}
 
 
 def layers_of(pruning: FilterPruning) -> set[str]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from accaware.errors import CompressionError, MemoryShortageError
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
-from accaware.pytorch.model.outputs import output_tensors
+from accaware.pytorch.model.tensors import output_tensors
 from tests.pytorch.channels.masked import Masked, dense_state
 from tests.pytorch.channels.zoo import prune
 
@@ -43,7 +43,7 @@ class Net(nn.Module):
 
 
 def reasons(pruning: FilterPruning) -> dict[str, str]:
-    return {entry.layer: entry.reason for entry in pruning.left_out}
+    return {entry.layer: entry.reason for entry in pruning.excluded}
 
 
 def pruned(pruning: FilterPruning) -> set[str]:
@@ -131,7 +131,7 @@ def test_a_model_that_gives_no_tensor_is_refused(answer: Callable[[Tensor], Any]
 
 
 def mixed(y: Tensor) -> Tensor:
-    """Each channel depends on all others, in a function that isn't followed."""
+    """Each channel depends on all others, in a function that isn't traced."""
     return functional.local_response_norm(y[:, :, None], 5, alpha=10.0)[:, :, 0]
 
 

@@ -145,7 +145,7 @@ def test_a_file_with_other_answers_is_not_left_behind(form: str, name: str, tmp_
     assert (tmp_path / name).read_text() == "an earlier one"
 
 
-def test_a_rounded_file_with_other_answers_is_told(tmp_path: Path) -> None:
+def test_a_quantized_file_with_other_answers_is_told(tmp_path: Path) -> None:
     class Unfaithful(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -158,7 +158,7 @@ def test_a_rounded_file_with_other_answers_is_told(tmp_path: Path) -> None:
     model = Unfaithful()
     compressed("int8", model)
     images, _ = validation_data()
-    with pytest.raises(RunError, match="times what rounding its activations does"):
+    with pytest.raises(RunError, match="times what quantizing its activations does"):
         export_model(model, images[:1], tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.rounding import Arithmetic
+from accaware.pytorch.export.quantization_language import BasicOperators
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import Quantizers, attach
 from accaware.pytorch.quantization.quantizers import WeightQuantizer
@@ -19,7 +19,7 @@ IMAGES = torch.randn(2, 4, 6, 6, dtype=torch.double, generator=torch.Generator()
 
 
 def of_deployed(model: nn.Module, images: Tensor = IMAGES) -> nn.Module:
-    return deployed(model, ExampleInputs.of(images), Arithmetic())
+    return deployed(model, ExampleInputs.of(images), BasicOperators())
 
 
 def norms_in(model: nn.Module) -> int:

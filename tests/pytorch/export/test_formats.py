@@ -92,13 +92,13 @@ def test_a_state_dict_has_the_models_own_names_and_shapes(
         assert state.keys() == own.keys()
         assert all(torch.equal(state[name], own[name]) for name in own)
         return
-    rounded = [name.removesuffix("_integers") for name in state if name.endswith("_integers")]
-    assert len(rounded) == 10  # all convolutions and the linear layer
-    for name in rounded:
+    quantized = [name.removesuffix("_integers") for name in state if name.endswith("_integers")]
+    assert len(quantized) == 10  # all convolutions and the linear layer
+    for name in quantized:
         assert state[f"{name}_integers"].dtype == torch.int8
         assert state[f"{name}_integers"].shape == own[name].shape
         assert name not in state
-    assert own.keys() - set(rounded) == {name for name in state if name in own}
+    assert own.keys() - set(quantized) == {name for name in state if name in own}
     assert sum(name.endswith("_quantizer") for name in state) >= 10
 
 
@@ -116,7 +116,9 @@ def test_a_state_dict_holds_a_tied_tensor_once(tmp_path: Path) -> None:
     assert sizes[1] - sizes[0] > 0.9 * apart[3].weight.nbytes
 
 
-def test_rounded_weights_are_stored_as_integers(mix: str, model: nn.Module, tmp_path: Path) -> None:
+def test_quantized_weights_are_stored_as_integers(
+    mix: str, model: nn.Module, tmp_path: Path
+) -> None:
     export_model(model, EXAMPLE, tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
     kinds: Counter[int] = Counter()
@@ -134,12 +136,12 @@ def test_rounded_weights_are_stored_as_integers(mix: str, model: nn.Module, tmp_
     if mix not in FLOAT:
         assert operators["QuantizeLinear"] > 10  # of activations; no weight has one
         made = {tensor.name for tensor in graph.initializer}
-        rounding = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-        assert not any(node.input[0] in made for node in rounding)
+        quantizing = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+        assert not any(node.input[0] in made for node in quantizing)
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino", "torch-export", "state-dict"])
-def test_a_rounded_model_takes_about_a_quarter(form: str, tmp_path: Path) -> None:
+def test_a_quantized_model_takes_about_a_quarter(form: str, tmp_path: Path) -> None:
     wide = nn.Sequential(
         nn.Conv2d(1, 96, 3), nn.BatchNorm2d(96), nn.ReLU(), nn.Conv2d(96, 384, 3), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(384, 10),

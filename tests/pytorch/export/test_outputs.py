@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from accaware.errors import RunError
 from accaware.pytorch import export_model
 from accaware.pytorch.export import FORMATS
-from accaware.pytorch.export.difference import Difference
+from accaware.pytorch.export.difference import ExportDifference
 from accaware.runtimes import runtime
 
 Pair = namedtuple("Pair", ["boxes", "scores"])
@@ -159,9 +159,9 @@ def test_a_check_that_never_runs_the_file_fails(tmp_path: Path) -> None:
         export_model(model, torch.randn(2, 4), tmp_path / "m.onnx", check=lambda compared: None)
 
 
-def compare(found: Tensor, expected: Tensor, unrounded: Tensor | None = None) -> None:
-    difference = Difference()
-    exact = expected if unrounded is None else unrounded
+def compare(found: Tensor, expected: Tensor, unquantized: Tensor | None = None) -> None:
+    difference = ExportDifference()
+    exact = expected if unquantized is None else unquantized
     ones = torch.ones(4, 1)
     difference.add([found, ones], [("a", expected), ("b", ones)], [exact, ones], 4)
     difference.check()
@@ -169,7 +169,7 @@ def compare(found: Tensor, expected: Tensor, unrounded: Tensor | None = None) ->
 
 def test_each_output_is_judged_by_its_own_size() -> None:
     large, small = torch.full((4, 2), 1000.0), torch.full((4, 2), 1.5)
-    difference = Difference()
+    difference = ExportDifference()
     difference.add([large, small + 0.01], [("l", large), ("s", small)], [large, small], 4)
     with pytest.raises(RunError, match=r"differ from the model's by up to 0\.01 at s;"):
         difference.check()
@@ -183,9 +183,9 @@ def test_integers_may_differ_where_rounding_decides() -> None:
     changed[:8] += 1
     with pytest.raises(RunError, match="8 of the 1000 integers that it gives"):
         compare(changed, classes)
-    unrounded = classes.clone()
-    unrounded[-3:] += 1
-    compare(changed, classes, unrounded)
+    unquantized = classes.clone()
+    unquantized[-3:] += 1
+    compare(changed, classes, unquantized)
 
 
 def test_infinities_that_are_not_the_models_are_told() -> None:

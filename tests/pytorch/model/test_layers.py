@@ -54,7 +54,7 @@ def test_strides_in_a_list_are_strides() -> None:
     controller, _ = create_compressed_model(
         model, adaptive({**PRUNING, "params": params}), IMAGES[:1]
     )
-    reasons = {entry.layer: entry.reason for entry in controller.left_out}
+    reasons = {entry.layer: entry.reason for entry in controller.excluded}
     assert "stride" in reasons["second"]
 
 
@@ -82,7 +82,7 @@ def test_every_weight_is_covered_or_listed(section: dict[str, Any]) -> None:
     config = early_exit(section)
     controller, _ = create_compressed_model(model, config, words, [(words, torch.zeros(2))])
     controller.compression_rate = 0.5
-    listed = {entry.layer for entry in controller.left_out}
+    listed = {entry.layer for entry in controller.excluded}
     assert {"words", "recurrent", "attention", "cell", "mix"} <= listed
     quantizers = attached_to(model)
     covered = {"attention.out_proj", "last"} if quantizers is None else {*quantizers.weights}
@@ -99,17 +99,17 @@ def test_a_tied_weight_is_covered_once() -> None:
     controller, _ = create_compressed_model(
         model, adaptive(SPARSITY), torch.ones(1, 3, dtype=torch.long)
     )
-    assert not controller.left_out
+    assert not controller.excluded
 
 
-def test_a_scripted_layer_is_left_out_by_name() -> None:
+def test_a_scripted_layer_is_excluded_by_name() -> None:
     model = Net()
     with pytest.warns(Warning, match="torch.jit"):
         model.second = torch.jit.script(model.second)
     for section in (SPARSITY, QUANTIZATION):
         controller, _ = create_compressed_model(model, early_exit(section), IMAGES[:1], BATCHES)
         controller.compression_rate = 0.5
-        reasons = {entry.layer: entry.reason for entry in controller.left_out}
+        reasons = {entry.layer: entry.reason for entry in controller.excluded}
         assert "torch.jit" in reasons["second"]
         assert "last" not in reasons
 
@@ -147,7 +147,7 @@ def test_an_output_that_no_module_gives_is_listed() -> None:
     controller, _ = create_compressed_model(
         TwoOutputs(tuple, aside=True), early_exit(section), IMAGES[:1], BATCHES
     )
-    listed = [entry.layer for entry in controller.left_out]
+    listed = [entry.layer for entry in controller.excluded]
     assert "the model's output, tensor 2" in listed
     assert "the model's output, tensor 1" not in listed
 
@@ -186,10 +186,10 @@ def test_complex_weights_are_made_sparse() -> None:
     assert not (model.complex.weight == 0).all()
 
 
-def test_complex_weights_are_not_rounded() -> None:
+def test_complex_weights_are_not_quantized() -> None:
     x = torch.ones(2, 4)
     controller, _ = create_compressed_model(
         Waves(), early_exit(QUANTIZATION), x, [(x, torch.zeros(2))]
     )
-    reasons = {entry.layer: entry.reason for entry in controller.left_out}
+    reasons = {entry.layer: entry.reason for entry in controller.excluded}
     assert "complex64" in reasons["complex"]

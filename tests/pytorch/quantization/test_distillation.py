@@ -1,4 +1,4 @@
-"""Knowledge distillation: the untouched model's outputs as part of the loss."""
+"""Knowledge distillation: the dense model's outputs as part of the loss."""
 
 from __future__ import annotations
 

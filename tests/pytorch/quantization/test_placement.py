@@ -54,10 +54,10 @@ def test_layers_in_a_row_have_a_place_each_and_weights_each() -> None:
     found = plan(nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), conv()))
     assert list(found.quantizers.weights) == ["0", "3"]
     assert places(found) == ["0 input", "3 input"]
-    assert found.left_out == ()
+    assert found.excluded == ()
 
 
-def test_both_operands_of_a_residual_addition_are_rounded_where_modules_give_them() -> None:
+def test_both_operands_of_a_residual_addition_are_quantized_where_modules_give_them() -> None:
     found = plan(nn.Sequential(conv(), Block(), Block(), conv()))
     assert places(found) == [
         "0 input",
@@ -69,7 +69,7 @@ def test_both_operands_of_a_residual_addition_are_rounded_where_modules_give_the
         "2.bn2 output",
         "3 input",
     ]
-    assert found.left_out == ()
+    assert found.excluded == ()
 
 
 def test_an_operand_that_no_module_gives_leaves_the_addition_in_floating_point() -> None:
@@ -85,7 +85,7 @@ def test_an_operand_that_no_module_gives_leaves_the_addition_in_floating_point()
 
     found = plan(Free())
     assert places(found) == ["conv1 input", "conv2 input"]
-    ((where, why),) = [(entry.layer, entry.reason) for entry in found.left_out]
+    ((where, why),) = [(entry.layer, entry.reason) for entry in found.excluded]
     assert where == "the model"
     assert "an operand that no module gives" in why
 
@@ -130,7 +130,7 @@ def test_a_layer_that_is_called_twice_has_one_range() -> None:
     assert places(plan(Shared())) == ["head input"]
 
 
-def test_inputs_and_outputs_are_rounded_as_asked() -> None:
+def test_inputs_and_outputs_are_quantized_as_asked() -> None:
     model = nn.Sequential(conv(), nn.ReLU(), conv())
     assert places(plan(model, quantize_inputs=False)) == ["2 input"]
     assert places(plan(model, quantize_outputs=True)) == ["0 input", "2 input", "output"]
@@ -147,8 +147,8 @@ def test_a_layer_that_no_forward_goes_through_says_so() -> None:
             return used
 
     found = plan(Uses())
-    assert [entry.layer for entry in found.left_out] == ["spare"]
-    assert "no forward goes through it" in found.left_out[0].reason
+    assert [entry.layer for entry in found.excluded] == ["spare"]
+    assert "no forward goes through it" in found.excluded[0].reason
 
 
 def test_scopes_leave_layers_out() -> None:

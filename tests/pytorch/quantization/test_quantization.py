@@ -28,7 +28,9 @@ def outputs(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
     return result
 
 
-def rounded(tensor: Tensor, scale: Tensor | float, zero_point: int, low: int, high: int) -> Tensor:
+def fake_quantized(
+    tensor: Tensor, scale: Tensor | float, zero_point: int, low: int, high: int
+) -> Tensor:
     """The definition, in plain arithmetic."""
     integers = torch.clamp(torch.round(tensor / scale) + zero_point, low, high)
     return (integers - zero_point) * scale
@@ -44,9 +46,9 @@ def test_it_computes_what_the_definition_says() -> None:
         each = activations[f"{names[layer]} input"]
         weight = layer.weight.detach()
         scale = weight.flatten(1).abs().amax(1) / 127
-        weight = rounded(weight, scale.view(-1, *[1] * (weight.dim() - 1)), 0, -127, 127)
+        weight = fake_quantized(weight, scale.view(-1, *[1] * (weight.dim() - 1)), 0, -127, 127)
         assert each.scale is not None
-        taken = rounded(taken, each.scale, each.zero_point, each.low, each.high)
+        taken = fake_quantized(taken, each.scale, each.zero_point, each.low, each.high)
         if isinstance(layer, nn.Linear):
             return nn.functional.linear(taken, weight, layer.bias)
         return nn.functional.conv2d(taken, weight, layer.bias, layer.stride, layer.padding)
@@ -73,7 +75,7 @@ def test_eight_bits_cost_little_and_two_cost_much() -> None:
     assert accuracy(other) < dense - 0.05
 
 
-def test_nothing_is_rounded_before_a_rate_is_set_nor_at_rate_zero() -> None:
+def test_nothing_is_quantized_before_a_rate_is_set_nor_at_rate_zero() -> None:
     controller, model = quantized()
     untouched = outputs(trained_model())
     assert torch.equal(outputs(model), untouched)
@@ -215,7 +217,7 @@ def test_a_file_of_another_models_quantizers_says_so(tmp_path: Path) -> None:
         load_compressed(tmp_path / "model.pt", other)
 
 
-def test_a_weight_that_another_layer_reads_unrounded_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_weight_that_another_layer_reads_unquantized_stays_as_it_is(tmp_path: Path) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -297,7 +299,7 @@ def test_quantization_alone_ends_as_soon_as_it_is_within_budget() -> None:
     assert controller.quantization.active
 
 
-def test_the_table_says_what_is_rounded_and_how() -> None:
+def test_the_table_says_what_is_quantized_and_how() -> None:
     controller, _ = quantized(preset="mixed", activations={"bits": 6})
     quantize(controller)
     rows = {row.place: row for row in controller.quantizers()}

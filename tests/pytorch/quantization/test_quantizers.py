@@ -1,4 +1,4 @@
-"""What must hold for every tensor that is rounded."""
+"""What must hold for every tensor that is quantized."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def quantizers(bits: int) -> list[WeightQuantizer]:
 
 
 @given(BITS, SEEDS, SCALES)
-def test_a_rounded_weight_is_its_integers_times_their_scale(
+def test_a_quantized_weight_is_its_integers_times_their_scale(
     bits: int, seed: int, scale: float
 ) -> None:
     weight = weight_of(seed, scale)
     for quantizer in quantizers(bits):
-        rounded, integers = quantizer(weight), quantizer.integers(weight)
+        quantized, integers = quantizer(weight), quantizer.integers(weight)
         shape = [1, 1, 1, 1]
         if quantizer.axis is not None:
             shape[quantizer.axis] = -1
         difference = integers.values.int() - integers.zero_point.int().view(shape)
-        torch.testing.assert_close(rounded, difference * integers.scale.view(shape))
+        torch.testing.assert_close(quantized, difference * integers.scale.view(shape))
         assert quantizer.low <= int(integers.values.min())
         assert int(integers.values.max()) <= quantizer.high
         assert integers.values.unique().numel() <= 2**bits
@@ -83,8 +83,8 @@ def test_a_weight_of_zeros_stays_one() -> None:
 def test_few_bits_dont_leave_all_but_the_largest_weights_at_zero() -> None:
     weight = torch.randn(1, 1000, generator=torch.Generator().manual_seed(0))
     weight[0, 0] = 40.0
-    rounded = WeightQuantizer.of(2, symmetric=True, axis=0, half_range=False)(weight)
-    assert (rounded != 0).float().mean() > 0.3
+    quantized = WeightQuantizer.of(2, symmetric=True, axis=0, half_range=False)(weight)
+    assert (quantized != 0).float().mean() > 0.3
 
 
 def test_a_channels_range_is_its_own() -> None:
@@ -104,13 +104,13 @@ def test_half_of_the_range_keeps_one_bit_free() -> None:
 def test_fixed_scales_dont_follow_the_weight() -> None:
     quantizer = WeightQuantizer.of(4, symmetric=True, axis=0, half_range=False)
     weight = weight_of(1, 1.0)
-    rounded, integers = quantizer(weight), quantizer.integers(weight)
+    quantized, integers = quantizer(weight), quantizer.integers(weight)
     fixed = WeightQuantizer.of(4, symmetric=True, axis=0, half_range=False)
     fixed.fixed(integers.scale, integers.zero_point)
-    torch.testing.assert_close(fixed(rounded), rounded)
+    torch.testing.assert_close(fixed(quantized), quantized)
 
 
-def test_the_gradient_passes_as_if_nothing_were_rounded() -> None:
+def test_the_gradient_passes_as_if_nothing_were_quantized() -> None:
     weight = weight_of(2, 1.0).requires_grad_()
     WeightQuantizer.of(8, symmetric=True, axis=0, half_range=False)(weight).sum().backward()
     assert torch.equal(weight.grad, torch.ones_like(weight))

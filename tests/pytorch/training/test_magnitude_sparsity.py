@@ -344,25 +344,25 @@ def test_a_shared_weight_counts_once() -> None:
     assert torch.equal(model.second.weight, wanted)
 
 
-def test_a_shared_weight_stays_where_one_of_its_layers_is_left_out() -> None:
+def test_a_shared_weight_stays_where_one_of_its_layers_is_excluded() -> None:
     model = Tied()
     controller = sparse(model, torch.zeros(1, 6), ignored_scopes=["second"])
     controller.compression_rate = 0.5
     assert zeros([model.first.weight]) == 0
     assert zeros([model.third.weight]) == 18
-    reasons = {entry.layer: entry.reason for entry in controller.left_out}
+    reasons = {entry.layer: entry.reason for entry in controller.excluded}
     assert "ignored_scopes" in reasons["second"]
     assert "shares its weight with second" in reasons["first"]
 
 
-def test_a_computed_weight_is_left_out() -> None:
+def test_a_computed_weight_is_excluded() -> None:
     model = nn.Sequential(nn.Linear(6, 6), weight_norm(nn.Linear(6, 6)))
     controller = sparse(model, torch.zeros(1, 6))
     controller.compression_rate = 0.5
     assert controller.compression_rate == 0.5
     assert zeros([model[0].weight]) == 18
-    assert [entry.layer for entry in controller.left_out] == ["1"]
-    assert "parametrized" in controller.left_out[0].reason
+    assert [entry.layer for entry in controller.excluded] == ["1"]
+    assert "parametrized" in controller.excluded[0].reason
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_scopes_choose_layers(scopes: dict[str, Any], covered: tuple[str, ...]) 
         name for name, tensor in zip(LAYERS, weights(model), strict=True) if zeros([tensor])
     )
     assert chosen == covered
-    assert {entry.layer for entry in controller.left_out} == set(LAYERS) - set(covered)
+    assert {entry.layer for entry in controller.excluded} == set(LAYERS) - set(covered)
     assert controller.compression_rate == 0.5
 
 

@@ -167,7 +167,7 @@ def test_reasons_say_what_was_not_done() -> None:
         {**PRUNING, "params": {**PRUNING["params"], "prune_first_conv": False}},
         {**SPARSITY, "ignored_scopes": ["classifier"]},
     )
-    reasons = [(entry.layer, entry.reason) for entry in mix.left_out]
+    reasons = [(entry.layer, entry.reason) for entry in mix.excluded]
     assert any(layer == "features.0" and why.startswith("not pruned: ") for layer, why in reasons)
     assert [layer for layer, why in reasons if why.startswith("not made sparse: ")] == [
         "classifier"

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from accaware import AccAwareConfig
 from accaware.errors import AccAwareError, PluginContractError, PluginFailure, UsageError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.run import CompressionRun, build
+from accaware.pytorch.run import TorchRun, build
 from accaware.search.events import BatchFinished, Event
 from tests.pytorch.training.scripts import PRUNING, adaptive
 from tests.runners.torch_case import TRAINING_IMAGES, digits, trained_model
@@ -62,7 +62,7 @@ def built(
     keys: dict[str, Any] | None = None,
     watch: Watch | None = None,
     **functions: Callable[..., Any],
-) -> CompressionRun:
+) -> TorchRun:
     config = AccAwareConfig.from_dict(
         {**adaptive(compression, **SHORT).to_dict(), "device": "cpu", **(keys or {})}
     )

@@ -13,7 +13,8 @@ from torchvision import datasets
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision.fake import FakeImages
-from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
+from accaware.pytorch.builtin.torchvision.faults import Faults
+from accaware.wording import did_you_mean, first_line
 
 _VALIDATION_FOLDERS = ("val", "validation", "valid", "test")
 
@@ -109,7 +110,10 @@ class NamedDataset:
         self.kind = kind or KINDS["image_folder"]
         self._root = Path()
         if kind is None:
-            hint = did_you_mean(task.dataset, KINDS) or f"; there are {', '.join(KINDS)}"
+            hint = (
+                did_you_mean(task.dataset.lower(), KINDS, most=3)
+                or f"; there are {', '.join(KINDS)}"
+            )
             faults.add("dataset", f"{task.dataset} is none that this tool knows by name{hint}")
         elif kind.name == "fake":
             if task.download:
@@ -152,8 +156,7 @@ class NamedDataset:
     def _failure(self, error: Exception) -> str:
         if isinstance(error, URLError):
             return f"{self.kind.name} can't be fetched into {self._root} ({error.reason})"
-        first = str(error).splitlines()[0]
-        return f"{self.kind.name} in {self._root} can't be read: {first}"
+        return f"{self.kind.name} in {self._root} can't be read: {first_line(error)}"
 
     def _found(self, kind: DatasetKind, root: Path, faults: Faults) -> Path:
         """The folder that torchvision wants to hear of."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 from accaware.errors import TaskError
 
 
@@ -15,14 +12,10 @@ class Faults:
         self._found: list[tuple[str, str]] = []
 
     def add(self, key: str, message: str) -> None:
+        """Note what is wrong with a key; nothing is raised yet."""
         self._found.append((key, message))
 
     def check(self) -> None:
         """Raises: TaskError, with every fault."""
         if self._found:
             raise TaskError(self._found)
-
-
-def did_you_mean(wanted: str, offered: Iterable[str]) -> str:
-    close = difflib.get_close_matches(wanted.lower(), list(offered), n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""

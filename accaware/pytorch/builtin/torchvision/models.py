@@ -13,7 +13,7 @@ from torchvision import models
 
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
+from accaware.pytorch.builtin.torchvision.faults import Faults
 from accaware.pytorch.builtin.torchvision.stems import SMALL, with_grey_input, with_small_stem
 from accaware.pytorch.builtin.torchvision.weights import (
     load_state,
@@ -22,6 +22,7 @@ from accaware.pytorch.builtin.torchvision.weights import (
     read_state,
     unreachable,
 )
+from accaware.wording import did_you_mean
 
 _FOR_CIFAR = re.compile(r"_(32x32|cifar(10|100)?)$")
 
@@ -51,7 +52,8 @@ class NamedModel:
         elif self.name not in known:
             faults.add(
                 "model",
-                f"{task.model} is none of torchvision's classifiers{did_you_mean(self.name, known)}"
+                f"{task.model} is none of torchvision's classifiers"
+                f"{did_you_mean(self.name.lower(), known, most=3)}"
                 "; a model of your own needs a plugin",
             )
         else:
@@ -92,7 +94,7 @@ class NamedModel:
             if channels == 1:
                 with_grey_input(model)
             if small:
-                _tell_stem(self.name, with_small_stem(model))
+                _report_stem(self.name, with_small_stem(model))
             return model
         return self._from_state(self._task.weights, classes, size, channels)
 
@@ -113,7 +115,7 @@ class NamedModel:
             chosen = small
         load_state(state, chosen, weights)
         if chosen is small:
-            _tell_stem(self.name, stem)
+            _report_stem(self.name, stem)
         elif size <= SMALL:
             print(f"{self.name} keeps its own stem, as in {weights}", flush=True)
         return chosen
@@ -171,6 +173,6 @@ def _replace_head(model: nn.Module, theirs: int, classes: int) -> None:
     setattr(parent, name, new)
 
 
-def _tell_stem(name: str, stem: str | None) -> None:
+def _report_stem(name: str, stem: str | None) -> None:
     what = f"a stem for small images: {stem}" if stem else "its own stem, small images or not"
     print(f"{name} has {what}", flush=True)

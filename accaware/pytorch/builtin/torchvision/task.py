@@ -16,7 +16,7 @@ from accaware.pytorch.builtin.torchvision.datasets import KINDS, NamedDataset, k
 from accaware.pytorch.builtin.torchvision.faults import Faults
 from accaware.pytorch.builtin.torchvision.models import NamedModel
 from accaware.pytorch.builtin.torchvision.transforms import Preprocessing, Transform
-from accaware.pytorch.builtin.torchvision.weights import check_file
+from accaware.pytorch.builtin.torchvision.weights import check_weights_file
 from accaware.pytorch.model.compile_cache import Recompiled
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.mixed_precision import MixedPrecision, cpu_gains
@@ -45,7 +45,7 @@ class TorchvisionTask:
         self._model = self._data = None
         if own.create_model is TorchvisionTask.create_model:
             self._model = NamedModel(self.task, faults)
-            check_file(self.task, faults)
+            check_weights_file(self.task, faults)
         if own.create_datasets is TorchvisionTask.create_datasets:
             self._data = NamedDataset(self.task, faults)
         if own.loss is TorchvisionTask.loss:

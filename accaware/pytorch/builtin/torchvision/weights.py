@@ -13,7 +13,8 @@ from torchvision import models
 
 from accaware.config.model.task import TaskConfig, is_address, is_file
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision.faults import Faults, did_you_mean
+from accaware.pytorch.builtin.torchvision.faults import Faults
+from accaware.wording import first_line
 
 State = dict[str, Tensor]
 
@@ -40,12 +41,12 @@ def published(task: TaskConfig, model: str, faults: Faults) -> Any:
     faults.add(
         "weights",
         f"{task.weights} is neither a file's name nor one of torchvision's for {model}, which are "
-        f"DEFAULT, {', '.join(known)}{did_you_mean(name, ())}",
+        f"DEFAULT, {', '.join(known)}",
     )
     return None
 
 
-def check_file(task: TaskConfig, faults: Faults) -> None:
+def check_weights_file(task: TaskConfig, faults: Faults) -> None:
     """A fault where the weights are a file's that isn't there."""
     weights = task.weights
     if weights is not None and is_file(weights) and not Path(weights).is_file():
@@ -64,8 +65,7 @@ def read_state(weights: str) -> State:
         try:
             found = torch.load(weights, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise _fault(f"{weights} can't be read: {first}") from error
+            raise _fault(f"{weights} can't be read: {first_line(error)}") from error
     for key in _WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from accaware.pytorch.model.tensors import tensors_in
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Call:
     Attributes:
         module: the name of the innermost module that was running.
         place: the same for people, with its type.
-        given: all tensors that it returned, in order.
+        outputs: all tensors that it returned, in order.
     """
 
     func: Callable[..., Any]
@@ -26,7 +27,7 @@ class Call:
     kwargs: Mapping[str, Any]
     module: str
     place: str
-    given: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
     @property
     def name(self) -> str:
@@ -34,7 +35,7 @@ class Call:
         return getattr(self.func, "__name__", str(self.func))
 
     @property
-    def taken(self) -> tuple[Tensor, ...]:
+    def inputs(self) -> tuple[Tensor, ...]:
         """All tensors among the arguments, in order."""
         return tensors_in((self.args, dict(self.kwargs)))
 
@@ -50,26 +51,3 @@ class Call:
         """What the same call gives on other tensors."""
         args, kwargs = pytree.tree_map_only(Tensor, change, (self.args, dict(self.kwargs)))
         return tensors_in(self.func(*args, **kwargs))
-
-
-def tensors_in(structure: Any) -> tuple[Tensor, ...]:
-    """All tensors within nested containers, in order."""
-    return tuple(_tensors(structure))
-
-
-def _tensors(structure: Any) -> Iterator[Tensor]:
-    # Every call of a torch function comes by here, most with nothing but these.
-    kind = type(structure)
-    if isinstance(structure, Tensor):
-        yield structure
-    elif kind is tuple or kind is list:
-        for each in structure:
-            yield from _tensors(each)
-    elif kind is dict:
-        for each in structure.values():
-            yield from _tensors(each)
-    elif kind not in _PLAIN:
-        yield from (leaf for leaf in pytree.tree_leaves(structure) if isinstance(leaf, Tensor))
-
-
-_PLAIN = frozenset((bool, int, float, str, type(None), torch.Size, torch.dtype, torch.device))

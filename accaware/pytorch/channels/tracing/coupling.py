@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-Labels = Tensor
+ChannelIds = Tensor
 """Numbers of positions, in the shape of what they are written on; 0 where there is none.
 
 Float64, in which every operation that moves elements exists, and whole numbers are exact.
 """
 
+OutputIds = Sequence[ChannelIds | None] | None
+"""For each output of a call its ids, or none; None for a call that can't be traced."""
+
 
 class Coupling:
-    """Gives numbers to positions, and remembers which of them can't be without each other."""
+    """Gives ids to positions, and remembers which of them can't be without each other."""
 
     def __init__(self) -> None:
         self._count = 1
@@ -21,15 +26,15 @@ class Coupling:
         self._bound: list[tuple[Tensor, str]] = []
         self._summed: list[Tensor] = []
 
-    def number(self, *shape: int) -> Labels:
-        """New numbers, for as many positions."""
+    def new_ids(self, *shape: int) -> ChannelIds:
+        """New ids, for as many positions."""
         size = torch.Size(shape).numel()
-        labels = torch.arange(self._count, self._count + size, dtype=torch.float64)
+        ids = torch.arange(self._count, self._count + size, dtype=torch.float64)
         self._count += size
-        return labels.reshape(shape)
+        return ids.reshape(shape)
 
-    def tie(self, first: Labels, second: Labels) -> None:
-        """Each position with the other one's at the same place, where both have numbers."""
+    def tie(self, first: ChannelIds, second: ChannelIds) -> None:
+        """Each position with the other one's at the same place, where both have ids."""
         first, second = torch.broadcast_tensors(first, second)  # type: ignore[no-untyped-call]
         for dim, size in enumerate(first.shape):
             if size > 1 and first.stride(dim) == second.stride(dim) == 0:
@@ -39,20 +44,20 @@ class Coupling:
             pairs = torch.unique(first[differ].long() * self._count + second[differ].long())
             self._ties.append((pairs // self._count, pairs % self._count))
 
-    def bind(self, labels: Labels, reason: str) -> None:
-        """These positions have to stay; the first reason that is given for one is the one told."""
-        self._bound.append((_numbers(labels), reason))
+    def bind(self, ids: ChannelIds, reason: str) -> None:
+        """These positions have to stay; of several reasons for one the first is reported."""
+        self._bound.append((_distinct(ids), reason))
 
-    def sum(self, labels: Labels) -> None:
+    def sum(self, ids: ChannelIds) -> None:
         """Something sums over these positions, without weights of its own."""
-        self._summed.append(_numbers(labels))
+        self._summed.append(_distinct(ids))
 
     def summed(self) -> Tensor:
-        """(N,) the numbers of what is summed over."""
+        """(N,) the ids of what is summed over."""
         return torch.cat([torch.empty(0, dtype=torch.long), *self._summed])
 
     def roots(self, more: tuple[tuple[Tensor, Tensor], ...] = ()) -> Tensor:
-        """(N,) for each number the lowest one that it is tied to, by whatever chain of ties.
+        """(N,) for each id the lowest one that it is tied to, by whatever chain of ties.
 
         Args:
             more: ties for this answer alone.
@@ -75,42 +80,42 @@ class Coupling:
     def reasons(self, roots: Tensor) -> dict[int, str]:
         """For each root that has to stay, why."""
         reasons: dict[int, str] = {}
-        for numbers, reason in self._bound:
-            for root in torch.unique(roots[numbers]).tolist():
+        for ids, reason in self._bound:
+            for root in torch.unique(roots[ids]).tolist():
                 reasons.setdefault(root, reason)
         return reasons
 
 
-def _numbers(labels: Labels) -> Tensor:
-    """(N,) all numbers among some, each once."""
-    numbers: Tensor = torch.unique(thin(labels)).long()
-    return numbers[numbers > 0]
+def _distinct(ids: ChannelIds) -> Tensor:
+    """(N,) all ids among some, each once."""
+    distinct: Tensor = torch.unique(thin(ids)).long()
+    return distinct[distinct > 0]
 
 
-def thin(labels: Labels) -> Labels:
+def thin(ids: ChannelIds) -> ChannelIds:
     """Without the repeats that an expansion made: one of each."""
-    for dim in range(labels.dim()):
-        if labels.shape[dim] > 1 and labels.stride(dim) == 0:
-            labels = labels.narrow(dim, 0, 1)
-    return labels
+    for dim in range(ids.dim()):
+        if ids.shape[dim] > 1 and ids.stride(dim) == 0:
+            ids = ids.narrow(dim, 0, 1)
+    return ids
 
 
-def single(labels: Labels, dim: int) -> Labels | None:
-    """The one number of each line along a dimension, which then has size 1; None for several.
+def single(ids: ChannelIds, dim: int) -> ChannelIds | None:
+    """The one id of each line along a dimension, which then has size 1; None for several.
 
-    Places without a number (a border of padding) go with the others of their line.
+    Places without an id (a border of padding) go with the others of their line.
     """
-    part = thin(labels)
+    part = thin(ids)
     most = part.amax(dim, keepdim=True)
     if not ((part == most) | (part == 0)).all():
         return None
-    sizes = list(labels.shape)
+    sizes = list(ids.shape)
     sizes[dim] = 1
-    line: Labels = most.expand(sizes)
+    line: ChannelIds = most.expand(sizes)
     return line
 
 
-def varies(labels: Labels, dim: int) -> bool:
-    """Whether there are different numbers along a dimension."""
-    labels = thin(labels)
-    return labels.shape[dim] > 1 and bool((labels != labels.narrow(dim, 0, 1)).any())
+def varies(ids: ChannelIds, dim: int) -> bool:
+    """Whether there are different ids along a dimension."""
+    ids = thin(ids)
+    return ids.shape[dim] > 1 and bool((ids != ids.narrow(dim, 0, 1)).any())

@@ -1,32 +1,30 @@
-"""The forward passes that are followed."""
+"""The forward passes in which channels are traced."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.errors import CompressionError
-from accaware.pytorch.channels.tracing.call import Call, tensors_in
+from accaware.pytorch.channels.tracing.call import Call
+from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import varies
-from accaware.pytorch.channels.tracing.numbering import Numbering
 from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
 from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
 from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
+from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.memory import raise_if_out_of_memory
 from accaware.pytorch.model.modes import Mode
-from accaware.pytorch.model.outputs import output_tensors
-from accaware.pytorch.model.wrappers import eagerly
+from accaware.pytorch.model.tensors import output_tensors, tensors_in
 
 _OUTPUT = "its channels are the model's output"
 _SETTINGS_ASIDE = frozenset(
@@ -36,22 +34,22 @@ _SETTINGS_ASIDE = frozenset(
 
 
 @dataclass(frozen=True)
-class Followed:
-    """What came of following a model.
+class TracedChannels:
+    """What came of tracing a model's channels.
 
     Attributes:
-        numbering: of its tensors, by what it does in all of its modes.
+        table: of its tensors, by what it does in all of its modes.
         reached: the modes in which it does different things to channels -> the names of the
             parameters that it uses there. One mode stands for another that does the same.
         unreached: what no forward used.
     """
 
-    numbering: Numbering
+    table: ChannelTable
     reached: Mapping[Mode, frozenset[str]]
     unreached: tuple[Unreached, ...]
 
 
-def follow(model: nn.Module, inputs: ExampleInputs) -> Followed:
+def trace_channels(model: nn.Module, inputs: ExampleInputs) -> TracedChannels:
     """Run the model in both of its modes, on tensors without values where it can do that.
 
     Args:
@@ -61,38 +59,38 @@ def follow(model: nn.Module, inputs: ExampleInputs) -> Followed:
         CompressionError: it gives no tensors.
         Exception: whatever the model's forward raises, where it runs in no mode.
     """
-    # Training first: where it isn't to be had with these inputs, most often that is told at once.
+    # Training first: where it isn't to be had with these inputs, most often that shows at once.
     both = (Mode.TRAINING, Mode.EVALUATION)
-    try:  # a forward that reads values can't, and is given some below
-        return _follow(copy_without_values(model), inputs.on(torch.device("meta")), both)
+    try:  # a forward that reads values can't, and gets some below
+        return _traced(copy_without_values(model), inputs.on(torch.device("meta")), both)
     except Exception as error:  # noqa: BLE001
         raise_if_out_of_memory(error)
     failures: list[Exception] = []
     # Some models train on other inputs than they evaluate.
     for modes in (both, both[1:], both[:1]):
         try:
-            return _follow(copied(model), inputs, modes)
-        except Exception as error:  # noqa: BLE001 - told where no mode runs
+            return _traced(copied(model), inputs, modes)
+        except Exception as error:  # noqa: BLE001 - raised where no mode runs
             raise_if_out_of_memory(error)
             failures.append(error)
     raise failures[1]
 
 
-def _follow(model: nn.Module, inputs: ExampleInputs, modes: Sequence[Mode]) -> Followed:
-    numbering = Numbering(model)
-    passes = {mode: _run(model, inputs, mode, numbering) for mode in modes}
+def _traced(model: nn.Module, inputs: ExampleInputs, modes: Sequence[Mode]) -> TracedChannels:
+    table = ChannelTable(model)
+    passes = {mode: _run(model, inputs, mode, table) for mode in modes}
     used = {name for each in passes.values() for name in each.used}
     called = {name for each in passes.values() for name in each.called}
     unreached = find_unreached(model, used, called)
     if unreached:
         for mode in modes:
-            _run(model, inputs, mode, numbering, unreached)
-    numbering.finish()
+            _run(model, inputs, mode, table, unreached)
+    table.finish()
     distinct = dict(passes)
     if len(passes) > 1 and len({each.trace for each in passes.values()}) == 1:
         del distinct[Mode.TRAINING]
     reached = {mode: frozenset(each.used) for mode, each in distinct.items()}
-    return Followed(numbering, reached, unreached)
+    return TracedChannels(table, reached, unreached)
 
 
 @dataclass(frozen=True)
@@ -106,48 +104,40 @@ def _run(
     model: nn.Module,
     inputs: ExampleInputs,
     mode: Mode,
-    numbering: Numbering,
+    table: ChannelTable,
     unreached: Sequence[Unreached] = (),
 ) -> _Pass:
     mode.set(model)
-    follower = _Follower(model, numbering, unreached)
-    handles = [
-        handle for name, module in model.named_modules() for handle in follower.watch(name, module)
-    ]
-    try:
-        with torch.no_grad(), eagerly(), follower:
-            outputs = output_tensors(inputs.call(model))
-    finally:
-        for handle in handles:
-            handle.remove()
+    tracer = _Tracer(model, table, unreached)
+    with tracer.watching(model):
+        outputs = output_tensors(inputs.call(model))
     if not outputs:
         raise CompressionError(
             f"{type(model).__name__} can't be pruned: its forward gives no tensors, in no "
             "container and in no attribute, so nothing tells whether a smaller model is right"
         )
-    numbering.bind(outputs, _OUTPUT)
-    return _Pass(follower.used, follower.called, tuple(follower.trace))
+    table.bind(outputs, _OUTPUT)
+    return _Pass(tracer.used, tracer.ran, tuple(tracer.trace))
 
 
-class _Follower(TorchFunctionMode):
-    """Sees every call of a torch function while it is entered, those within others apart.
+class _Tracer(ForwardWatch):
+    """Gives channel ids to what each call of a torch function gives.
 
     Attributes:
         used: names of parameters and buffers that a function took.
-        called: names of modules that ran.
+        ran: names of modules that ran.
         trace: what was done to what, but for numbers that channels don't depend on.
     """
 
     def __init__(
-        self, model: nn.Module, numbering: Numbering, unreached: Sequence[Unreached]
+        self, model: nn.Module, table: ChannelTable, unreached: Sequence[Unreached]
     ) -> None:
         super().__init__()
         self.used: set[str] = set()
-        self.called: set[str] = set()
+        self.ran: set[str] = set()
         self.trace: list[Any] = []
-        self._numbering = numbering
+        self._table = table
         self._convolved: Any = WeakIdKeyDictionary()  # what some convolution has had a part in
-        self._open: list[tuple[str, str]] = []
         own = (*model.named_parameters(), *model.named_buffers())
         self._names = {id(tensor): name for name, tensor in own}
         self._origins: Any = WeakIdKeyDictionary()  # what gave a tensor
@@ -155,93 +145,78 @@ class _Follower(TorchFunctionMode):
         for each in unreached:
             self._waiting.setdefault(each.scope, []).append(each)
 
-    def watch(self, name: str, module: nn.Module) -> Iterator[Any]:
-        if isinstance(module, torch.jit.ScriptModule):
-            return  # nobody sees what is done in there
-        place = f"{name or 'the model'} ({type(module).__name__})"
-        yield module.register_forward_pre_hook(partial(self._enter, name, place), with_kwargs=True)
-        yield module.register_forward_hook(self._leave)
+    def entered(self, inputs: Any) -> None:
+        self.ran.add(self.module)
+        self._keep_for_unreached(tensors_in(inputs))
 
-    def _enter(self, name: str, place: str, module: nn.Module, *given: Any) -> None:
-        self._open.append((name, place))
-        self.called.add(name)
-        self._keep_for_unreached(tensors_in(given))
-
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._open.pop()
-        if self._open:
+    def left(self, module: str, output: Any) -> None:
+        if self._running:
             self._keep_for_unreached(output_tensors(output) if self._waiting else ())
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        kwargs = kwargs or {}
         outputs = _computed(func, args, kwargs)
-        module, place = self._open[-1] if self._open else ("", "the model")
-        call = Call(func, args, kwargs, module, place, tensors_in(outputs))
-        if call.taken and call.given:
-            apply(self._numbering, call)
-            self._follow_convolutions(call)
-            self._keep_for_unreached(call.given)
+        call = Call(func, args, kwargs, self.module, self.place, tensors_in(outputs))
+        if call.inputs and call.outputs:
+            apply(self._table, call)
+            self._trace_convolutions(call)
+            self._keep_for_unreached(call.outputs)
         self._write_down(call)
         return outputs
 
-    def _follow_convolutions(self, call: Call) -> None:
-        convolved = any(tensor in self._convolved for tensor in call.taken)
+    def _trace_convolutions(self, call: Call) -> None:
+        convolved = any(tensor in self._convolved for tensor in call.inputs)
         if call.name in CONVOLVE:
-            layer = self._numbering.layer_of(call.argument(1, "weight"))
+            layer = self._table.layer_of(call.argument(1, "weight"))
             if layer is not None and call.argument(0, "input") not in self._convolved:
-                self._numbering.first_convolutions.add(layer)
+                self._table.first_convolutions.add(layer)
             convolved = True
         if convolved:
-            for tensor in call.given:
+            for tensor in call.outputs:
                 self._convolved[tensor] = True
 
     def _write_down(self, call: Call) -> None:
-        taken = []
-        for tensor in call.taken:
+        sources: list[Any] = []
+        for tensor in call.inputs:
             name = self._names.get(id(tensor))
             if name is not None:
                 self.used.add(name)
-            taken.append(name or self._origins.get(tensor, tuple(tensor.shape)))
-        if not call.given:  # a question about a shape or a device
+            sources.append(name or self._origins.get(tensor, tuple(tensor.shape)))
+        if not call.outputs:  # a question about a shape or a device
             return
         if call.name in DROPOUTS:
-            for tensor in call.given:
-                self._origins[tensor] = taken[0]
+            for tensor in call.outputs:
+                self._origins[tensor] = sources[0]
             return
         settings: list[Any] = []
         if call.name not in _SETTINGS_ASIDE:
             leaves = pytree.tree_leaves((call.args, dict(call.kwargs)))
             settings = [leaf for leaf in leaves if isinstance(leaf, (bool, int, str))]
-        for place, tensor in enumerate(call.given):
+        for place, tensor in enumerate(call.outputs):
             self._origins[tensor] = (len(self.trace), place)
-        self.trace.append((call.name, *taken, *settings))
+        self.trace.append((call.name, *sources, *settings))
 
     def _keep_for_unreached(self, seen: Sequence[Tensor]) -> None:
-        """Bind what could be given to a layer that waits in the module at hand."""
-        for waiting in self._waiting.get(self._open[-1][0] if self._open else "", ()):
+        """Bind what could go into a layer that waits in the module at hand."""
+        for waiting in self._waiting.get(self.module, ()):
             reason = (
                 f"{waiting.name} may read its channels, and wasn't reached: give example inputs "
                 "with which the forward uses it, or take it out of the model"
             )
             for tensor in seen:
-                labels = None if id(tensor) in self._names else self._numbering[tensor]
-                if labels is not None and any(
-                    waiting.could_read(tensor.shape, dim) and varies(labels, dim)
+                ids = None if id(tensor) in self._names else self._table[tensor]
+                if ids is not None and any(
+                    waiting.could_read(tensor.shape, dim) and varies(ids, dim)
                     for dim in range(tensor.dim())
                 ):
-                    self._numbering.coupling.bind(labels, reason)
+                    self._table.coupling.bind(ids, reason)
 
 
 def _computed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What the function gives; without values a batch norm is slow, and gives what it takes."""
     if func is functional.batch_norm:
-        taken = args[0] if args else kwargs["input"]
-        if taken.is_meta:
-            return torch.empty_like(taken)
+        inputs = args[0] if args else kwargs["input"]
+        if inputs.is_meta:
+            return torch.empty_like(inputs)
     return call_steadily(func, args, kwargs)

@@ -1,8 +1,7 @@
-"""What moves elements about: the same is done to their numbers."""
+"""What moves elements about: the same is done to their channel ids."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import count
 
 import torch
@@ -10,10 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from accaware.pytorch.channels.tracing.call import Call
-from accaware.pytorch.channels.tracing.coupling import Labels, single, varies
-from accaware.pytorch.channels.tracing.numbering import Numbering
-
-Given = Sequence[Labels | None] | None
+from accaware.pytorch.channels.tracing.channel_table import ChannelTable
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single, varies
 
 _SPLIT = frozenset(("reshape", "view", "unflatten", "view_as", "reshape_as"))
 _JOIN = frozenset(("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"))
@@ -28,34 +25,34 @@ _MOVE = _SPLIT | _JOIN | _LIKE | {
 }  # fmt: skip
 
 
-def _move(numbering: Numbering, call: Call) -> Given:
-    """The same is done to the numbers."""
-    data = call.taken if call.name in _JOIN | _LIKE else call.taken[:1]
-    numbering.bind(call.taken[len(data) :], f"{call.place} uses it as an index ({call.name})")
-    if all(numbering[tensor] is None for tensor in data):
-        return [None] * len(call.given)
+def _move(table: ChannelTable, call: Call) -> OutputIds:
+    """The same is done to the ids."""
+    data = call.inputs if call.name in _JOIN | _LIKE else call.inputs[:1]
+    table.bind(call.inputs[len(data) :], f"{call.place} uses it as an index ({call.name})")
+    if all(table[tensor] is None for tensor in data):
+        return [None] * len(call.outputs)
     try:
-        after = _moved(numbering, call, len(data))
-    except Exception:  # noqa: BLE001 - what can't be done to numbers isn't followed
+        after = _moved(table, call, len(data))
+    except Exception:  # noqa: BLE001 - what can't be done to ids isn't traced
         after = None
     if after is None:
         return None
-    before = numbering[data[0]]
+    before = table[data[0]]
     if call.name in _SPLIT and before is not None:
         varying = [dim for dim in range(after[0].dim()) if varies(after[0], dim)]
         if len(varying) > sum(varies(before, dim) for dim in range(before.dim())):
             # Channels are laid out in rows: the rows stay, and lose the same places.
-            numbering.tie_across(after[0], varying[-1])
+            table.tie_across(after[0], varying[-1])
     elif call.name == "chunk":
         # Halves are halves of whatever is left, so they have to lose the same.
         for each in after[1:]:
             if each.shape == after[0].shape:
-                numbering.coupling.tie(after[0], each)
+                table.coupling.tie(after[0], each)
     return after
 
 
-def _moved(numbering: Numbering, call: Call, data: int) -> tuple[Labels, ...] | None:
-    """What a call gives on numbers.
+def _moved(table: ChannelTable, call: Call, data: int) -> tuple[ChannelIds, ...] | None:
+    """What a call gives on ids.
 
     Args:
         data: how many of the tensors that it takes are moved; the others are indices.
@@ -69,14 +66,14 @@ def _moved(numbering: Numbering, call: Call, data: int) -> tuple[Labels, ...] | 
                 if not tensor.is_meta:
                     return tensor.cpu()
                 return torch.full(tensor.shape, stand_in, dtype=tensor.dtype)
-            # Of whatever type: the values of an integer tensor are no numbers of positions.
-            labels = numbering[tensor]
-            return torch.zeros(tensor.shape, dtype=torch.float64) if labels is None else labels
+            # Of whatever type: the values of an integer tensor are no ids of positions.
+            ids = table[tensor]
+            return torch.zeros(tensor.shape, dtype=torch.float64) if ids is None else ids
 
         return call.on(change)
 
     after = on(0)
-    if any(tensor.is_meta for tensor in call.taken[data:]):
+    if any(tensor.is_meta for tensor in call.inputs[data:]):
         # Indices without values: right where it doesn't matter which ones they are.
         for mine, theirs in zip(after, on(-1), strict=True):
             if not torch.equal(mine, theirs):
@@ -84,28 +81,28 @@ def _moved(numbering: Numbering, call: Call, data: int) -> tuple[Labels, ...] | 
     return after
 
 
-def _pad(numbering: Numbering, call: Call) -> Given:
+def _pad(table: ChannelTable, call: Call) -> OutputIds:
     """A border belongs to the channel that it lies around; one of other channels is nobody's."""
-    labels = numbering[call.argument(0, "input")]
-    if labels is None:
+    ids = table[call.argument(0, "input")]
+    if ids is None:
         return [None]
     widths = [int(width) for width in call.argument(1, "pad")]
     for number in range(len(widths) // 2):
         before, after = widths[2 * number : 2 * number + 2]
-        dim = labels.dim() - 1 - number
-        line = single(labels, dim)
+        dim = ids.dim() - 1 - number
+        line = single(ids, dim)
         if line is not None:
-            sizes = list(labels.shape)
+            sizes = list(ids.shape)
             sizes[dim] += before + after
-            labels = line.expand(sizes)
+            ids = line.expand(sizes)
         elif (call.argument(2, "mode") or "constant") == "constant":
-            labels = functional.pad(labels, [0, 0] * number + [before, after])
+            ids = functional.pad(ids, [0, 0] * number + [before, after])
         elif before or after:
             return None
-    return [labels]
+    return [ids]
 
 
-def _gather(numbering: Numbering, call: Call) -> Given:
+def _gather(table: ChannelTable, call: Call) -> OutputIds:
     """Along positions each channel keeps to itself, whatever the indices are."""
     inputs, dim, index = (
         call.argument(0, "input"),
@@ -116,53 +113,53 @@ def _gather(numbering: Numbering, call: Call) -> Given:
         index, dim = call.argument(1, "indices"), call.argument(2, "dim")
     if dim is None:
         return None
-    parts = [] if (numbers := numbering[index]) is None else [numbers]
-    labels = numbering[inputs]
-    if labels is not None:
-        line = single(labels, dim)
+    parts = [] if (of_index := table[index]) is None else [of_index]
+    ids = table[inputs]
+    if ids is not None:
+        line = single(ids, dim)
         if line is None:
             return None
-        for other, size in enumerate(call.given[0].shape):
+        for other, size in enumerate(call.outputs[0].shape):
             line = line.narrow(other, 0, min(size, line.shape[other]))
         parts.append(line)
-    return [numbering.meet(parts, call.given[0].shape, call.place)]
+    return [table.meet(parts, call.outputs[0].shape, call.place)]
 
 
-def _fold(numbering: Numbering, call: Call) -> Given:
+def _fold(table: ChannelTable, call: Call) -> OutputIds:
     """Patches put together again: (N, C * places, L) to (N, C, height, width)."""
-    labels, output = numbering[call.argument(0, "input")], call.given[0]
-    if labels is None:
+    ids, output = table[call.argument(0, "input")], call.outputs[0]
+    if ids is None:
         return [None]
-    line = single(labels, -1)
+    line = single(ids, -1)
     if line is None:
         return None
     rows = line.reshape(*line.shape[:-2], output.shape[-3], -1)
     channels = rows.amax(-1, keepdim=True)
-    numbering.coupling.tie(channels, rows)
+    table.coupling.tie(channels, rows)
     return [channels.unsqueeze(-1).expand(output.shape)]
 
 
-def _glu(numbering: Numbering, call: Call) -> Given:
+def _glu(table: ChannelTable, call: Call) -> OutputIds:
     """One half gates the other one, so they have to lose the same."""
-    labels, dim = numbering[call.argument(0, "input")], call.argument(1, "dim")
-    if labels is None:
+    ids, dim = table[call.argument(0, "input")], call.argument(1, "dim")
+    if ids is None:
         return [None]
-    first, second = labels.chunk(2, -1 if dim is None else dim)
-    return [numbering.meet([first, second], call.given[0].shape, call.place)]
+    first, second = ids.chunk(2, -1 if dim is None else dim)
+    return [table.meet([first, second], call.outputs[0].shape, call.place)]
 
 
-def _as_complex(numbering: Numbering, call: Call) -> Given:
+def _as_complex(table: ChannelTable, call: Call) -> OutputIds:
     """The real and the imaginary part of a number lie along the last dimension."""
-    labels = numbering[call.taken[0]]
-    if labels is None:
+    ids = table[call.inputs[0]]
+    if ids is None:
         return [None]
-    numbering.coupling.tie(labels[..., 0], labels[..., 1])
-    return [labels[..., 0]]
+    table.coupling.tie(ids[..., 0], ids[..., 1])
+    return [ids[..., 0]]
 
 
-def _as_real(numbering: Numbering, call: Call) -> Given:
-    labels = numbering[call.taken[0]]
-    return [None if labels is None else labels.unsqueeze(-1).expand(call.given[0].shape)]
+def _as_real(table: ChannelTable, call: Call) -> OutputIds:
+    ids = table[call.inputs[0]]
+    return [None if ids is None else ids.unsqueeze(-1).expand(call.outputs[0].shape)]
 
 
 RULES = {

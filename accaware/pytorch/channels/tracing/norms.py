@@ -7,62 +7,58 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
-from accaware.pytorch.channels.tracing.coupling import Labels, single
-from accaware.pytorch.channels.tracing.numbering import Numbering
-
-Given = Sequence[Labels | None] | None
+from accaware.pytorch.channels.tracing.channel_table import ChannelTable
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
 
 
-def _channelwise(numbering: Numbering, call: Call) -> Given:
+def _channelwise(table: ChannelTable, call: Call) -> OutputIds:
     """Batch norm and its like, PReLU: vectors with a number for each channel."""
-    inputs, *vectors = call.taken
-    channels = numbering.along(inputs, min(1, inputs.dim() - 1))
+    inputs, *vectors = call.inputs
+    channels = table.along(inputs, min(1, inputs.dim() - 1))
     if channels is not None:
-        _tie_vectors(numbering, call, channels, vectors)
-    return [numbering[inputs]]
+        _tie_vectors(table, call, channels, vectors)
+    return [table[inputs]]
 
 
-def _group_norm(numbering: Numbering, call: Call) -> Given:
+def _group_norm(table: ChannelTable, call: Call) -> OutputIds:
     """Whole groups go, as a channel is normalised by all of its group."""
     inputs, groups = call.argument(0, "input"), call.argument(1, "num_groups")
-    channels = numbering.along(inputs, 1)
+    channels = table.along(inputs, 1)
     if channels is None:
         return [None]
     rows = channels.reshape(groups, -1)
     if groups == 1 < len(channels):
-        numbering.coupling.bind(rows, f"{call.place} normalises all channels together")
+        table.coupling.bind(rows, f"{call.place} normalises all channels together")
     mixed = (rows == 0).any(1)
-    numbering.coupling.bind(
+    table.coupling.bind(
         rows[mixed], f"{call.place} normalises them with something that has to stay"
     )
-    numbering.coupling.tie(rows.amax(1, keepdim=True), rows)
-    _tie_vectors(numbering, call, channels, call.taken[1:])
-    return [numbering[inputs]]
+    table.coupling.tie(rows.amax(1, keepdim=True), rows)
+    _tie_vectors(table, call, channels, call.inputs[1:])
+    return [table[inputs]]
 
 
 def _tie_vectors(
-    numbering: Numbering, call: Call, channels: Labels, vectors: Sequence[Tensor]
+    table: ChannelTable, call: Call, channels: ChannelIds, vectors: Sequence[Tensor]
 ) -> None:
     """A norm's vectors with its channels; where it has none, its count of channels."""
     for vector in vectors:
-        if (numbers := numbering[vector]) is not None:
-            numbering.coupling.tie(numbers, channels)
+        if (ids := table[vector]) is not None:
+            table.coupling.tie(ids, channels)
     if not vectors:
-        numbering.count(call.module, channels)
+        table.count(call.module, channels)
 
 
-def _normalisation(numbering: Numbering, call: Call) -> Given:
+def _normalisation(table: ChannelTable, call: Call) -> OutputIds:
     """Over the last dimensions: of positions each channel is normalised by itself."""
-    labels = numbering[call.taken[0]]
-    if labels is None:
+    ids = table[call.inputs[0]]
+    if ids is None:
         return [None]
     for dim in range(-len(call.argument(1, "normalized_shape")), 0):
-        if single(labels, dim) is None:
-            numbering.bind(
-                call.taken[:1], f"{call.place} normalises each channel by its neighbours"
-            )
+        if single(ids, dim) is None:
+            table.bind(call.inputs[:1], f"{call.place} normalises each channel by its neighbours")
             return [None]
-    return [labels]
+    return [ids]
 
 
 RULES = {

@@ -7,41 +7,39 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
-from accaware.pytorch.channels.tracing.coupling import Labels, single
-from accaware.pytorch.channels.tracing.numbering import Numbering
-
-Given = Sequence[Labels | None] | None
+from accaware.pytorch.channels.tracing.channel_table import ChannelTable
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
 
 
-def _matmul(numbering: Numbering, call: Call) -> Given:
-    first, second = call.args if len(call.args) == 2 else call.taken[:2]
+def _matmul(table: ChannelTable, call: Call) -> OutputIds:
+    first, second = call.args if len(call.args) == 2 else call.inputs[:2]
     if call.name == "__rmatmul__":
         first, second = second, first
-    return [_matrix_product(numbering, call, first, second)]
+    return [_matrix_product(table, call, first, second)]
 
 
-def _plus_matmul(numbering: Numbering, call: Call) -> Given:
+def _plus_matmul(table: ChannelTable, call: Call) -> OutputIds:
     """``input + first @ second``."""
     added, first, second = (
         call.argument(0, "input"), call.argument(1, "mat1"), call.argument(2, "mat2")
     )  # fmt: skip
     if first is None or second is None:
         first, second = call.argument(1, "batch1"), call.argument(2, "batch2")
-    product = _matrix_product(numbering, call, first, second)
-    parts = [part for part in (product, numbering[added]) if part is not None]
-    return [numbering.meet(parts, call.given[0].shape, call.place)]
+    product = _matrix_product(table, call, first, second)
+    parts = [part for part in (product, table[added]) if part is not None]
+    return [table.meet(parts, call.outputs[0].shape, call.place)]
 
 
 def _matrix_product(
-    numbering: Numbering, call: Call, first: Tensor, second: Tensor
-) -> Labels | None:
+    table: ChannelTable, call: Call, first: Tensor, second: Tensor
+) -> ChannelIds | None:
     mine = "k" if first.dim() == 1 else "." * (first.dim() - 2) + "mk"
     theirs = "k" if second.dim() == 1 else "." * (second.dim() - 2) + "kn"
     made = ("m" if first.dim() > 1 else "") + ("n" if second.dim() > 1 else "")
-    return _product(numbering, call, ((first, mine), (second, theirs)), "..." + made)
+    return _product(table, call, ((first, mine), (second, theirs)), "..." + made)
 
 
-def _einsum(numbering: Numbering, call: Call) -> Given:
+def _einsum(table: ChannelTable, call: Call) -> OutputIds:
     equation, *operands = call.args
     if not isinstance(equation, str):
         return None
@@ -60,10 +58,10 @@ def _einsum(numbering: Numbering, call: Call) -> Given:
         (tensor, each.replace("...", "." * (tensor.dim() - len(each.replace("...", "")))))
         for tensor, each in zip(operands, names, strict=True)
     ]
-    return [_product(numbering, call, spelled, result)]
+    return [_product(table, call, spelled, result)]
 
 
-def _attention(numbering: Numbering, call: Call) -> Given:
+def _attention(table: ChannelTable, call: Call) -> OutputIds:
     """What is attended to is summed over positions; that queries and keys agree, over channels."""
     query, key, value = (
         call.argument(number, name) for number, name in enumerate(("query", "key", "value"))
@@ -72,14 +70,14 @@ def _attention(numbering: Numbering, call: Call) -> Given:
         return None
     more = "." * (query.dim() - 2)
     operands = ((query, f"{more}ld"), (key, f"{more}sd"), (value, f"{more}se"))
-    numbering.bind(call.taken[3:], f"{call.place} masks attention by it")
-    return [_product(numbering, call, operands, "...le")]
+    table.bind(call.inputs[3:], f"{call.place} masks attention by it")
+    return [_product(table, call, operands, "...le")]
 
 
 def _product(
-    numbering: Numbering, call: Call, operands: Sequence[tuple[Tensor, str]], result: str
-) -> Labels | None:
-    """The numbers of a product, as in einsum.
+    table: ChannelTable, call: Call, operands: Sequence[tuple[Tensor, str]], result: str
+) -> ChannelIds | None:
+    """The ids of a product, as in einsum.
 
     An operand that is summed over its channels has to stay; the others' channels go on.
 
@@ -87,20 +85,20 @@ def _product(
         operands: each with a letter a dimension, and a dot for each one that is broadcast.
         result: letters, and at most one "..." for all dots.
     """
-    shape = call.given[0].shape
+    shape = call.outputs[0].shape
     before, dots, behind = result.partition("...")
     more = len(shape) - len(before) - len(behind) if dots else 0
     parts = []
     for tensor, letters in operands:
-        labels = numbering[tensor]
-        if labels is None:
+        ids = table[tensor]
+        if ids is None:
             continue
-        line: Labels | None = labels
+        line: ChannelIds | None = ids
         for dim, letter in enumerate(letters):
             if line is not None and letter not in result:
                 line = single(line, dim)
         if line is None:
-            numbering.bind([tensor], f"{call.place} mixes channels ({call.name})")
+            table.bind([tensor], f"{call.place} mixes channels ({call.name})")
             continue
         # Each dimension of the result is one of this operand's, or new.
         broadcast = [dim for dim, letter in enumerate(letters) if dots and letter == "."]
@@ -110,14 +108,14 @@ def _product(
             *broadcast,
             *(letters.find(letter) for letter in behind),
         ]
-        gone = [dim for dim in range(labels.dim()) if dim not in sources]
+        gone = [dim for dim in range(ids.dim()) if dim not in sources]
         kept = [source for source in sources if source >= 0]
         moved = line.permute(*kept, *gone).flatten(len(kept)) if gone else line.permute(*kept)
         moved = moved[..., 0] if gone else moved
         for place, source in enumerate(sources):
             moved = moved.unsqueeze(place) if source < 0 else moved
         parts.append(moved)
-    return numbering.meet(parts, shape, call.place)
+    return table.meet(parts, shape, call.place)
 
 
 RULES = {

@@ -19,7 +19,7 @@ class Unreached:
 
     Attributes:
         name: of the layer; of the parameter where its module was reached.
-        scope: the innermost module around it that ran: what is seen there it may be given.
+        scope: the innermost module around it that ran: what is seen there may go into it.
         widths: numbers of channels that it could take or meet.
         flattens: whether it could read whole maps, flattened.
     """

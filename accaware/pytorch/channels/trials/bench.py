@@ -22,11 +22,12 @@ from accaware.pytorch.channels.trials.comparison import (
 )
 from accaware.pytorch.channels.trials.reach import Decisions, reach_by_gradient
 from accaware.pytorch.channels.trials.removal import removal_with
-from accaware.pytorch.channels.trials.trial import Observed, Trial
+from accaware.pytorch.channels.trials.trial import Observed, RemovalTrial
 from accaware.pytorch.channels.trials.variation import vary
 from accaware.pytorch.model.copies import copy_in
 from accaware.pytorch.model.memory import raise_if_out_of_memory
 from accaware.pytorch.model.modes import Mode
+from accaware.wording import first_line
 
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Largest relative difference of outputs; wrong groups miss it by far.
@@ -43,7 +44,7 @@ _RETRIES = (11, 12, 13)
 OUTPUT = "its channels are the model's output"
 MIXED = (
     "removing its channels changes what the others do: they are mixed with them in a way that "
-    "wasn't followed"
+    "wasn't traced"
 )
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 _UNPROVEN = "it can't be proven: {why} in {mode}, neither on noise nor on the example inputs"
@@ -72,7 +73,7 @@ class Bench:
         model: nn.Module,
         groups: Sequence[ChannelGroup],
         reached: Mapping[Mode, Iterable[str]],
-        trials: Sequence[Trial],
+        trials: Sequence[RemovalTrial],
     ) -> None:
         self._groups = groups
         self._model = copy_in(model, torch.float32)
@@ -85,7 +86,7 @@ class Bench:
             ]
             for mode, names in ((mode, frozenset(names)) for mode, names in reached.items())
         }
-        self._decisions: dict[Trial, Decisions] = {}
+        self._decisions: dict[RemovalTrial, Decisions] = {}
         # In single precision, as it is to be seen and not to be measured.
         self._effects: dict[Mode, dict[int, Tensor]] = {mode: {} for mode in reached}
         for mode in reached:
@@ -97,10 +98,10 @@ class Bench:
             for index, group in enumerate(groups)
         ]
         self._differences: dict[tuple[Mode, int], float] = {}
-        self._steadiness: dict[Trial, bool] = {}
+        self._steadiness: dict[RemovalTrial, bool] = {}
         self._asked_of_decisions: set[Mode] = set()
         self._all_trials = tuple(trials)
-        self._dropped: dict[Trial, Exception] = {}
+        self._dropped: dict[RemovalTrial, Exception] = {}
         self._compared = dict.fromkeys(reached, 0)
         self._precision(torch.float64)
         self._compact = CompactModel(self._model, groups, own_copy=False)
@@ -205,7 +206,7 @@ class Bench:
             self._measure(mode, [each for each in self._members[mode] if each not in effects])
         return float(effects[index][self._removals[index]].max())
 
-    def _follow_gradients(self, mode: Mode, trials: Sequence[Trial]) -> None:
+    def _follow_gradients(self, mode: Mode, trials: Sequence[RemovalTrial]) -> None:
         """What reaches the outputs, and the decisions that have been compared by now."""
         effects = self._effects[mode]
         for trial in trials:
@@ -235,7 +236,7 @@ class Bench:
             moved = effect([index]) if alone else together
             self._effects[mode][index] = torch.full((self._groups[index].size,), moved)
 
-    def _moved(self, trial: Trial, before: Observed) -> float:
+    def _moved(self, trial: RemovalTrial, before: Observed) -> float:
         now = self._run(trial)
         if not same_shapes(before.outputs, now.outputs):
             return math.inf
@@ -248,10 +249,10 @@ class Bench:
             else math.inf
         )
 
-    def _masked(self, layout: Layout) -> dict[Trial, Observed]:
+    def _masked(self, layout: Layout) -> dict[RemovalTrial, Observed]:
         """What each trial gives with channels at zero; the layout must be dense."""
-        wanted: dict[Trial, Observed] = {}
-        failures: dict[Trial, Exception] = {}
+        wanted: dict[RemovalTrial, Observed] = {}
+        failures: dict[RemovalTrial, Exception] = {}
         with self._masking(layout):
             for trial in self.trials:
                 try:
@@ -274,7 +275,7 @@ class Bench:
             last = self._dropped[self._all_trials[-1]]
             raise CompressionError(
                 f"{type(self._model).__name__} doesn't run on the example inputs: "
-                f"{_first_line(last)}"
+                f"{first_line(last)}"
             ) from last
         self._precision(torch.float32)
         return self._masked(layout)
@@ -287,7 +288,7 @@ class Bench:
     def _convert(self, dtype: torch.dtype) -> None:
         self._arithmetic = convert(self._model, dtype)
 
-    def _steady(self, trial: Trial) -> bool:
+    def _steady(self, trial: RemovalTrial) -> bool:
         """Whether a trial gives the same with other random numbers."""
         if trial in self._steadiness:
             return self._steadiness[trial]
@@ -309,7 +310,7 @@ class Bench:
             finally:
                 self._arithmetic = dense
 
-    def _run(self, trial: Trial) -> Observed:
+    def _run(self, trial: RemovalTrial) -> Observed:
         with torch.no_grad():
             return trial.run(self._model, self._arithmetic)
 
@@ -333,8 +334,5 @@ def layout_without(
 
 
 def failure_of(error: Exception) -> str:
-    return f"the forward fails without its channels ({_first_line(error)})"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """Why a group has to stay whose removal breaks the forward."""
+    return f"the forward fails without its channels ({first_line(error)})"

@@ -13,7 +13,7 @@ from accaware.pytorch.channels.trials.trial import Observed
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OutputComparison:
     """What came of comparing outputs of the same shapes.
 
     Attributes:
@@ -27,6 +27,7 @@ class Comparison:
 
 
 def same_shapes(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> bool:
+    """Whether there are as many tensors, of the same shapes in the same order."""
     return [tensor.shape for tensor in wanted] == [tensor.shape for tensor in got]
 
 
@@ -38,7 +39,7 @@ def comparable_decisions(wanted: Observed, got: Observed) -> list[int]:
     return [place for place, (mine, theirs) in enumerate(pairs) if mine.shape == theirs.shape]
 
 
-def compare(wanted: Observed, got: Observed) -> Comparison:
+def compare(wanted: Observed, got: Observed) -> OutputComparison:
     """Outputs of the same shapes, and the decisions that can be compared."""
     decisions = comparable_decisions(wanted, got)
     return compare_tensors(
@@ -47,7 +48,8 @@ def compare(wanted: Observed, got: Observed) -> Comparison:
     )
 
 
-def compare_tensors(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> Comparison:
+def compare_tensors(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> OutputComparison:
+    """How far tensors of the same shapes are apart, over all that are finite."""
     difference, elements = 0.0, 0
     for mine, theirs in zip(wanted, got, strict=True):
         if not (mine.is_floating_point() or mine.is_complex()):
@@ -64,7 +66,7 @@ def compare_tensors(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> Comparis
         elements += mine.numel()
         scale = mine.abs().max().clamp_min(torch.finfo(mine.dtype).tiny)
         difference = max(difference, float((mine - theirs).abs().max() / scale))
-    return Comparison(difference, elements)
+    return OutputComparison(difference, elements)
 
 
 def _same(mine: Tensor, theirs: Tensor) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.channels.layout import ChannelGroup, Slot
-from accaware.pytorch.channels.trials.trial import Observed, Trial
+from accaware.pytorch.channels.trials.trial import Observed, RemovalTrial
 from accaware.pytorch.model.memory import raise_if_out_of_memory
 
 
@@ -27,6 +27,7 @@ class Decisions:
     places: Sequence[int] = ()
 
     def of(self, seen: Observed) -> list[Tensor]:
+        """Another run's decisions at the same places; none if it made a different number."""
         if len(seen.decisions) != self.count:
             return []
         return [seen.decisions[place] for place in self.places]
@@ -35,7 +36,7 @@ class Decisions:
 def reach_by_gradient(
     model: nn.Module,
     groups: Mapping[int, ChannelGroup],
-    trial: Trial,
+    trial: RemovalTrial,
     decisions: Decisions,
 ) -> dict[int, Tensor]:
     """How much of the outputs depends on each channel, in one run for all.
@@ -98,7 +99,7 @@ def _sizes(name: str, tensors: Mapping[str, Tensor], group: ChannelGroup) -> Ten
 
 
 def _gradients(
-    model: nn.Module, probes: Mapping[str, Tensor], trial: Trial, decisions: Decisions
+    model: nn.Module, probes: Mapping[str, Tensor], trial: RemovalTrial, decisions: Decisions
 ) -> dict[str, Tensor]:
     for probe in probes.values():
         probe.requires_grad_(True)

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from accaware.pytorch.channels.tracing.call import tensors_in
 from accaware.pytorch.channels.trials.arithmetic import Arithmetic
 from accaware.pytorch.channels.trials.products import multiply
 from accaware.pytorch.data.random_state import repeatable
 from accaware.pytorch.model.deterministic import call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.modes import Mode
-from accaware.pytorch.model.outputs import output_tensors
+from accaware.pytorch.model.tensors import output_tensors, tensors_in
 from accaware.pytorch.model.wrappers import eagerly
 
 
@@ -37,7 +36,7 @@ class Observed:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class RemovalTrial:
     """Runs a model, the same way each time.
 
     Attributes:
@@ -51,7 +50,8 @@ class Trial:
     seed: int = 0
 
     def run(self, model: nn.Module, arithmetic: Arithmetic | None = None) -> Observed:
-        """
+        """Run the model on the trial's inputs, and see its outputs and decisions.
+
         Args:
             arithmetic: None for the model's own precision.
 
@@ -97,10 +97,9 @@ class _Running(TorchFunctionMode):
         if outputs is None:
             args, kwargs = self._arithmetic.widened((args, kwargs))
             outputs = call_steadily(func, args, kwargs)
-        given = tensors_in(outputs)
-        if any(not _floating(tensor) for tensor in given) and not _creates(func):
-            taken = tensors_in((args, dict(kwargs)))
-            self.decisions += [tensor for tensor in taken if tensor.is_floating_point()]
+        if any(not _floating(tensor) for tensor in tensors_in(outputs)) and not _creates(func):
+            inputs = tensors_in((args, dict(kwargs)))
+            self.decisions += [tensor for tensor in inputs if tensor.is_floating_point()]
         return outputs
 
     def _product(

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from accaware.pytorch.channels.trials.trial import Trial
+from accaware.pytorch.channels.trials.trial import RemovalTrial
 from accaware.pytorch.model.memory import raise_if_out_of_memory
 
 
-def vary(model: nn.Module, trials: Iterable[Trial]) -> None:
+def vary(model: nn.Module, trials: Iterable[RemovalTrial]) -> None:
     """Change parameters that are one number throughout, and fit batch norms to the first trial.
 
     Scales that start at zero hide what comes before them. Running statistics that don't fit (a
@@ -38,7 +38,7 @@ def vary(model: nn.Module, trials: Iterable[Trial]) -> None:
         _fit_batch_norms(model, trials)
 
 
-def _fit_batch_norms(model: nn.Module, trials: Iterable[Trial]) -> None:
+def _fit_batch_norms(model: nn.Module, trials: Iterable[RemovalTrial]) -> None:
     for trial in trials:
         try:
             with torch.no_grad(), _Fitting():

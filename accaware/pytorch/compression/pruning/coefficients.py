@@ -33,7 +33,7 @@ def write_coefficients(path: Path, coefficients: Coefficients, importance: str) 
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "filter_importance": importance,
-        "layers": plain(coefficients),
+        "layers": as_data(coefficients),
     }
     write_text(path, strict_json.document(content))
 
@@ -69,7 +69,7 @@ def check_writable(path: Path) -> None:
             raise UsageError(f"save_ranking_coeffs_path won't be replaced: {error}") from None
 
 
-def plain(coefficients: Coefficients) -> dict[str, dict[str, float]]:
+def as_data(coefficients: Coefficients) -> dict[str, dict[str, float]]:
     """As JSON data, which ``checked`` reads."""
     return {layer: {"scale": one.scale, "shift": one.shift} for layer, one in coefficients.items()}
 

@@ -14,7 +14,7 @@ from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.filters import FilterCount
 from accaware.pytorch.channels.groups import find_dependencies
-from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks, Layout, LeftOut
+from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, KeptMasks, Layout
 from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
 from accaware.pytorch.compression.pruning.importance import channel_importances, layer_of
@@ -42,7 +42,7 @@ class FilterPruning:
         samples: other inputs to try the groups on, of the training data say.
 
     Raises:
-        CompressionError: nothing of the model can be pruned, or its channels can't be followed.
+        CompressionError: nothing of the model can be pruned, or its channels can't be traced.
         UsageError: a scope matches nothing.
     """
 
@@ -68,12 +68,12 @@ class FilterPruning:
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(model, dependencies, config.params, scopes)
         groups, faulty = verify_groups(model, allowed, dependencies.reached, inputs, *samples)
-        self.left_out: Sequence[LeftOut] = sorted(
-            [*dependencies.left_out, *forbidden, *faulty],
+        self.excluded: Sequence[ExcludedLayer] = sorted(
+            [*dependencies.excluded, *forbidden, *faulty],
             key=lambda entry: names.index(entry.layer),
         )
         if not groups:
-            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.left_out[:3])
+            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
                 f"no filter of {type(model).__name__} can be pruned ({reasons or 'no layers'})"
             )
@@ -85,6 +85,7 @@ class FilterPruning:
 
     @property
     def params(self) -> FilterPruningParams:
+        """Of the config's section."""
         return self._params
 
     @property
@@ -114,9 +115,11 @@ class FilterPruning:
 
     @property
     def compression_rate(self) -> float:
+        """The share of the filters, or of the FLOPs, that is gone; by the live tensors' shapes."""
         return self._rate(self.compact.live_shapes())
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
+        """Rank the filters on dense weights and remove the lowest; rate 0 brings all back."""
         if target <= 0:
             layout = Layout.dense(self.groups)
         elif self._flops is not None:
@@ -127,6 +130,7 @@ class FilterPruning:
         self.compact.set_layout(layout, optimizers, gathered=target > 0)
 
     def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer] = ()) -> None:
+        """The one schedule's level is the rate."""
         (target,) = levels
         self.set_rate(target, optimizers)
 
@@ -134,21 +138,30 @@ class FilterPruning:
         """Nothing to do: what was removed needs no care."""
 
     def dense_tensors(self) -> Mapping[str, Tensor]:
+        """The dense form of every tensor that channels lie along, trained values included."""
         return self.compact.dense_tensors()
 
     def state_dict(self) -> dict[str, Any]:
+        """The channels that are kept, and the dense form of the tensors."""
         return {"kept": list(self.compact.layout.kept), "dense": self.compact.dense_form()}
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Give the model the layout of the state, with the dense form behind it.
+
+        Raises:
+            CheckpointError: its channel groups are another model's.
+        """
         kept = tuple(state["kept"])
         if [len(mask) for mask in kept] != [group.size for group in self.groups]:
             raise CheckpointError("the checkpoint's channel groups are not this model's")
         self.compact.load(Layout(kept), state["dense"], tensors)
 
     def kept_masks(self) -> KeptMasks:
+        """Of each tensor that lost channels, the positions that are kept."""
         return self.compact.kept_masks
 
     def describe(self) -> str:
+        """How many layers and groups are covered, and the share that is removed."""
         layers = len(self._filters.places)
         unit = "filters" if self._flops is None else "FLOPs"
         return (

@@ -22,12 +22,13 @@ from accaware.config.model.config import FilterPruningParams, LegrParams, RunCon
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.compression.pruning import coefficients
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
-from accaware.pytorch.compression.pruning.dense_training import Part, Untouched
+from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.compression.pruning.evolution import RankingEvolution
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.compression.pruning.importance import layer_importances
 from accaware.pytorch.data.random_state import RandomState
 from accaware.pytorch.distributed.agreement import agreed, is_first
+from accaware.pytorch.state.stateful import Stateful
 from accaware.search.events import Event, GenerationFinished, RankingStarted
 from accaware.search.ports import Observer
 
@@ -51,7 +52,7 @@ class RankingCallbacks:
     train_steps_fn: Callable[[nn.Module, int], object]
     validate_fn: Callable[[nn.Module], float]
     observers: Sequence[Observer] = ()
-    parts: Sequence[Part] = ()
+    parts: Sequence[Stateful] = ()
     remember: Callable[[Callable[[], Any]], Any] = lambda search: search()
 
 
@@ -79,10 +80,10 @@ def rank_by_learning(
     def found() -> Any:
         if load is not None:
             path = config.directory / load
-            given = coefficients.read_coefficients(
+            read = coefficients.read_coefficients(
                 path, pruning.ranked_layers, params.filter_importance
             )
-            return coefficients.plain(given)
+            return coefficients.as_data(read)
         assert callbacks is not None
         if save is not None and is_first():
             coefficients.check_writable(config.directory / save)
@@ -91,7 +92,7 @@ def rank_by_learning(
             coefficients.write_coefficients(
                 config.directory / save, learned, params.filter_importance
             )
-        return coefficients.plain(learned)
+        return coefficients.as_data(learned)
 
     if load is None and callbacks is None:
         raise UsageError(
@@ -128,13 +129,13 @@ def _learned(
         mutated_share=params.mutate_percent,
         scale_sigma=params.scale_sigma,
     )
-    candidates.tell(RankingStarted(params.generations))
+    candidates.notify(RankingStarted(params.generations))
     for number in range(1, params.generations + 1):
         candidate = evolution.propose()
         metric = candidates.metric(dict(zip(pruning.ranked_layers, candidate, strict=True)))
         evolution.judge(candidate, metric)
         best = evolution.best and evolution.best[1]
-        candidates.tell(GenerationFinished(number, params.generations, metric, best))
+        candidates.notify(GenerationFinished(number, params.generations, metric, best))
     if evolution.best is None:
         raise RunError(
             f"learned ranking: the metric was nan for all {params.generations} candidates"
@@ -155,7 +156,7 @@ class _Candidates:
         device = next(self._model.parameters()).device
         # Generators last: bringing back the others may draw random numbers.
         parts = (*callbacks.parts, RandomState((), device))
-        self._untouched = Untouched(self._model, pruning, parts)
+        self._dense_state = DenseState(self._model, pruning, parts)
         self._known: dict[tuple[bytes, ...], float] = {}
 
     def spreads(self) -> list[float]:
@@ -168,9 +169,9 @@ class _Candidates:
         layers = self._pruning.ranked_layers
         return agreed([float(by_layer[layer].std(correction=0)) for layer in layers])
 
-    def metric(self, given: Coefficients) -> float:
+    def metric(self, candidate: Coefficients) -> float:
         """What a model pruned by these coefficients achieves after its few steps."""
-        self._pruning.coefficients = given
+        self._pruning.coefficients = candidate
         try:
             self._pruning.set_rate(self._params.max_pruning)
             layout = tuple(mask.numpy().tobytes() for mask in self._pruning.compact.layout.kept)
@@ -180,8 +181,8 @@ class _Candidates:
                 self._known[layout] = agreed(float(self._callbacks.validate_fn(self._model)))
             return self._known[layout]
         finally:
-            self._untouched.restore()
+            self._dense_state.restore()
 
-    def tell(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         for observer in self._callbacks.observers:
             observer.notify(event)

@@ -40,6 +40,7 @@ class PerGroupRanking:
         self._multiple = multiple
 
     def layout(self, level: float) -> Layout:
+        """The layout in which each group loses this share of its own channels."""
         kept = []
         for order, least in self._orders:
             size = len(order)
@@ -87,6 +88,7 @@ class GlobalRanking:
                 self._removed.append(total)
 
     def layout(self, level: float) -> Layout:
+        """The layout in which the lowest of all channels are gone, down to this share of them."""
         wanted = math.floor(level * self._total + 0.5)
         steps = bisect.bisect_left(self._removed, wanted) + 1 if wanted else 0
         gone = dict(zip(self._groups[:steps], self._gone[:steps], strict=True))

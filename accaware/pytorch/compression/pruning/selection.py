@@ -8,21 +8,21 @@ from torch import nn
 
 from accaware.config.model.config import FilterPruningParams
 from accaware.pytorch.channels.groups import Dependencies
-from accaware.pytorch.channels.layout import ChannelGroup, LeftOut
+from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer
 from accaware.pytorch.model.layers import is_depthwise
 from accaware.pytorch.model.scopes import Scopes
 
 
 def select_groups(
     model: nn.Module, dependencies: Dependencies, params: FilterPruningParams, scopes: Scopes
-) -> tuple[list[ChannelGroup], list[LeftOut]]:
+) -> tuple[list[ChannelGroup], list[ExcludedLayer]]:
     """The allowed groups, and the layers of the others with the reason.
 
     Coupled layers go together or not at all, so one layer that has to stay keeps its group.
     """
     modules = dict(model.named_modules())
     allowed: list[ChannelGroup] = []
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedLayer] = []
     for group in dependencies.groups:
         reasons = {
             layer: reason
@@ -34,10 +34,10 @@ def select_groups(
             continue
         cause, why = next(iter(reasons.items()))
         for layer in group.producers:
-            left_out.append(
-                LeftOut(layer, reasons.get(layer, f"it is coupled with {cause}: {why}"))
+            excluded.append(
+                ExcludedLayer(layer, reasons.get(layer, f"it is coupled with {cause}: {why}"))
             )
-    return allowed, left_out
+    return allowed, excluded
 
 
 def _reason(
@@ -54,4 +54,4 @@ def _reason(
     # A depthwise convolution has no filters of its own choosing: it follows its input.
     if downsamples and not params.prune_downsample_convs and not is_depthwise(module):
         return "it is a convolution with stride (prune_downsample_convs is false)"
-    return scopes.why_left_out(name)
+    return scopes.why_excluded(name)

@@ -11,7 +11,7 @@ from accaware.errors import JournalError
 T = TypeVar("T")
 
 
-class Tape:
+class Replay:
     """Gives recorded answers as long as there are any, and records live ones from then on.
 
     A search is a function of the answers it gets. Run again with the same ones, it comes to the
@@ -32,6 +32,7 @@ class Tape:
 
     @property
     def replaying(self) -> bool:
+        """Whether there are recorded answers left."""
         return bool(self._ahead)
 
     @property
@@ -46,9 +47,9 @@ class Tape:
             JournalError: something else was asked at this point of the recording.
         """
         if not self._ahead:
-            given = live()
-            self._record(call, given)
-            return given
+            fresh = live()
+            self._record(call, fresh)
+            return fresh
         recorded, answer = self._ahead.popleft()
         if recorded != call:
             raise JournalError(

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
+from accaware.pytorch.state.stateful import Stateful
 
 
-class Part(Protocol):
-    """Something else that a training changes: generators, what a plugin remembers."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
-
-
-class Untouched:
+class DenseState:
     """How everything was when this was made: the model's tensors and modes, and other parts.
 
     Args:
@@ -31,7 +23,7 @@ class Untouched:
     """
 
     def __init__(
-        self, model: nn.Module, algorithm: CompressionAlgorithm, parts: Sequence[Part] = ()
+        self, model: nn.Module, algorithm: CompressionAlgorithm, parts: Sequence[Stateful] = ()
     ) -> None:
         self._model = model
         self._algorithm = algorithm

@@ -1,4 +1,4 @@
-"""The numbers of a model's tensors, during one forward pass and after it."""
+"""The channel ids of a model's tensors, during one forward pass and after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from accaware.pytorch.channels.tracing.coupling import Coupling, Labels, thin, varies
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, Coupling, thin, varies
 from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, count_of, why_computed
 
 PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
@@ -18,30 +18,30 @@ PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
 @dataclass(frozen=True)
 class Weight:
-    """A layer's weight: the numbers of its positions.
+    """A layer's weight: the channel ids of its positions.
 
     Attributes:
-        dims: dimension -> (size,) numbers along it.
+        dims: dimension -> (size,) ids along it.
         makes: the dimension that numbers the filters.
         grouped: whether the filters go in the groups of a grouped convolution.
     """
 
-    dims: dict[int, Labels]
+    dims: dict[int, ChannelIds]
     makes: int
     grouped: bool = False
 
 
-class Numbering:
-    """Which tensor's elements have which numbers.
+class ChannelTable:
+    """Which tensor's elements have which channel ids.
 
     Args:
         model: the one that runs.
 
     Attributes:
         weights: of convolutions, linear layers and embeddings, by name.
-        vectors: all other parameters and buffers that meet channels: a number each element.
+        vectors: all other parameters and buffers that meet channels: an id each element.
         counts: numbers of channels that layers without tensors keep, by the attribute's name.
-        opaque: parameters that go into what can't be followed -> why.
+        opaque: parameters that go into what can't be traced -> why.
         computed: layers whose weight is made of other tensors -> why they aren't pruned.
         first_convolutions: names of convolutions that read what no other one made.
     """
@@ -49,12 +49,12 @@ class Numbering:
     def __init__(self, model: nn.Module) -> None:
         self.coupling = Coupling()
         self.weights: dict[str, Weight] = {}
-        self.vectors: dict[str, Labels] = {}
-        self.counts: dict[str, Labels] = {}
+        self.vectors: dict[str, ChannelIds] = {}
+        self.counts: dict[str, ChannelIds] = {}
         self.opaque: dict[str, str] = {}
         self.computed: dict[str, str] = {}
         self.first_convolutions: set[str] = set()
-        self._labels: Any = WeakIdKeyDictionary()
+        self._ids: Any = WeakIdKeyDictionary()
         self._names: dict[int, list[str]] = {}
         self._layers: set[str] = set()
         self._modules = dict(model.named_modules())
@@ -68,29 +68,29 @@ class Numbering:
                 if (reason := why_computed(module)) is not None:
                     self.computed[prefix] = reason
 
-    def __setitem__(self, tensor: Tensor, labels: Labels | None) -> None:
-        if labels is None:
-            self._labels.pop(tensor, None)
+    def __setitem__(self, tensor: Tensor, ids: ChannelIds | None) -> None:
+        if ids is None:
+            self._ids.pop(tensor, None)
         else:
-            self._labels[tensor] = labels
+            self._ids[tensor] = ids
 
-    def __getitem__(self, tensor: Tensor) -> Labels | None:
-        """The numbers of a tensor's elements, where it has any.
+    def __getitem__(self, tensor: Tensor) -> ChannelIds | None:
+        """The ids of a tensor's elements, where it has any.
 
         Parameters and buffers get theirs when they are first asked for.
         """
         names = self._names.get(id(tensor))
         if names is None or not tensor.is_floating_point():
-            labels: Labels | None = self._labels.get(tensor)
-            return labels
+            ids: ChannelIds | None = self._ids.get(tensor)
+            return ids
         if tensor.numel() <= 1:
             return None
         if names[0] not in self.vectors:
-            self.vectors[names[0]] = self.coupling.number(*tensor.shape)
+            self.vectors[names[0]] = self.coupling.new_ids(*tensor.shape)
         return self.vectors[names[0]]
 
     def layer_weight(self, weight: Tensor, dims: Sequence[int], makes: int) -> Weight | None:
-        """The numbers of a weight along some dimensions; None if it isn't one layer's own."""
+        """The ids of a weight along some dimensions; None if it isn't one layer's own."""
         names = self._names.get(id(weight), [])
         if len(names) > 1:
             self.opaque.update((name, f"several layers share {names[0]}") for name in names)
@@ -98,8 +98,8 @@ class Numbering:
             return None
         known = self.weights.get(names[0])
         if known is None:
-            numbers = {dim: self.coupling.number(weight.shape[dim]) for dim in dims}
-            known = self.weights[names[0]] = Weight(numbers, makes, grouped=len(dims) == 1)
+            ids = {dim: self.coupling.new_ids(weight.shape[dim]) for dim in dims}
+            known = self.weights[names[0]] = Weight(ids, makes, grouped=len(dims) == 1)
         return known if list(known.dims) == list(dims) else None
 
     def why_unknown(self, module: str, weight: Tensor) -> str | None:
@@ -110,13 +110,13 @@ class Numbering:
             self.computed.setdefault(module, "its forward computes the weight that it uses")
         return self.computed.get(module)
 
-    def count(self, module: str, channels: Labels) -> None:
+    def count(self, module: str, channels: ChannelIds) -> None:
         """Of a module without tensors: its own count of channels follows these."""
         attribute = count_of(self._modules[module])
         if attribute is not None:
             name = f"{module}.{attribute}" if module else attribute
             if name not in self.counts:
-                self.counts[name] = self.coupling.number(*channels.shape)
+                self.counts[name] = self.coupling.new_ids(*channels.shape)
             self.coupling.tie(self.counts[name], channels)
 
     def layer_of(self, weight: Tensor) -> str | None:
@@ -124,28 +124,28 @@ class Numbering:
         names = self._names.get(id(weight))
         return None if names is None else names[0].removesuffix("weight").removesuffix(".")
 
-    def along(self, tensor: Tensor, dim: int) -> Labels | None:
-        """(size,) numbers along a dimension; all that lies across it is tied to them."""
-        labels = self[tensor]
-        return None if labels is None else self.tie_across(labels, dim)
+    def along(self, tensor: Tensor, dim: int) -> ChannelIds | None:
+        """(size,) ids along a dimension; all that lies across it is tied to them."""
+        ids = self[tensor]
+        return None if ids is None else self.tie_across(ids, dim)
 
-    def tie_across(self, labels: Labels, dim: int) -> Labels:
-        """(size,) numbers that stand for all that lies across a dimension."""
-        size = labels.shape[dim]
-        rows = thin(labels).movedim(dim, 0)
+    def tie_across(self, ids: ChannelIds, dim: int) -> ChannelIds:
+        """(size,) ids that stand for all that lies across a dimension."""
+        size = ids.shape[dim]
+        rows = thin(ids).movedim(dim, 0)
         rows = rows.expand(size, *rows.shape[1:]).flatten(1)
-        first: Labels = rows.amax(1)
+        first: ChannelIds = rows.amax(1)
         self.coupling.tie(first[:, None], rows)
         return first
 
-    def meet(self, parts: Sequence[Labels], shape: torch.Size, place: str) -> Labels | None:
+    def meet(self, parts: Sequence[ChannelIds], shape: torch.Size, place: str) -> ChannelIds | None:
         """Of elements that meet, which are tied, what they make.
 
         Args:
             parts: they broadcast to ``shape``.
         """
         parts = [part.reshape([1] * (len(shape) - part.dim()) + list(part.shape)) for part in parts]
-        result: Labels | None = None
+        result: ChannelIds | None = None
         for number, part in enumerate(parts):
             others = [*parts[:number], *parts[number + 1 :]]
             if any(
@@ -168,8 +168,8 @@ class Numbering:
             names = self._names.get(id(tensor))
             if names is not None:
                 self.opaque.setdefault(names[0], reason)
-            elif (labels := self[tensor]) is not None:
-                self.coupling.bind(labels, reason)
+            elif (ids := self[tensor]) is not None:
+                self.coupling.bind(ids, reason)
 
     def finish(self) -> None:
         """Nothing more is coming: bind what is used in several ways."""
@@ -179,7 +179,7 @@ class Numbering:
             if name in self.vectors:
                 self.coupling.bind(self.vectors[name], reason)
             if name in self.weights:
-                for labels in self.weights[name].dims.values():
-                    self.coupling.bind(labels, reason)
+                for ids in self.weights[name].dims.values():
+                    self.coupling.bind(ids, reason)
         for name in self.weights.keys() & self.vectors.keys():
             del self.vectors[name]

@@ -1,4 +1,4 @@
-"""Whatever a network is made of: what is followed needs no sifting, and compact is masked."""
+"""Whatever a network is made of: what is traced needs no sifting, and compact is masked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rounding written out in a deployed model: integers that are stored, and steps that say integer.
+"""Quantization written out in a deployed model: stored integers, and steps that say integer.
 
-Training rounds with torch's fake-quantize operators, which no exporter takes. A deployed model
-stores the integers of its weights and goes through integers at each rounded activation, in one of
+Training quantizes with torch's fake-quantize operators, which no exporter takes. A deployed model
+stores the integers of its weights and goes through integers at each quantized activation, in one of
 two languages.
 """
 
@@ -17,10 +17,10 @@ from accaware.pytorch.quantization.quantizers import ActivationQuantizer, Intege
 
 
 class Language(Protocol):
-    """How rounding is written down."""
+    """How quantization is written down."""
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
-        """The rounded tensor."""
+        """The quantized tensor."""
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
         """The float weight that integers stand for."""
@@ -34,6 +34,7 @@ class QuantizeDequantize:
     """
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+        """The tensor through the pair, cut off before it where bits are fewer than 8."""
         assert quantizer.scale is not None
         assert quantizer.range is not None
         kind = torch.uint8 if quantizer.low >= 0 else torch.int8
@@ -49,6 +50,7 @@ class QuantizeDequantize:
         return self._dequantized(integers, scale, zero_point, {})
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
+        """The stored integers through DequantizeLinear, a scale for each channel along ``axis``."""
         return self._dequantized(
             integers.values, integers.scale, integers.zero_point, {"axis": axis}
         )
@@ -65,15 +67,17 @@ class QuantizeDequantize:
         )
 
 
-class Arithmetic:
+class BasicOperators:
     """Torch's basic operators alone: such a program loads wherever torch is."""
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
+        """Divided by the scale, rounded, cut off, and multiplied again."""
         assert quantizer.scale is not None
         steps = (tensor * (1 / quantizer.scale)).round() + quantizer.zero_point
         return (steps.clamp(quantizer.low, quantizer.high) - quantizer.zero_point) * quantizer.scale
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
+        """The integers less their zero points, times the scales along ``axis``."""
         shape = [1] * integers.values.dim()
         shape[axis] = -1
         scale = integers.scale.view(shape)
@@ -88,10 +92,12 @@ class WrittenActivation(ActivationQuantizer):
 
     @classmethod
     def of(cls, quantizer: ActivationQuantizer, language: Language) -> WrittenActivation:
+        """The same quantizer, which writes itself in ``language``."""
         same = {one.name: getattr(quantizer, one.name) for one in fields(quantizer)}
         return cls(**same, language=language)
 
     def __call__(self, tensor: Tensor) -> Tensor:
+        """The quantized tensor, as its language writes it."""
         if self.scale is None:
             return super().__call__(tensor)  # says what is missing
         return self.language.activation(tensor, self)
