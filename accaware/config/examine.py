@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from accaware.config import build
@@ -31,10 +31,10 @@ from accaware.config.schema.outside import algorithm_at_top, at_top_fault, whole
 from accaware.config.text.document import Document
 from accaware.config.text.fault import Fault, has_errors, warning
 from accaware.config.text.messages import closest, listed
-from accaware.config.text.paths import Path, prefixes
+from accaware.config.text.paths import KeyPath, prefixes
 
-_TRAINING: Path = ("accuracy_aware_training",)
-_COMPRESSION: Path = ("compression",)
+_TRAINING: KeyPath = ("accuracy_aware_training",)
+_COMPRESSION: KeyPath = ("compression",)
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Examination:
     faults: list[Fault] = field(default_factory=list)
 
 
-def examine(document: Document, directory: FilePath) -> Examination:
+def examine(document: Document, directory: Path) -> Examination:
     """Check ``document`` as a whole; its own faults of the text are not repeated."""
     data = fold_case(schema("config"), document.data)
     examiner = _Examiner(document)
@@ -96,14 +96,14 @@ class _Examiner:
         self._homes = Homes(document.data)
         self._homes.add((), schema("config"))
         self._wrong = {around for path in document.unread_paths for around in prefixes(path)}
-        self._settled: set[Path] = set()
+        self._settled: set[KeyPath] = set()
         self.faults: list[Fault] = []
 
     def learn_homes(
         self,
         data: dict[str, Any],
         mode: str | None,
-        entries: Sequence[tuple[Path, Any]],
+        entries: Sequence[tuple[KeyPath, Any]],
         names: Sequence[str | None],
     ) -> None:
         """The objects of this config whose schemas are chosen by a name."""
@@ -114,12 +114,12 @@ class _Examiner:
         for part, name in _optimizer_parts(data):
             self._homes.add(("optimizer", part), schema(f"optimizer#{name}"))
 
-    def check(self, name: str, data: Any, path: Path) -> None:
+    def check(self, name: str, data: Any, path: KeyPath) -> None:
         """Say what is wrong with ``data`` by the schema ``name``, and what is to be said besides.
 
         A value is wrong in one way, and where it is wrong nothing is said of its effect.
         """
-        wrong: set[Path] = set()
+        wrong: set[KeyPath] = set()
         for fault in conformance(name, fold_case(schema(name), data), path, self._homes):
             if fault.path not in wrong:
                 wrong.add(fault.path)
@@ -128,11 +128,11 @@ class _Examiner:
             if fault.severity == "error" or fault.path not in wrong:
                 self.add(fault)
 
-    def right(self, path: Path) -> bool:
+    def right(self, path: KeyPath) -> bool:
         """Whether nothing wrong was found so far at ``path`` or below."""
         return path not in self._wrong
 
-    def sound(self, of: Schema, data: dict[str, Any], path: Path) -> tuple[Any, set[str]]:
+    def sound(self, of: Schema, data: dict[str, Any], path: KeyPath) -> tuple[Any, set[str]]:
         """``data`` without what is wrong in it, and the keys that are wrong or missing."""
         kept: dict[str, Any] = {}
         missing = {key for key in of.get("required", ()) if key not in data}
@@ -148,7 +148,7 @@ class _Examiner:
             faulty = faulty - set(properties(properties(of)["params"])) | inner
         return kept, faulty
 
-    def settle(self, paths: Iterable[Path]) -> None:
+    def settle(self, paths: Iterable[KeyPath]) -> None:
         """All has been said of what stands there, though not of what lies within."""
         self._settled.update(paths)
 
@@ -180,7 +180,7 @@ def _no_object(data: Any, examiner: _Examiner) -> None:
     examiner.add(whole_fault(data, snippet))
 
 
-def _names(entries: Sequence[tuple[Path, Any]]) -> list[str | None]:
+def _names(entries: Sequence[tuple[KeyPath, Any]]) -> list[str | None]:
     return [algorithm_meant(one) if isinstance(one, dict) else None for _, one in entries]
 
 
@@ -224,7 +224,7 @@ def _training(data: dict[str, Any], mode: str | None, examiner: _Examiner) -> Tr
     )
 
 
-def _entries(data: dict[str, Any]) -> list[tuple[Path, Any]]:
+def _entries(data: dict[str, Any]) -> list[tuple[KeyPath, Any]]:
     """The entries of `compression` with their paths."""
     section = data.get("compression")
     if isinstance(section, dict):
@@ -233,7 +233,9 @@ def _entries(data: dict[str, Any]) -> list[tuple[Path, Any]]:
     return [((*_COMPRESSION, index), entry) for index, entry in enumerate(entries)]
 
 
-def _algorithm(entry: Any, path: Path, name: str | None, examiner: _Examiner) -> Algorithm | None:
+def _algorithm(
+    entry: Any, path: KeyPath, name: str | None, examiner: _Examiner
+) -> Algorithm | None:
     if not isinstance(entry, dict):
         return None
     fault = algorithm_fault(entry, path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from accaware.config.text.fault import Fault
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 from accaware.config.text.source import Lines
 from accaware.config.text.tokenizer import Token, tokens
 
@@ -47,9 +47,9 @@ class Parsed:
     """
 
     data: Any = None
-    places: dict[Path, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    unread: set[Path] = field(default_factory=set)
+    unread: set[KeyPath] = field(default_factory=set)
     complete: bool = False
     ended: bool = False
 
@@ -85,7 +85,7 @@ class _Parser:
         if self._ahead is not None:
             self._expected("the end of the text", ())
 
-    def _value(self, path: Path, key: int | None) -> Any:
+    def _value(self, path: KeyPath, key: int | None) -> Any:
         token = self._ahead
         if token is None:
             self._expected("a value", path)
@@ -115,7 +115,7 @@ class _Parser:
         self._unread(path, here, _why_no_value(token.text))
         return None
 
-    def _object(self, path: Path) -> dict[str, Any]:
+    def _object(self, path: KeyPath) -> dict[str, Any]:
         entries: dict[str, Any] = {}
         opened = self._take()
         while not self._skip("}"):
@@ -135,7 +135,7 @@ class _Parser:
                 self._expected('"," or "}" after the value', place, opened)
         return entries
 
-    def _key(self, token: Token, path: Path) -> str:
+    def _key(self, token: Token, path: KeyPath) -> str:
         """A key, put right where it isn't in double quotes."""
         self._take()
         bare = token.text if token.kind != "string" else token.text[1:-1]
@@ -145,7 +145,7 @@ class _Parser:
         key = self._string(token, (*path, bare))
         return bare if key is None else key
 
-    def _list(self, path: Path) -> list[Any]:
+    def _list(self, path: KeyPath) -> list[Any]:
         entries: list[Any] = []
         opened = self._take()
         while not self._skip("]"):
@@ -155,7 +155,7 @@ class _Parser:
                 self._expected('"," or "]" after the value', place, opened)
         return entries
 
-    def _string(self, token: Token, path: Path) -> str | None:
+    def _string(self, token: Token, path: KeyPath) -> str | None:
         raw = token.text
         if _PLAIN.fullmatch(raw):  # nearly all of them; there is nothing to decode
             return raw[1:-1]
@@ -177,7 +177,7 @@ class _Parser:
             return None
         return text
 
-    def _negative(self, path: Path) -> float | int | None:
+    def _negative(self, path: KeyPath) -> float | int | None:
         minus = self._take()
         token = self._ahead
         word = token is not None and _WORD.fullmatch(token.text)
@@ -189,7 +189,7 @@ class _Parser:
         self._unread(path, minus.offset, _why_no_value(f"-{token.text}"))
         return None
 
-    def _number(self, raw: str, offset: int, path: Path) -> float | int | None:
+    def _number(self, raw: str, offset: int, path: KeyPath) -> float | int | None:
         if len(raw) > 400:
             self._unread(path, offset, f"{_short(raw)} has too many digits")
             return None
@@ -221,7 +221,7 @@ class _Parser:
             self._take()
         return found
 
-    def _fault(self, path: Path, offset: int, message: str) -> None:
+    def _fault(self, path: KeyPath, offset: int, message: str) -> None:
         faults = self.parsed.faults
         faults.append(Fault(path, message, offset=offset))
         if len(faults) == _MOST_FAULTS:
@@ -229,11 +229,11 @@ class _Parser:
             faults.append(Fault((), rest, offset=offset))
             raise _BrokenError
 
-    def _unread(self, path: Path, offset: int, message: str) -> None:
+    def _unread(self, path: KeyPath, offset: int, message: str) -> None:
         self._fault(path, offset, message)
         self.parsed.unread.add(path)
 
-    def _expected(self, what: str, path: Path, opened: Token | None = None) -> NoReturn:
+    def _expected(self, what: str, path: KeyPath, opened: Token | None = None) -> NoReturn:
         token = self._ahead
         if token is None:
             self.parsed.ended = True

@@ -9,10 +9,10 @@ from typing import Any
 
 from accaware.config.text.fault import Fault
 from accaware.config.text.parse import DEEPEST
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
 
-def plain(value: Any, faults: list[Fault], path: Path = ()) -> Any:
+def plain(value: Any, faults: list[Fault], path: KeyPath = ()) -> Any:
     """A copy of ``value`` of dicts, lists, strings, numbers, booleans and None.
 
     Whatever is none of these is None in the copy, and a fault tells of it.
@@ -43,7 +43,7 @@ def plain(value: Any, faults: list[Fault], path: Path = ()) -> Any:
     return None
 
 
-def _number(value: numbers.Real, faults: list[Fault], path: Path) -> int | float | None:
+def _number(value: numbers.Real, faults: list[Fault], path: KeyPath) -> int | float | None:
     try:
         number = float(value)
     except OverflowError:
