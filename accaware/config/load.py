@@ -174,7 +174,7 @@ def _examined(document: Document, directory: Path, overrides: Sequence[str]) -> 
     for option in overrides:
         apply_override(document, option)
     examination = examine(document, directory)
-    return _outcome(examination.config, document, tuple(examination.faults))
+    return _outcome(examination.config, document, examination.faults)
 
 
 def _outcome(config: RunConfig | None, document: Document, faults: tuple[Fault, ...]) -> Outcome:

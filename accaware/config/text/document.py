@@ -7,7 +7,7 @@ from typing import Any
 
 from accaware.config.text.fault import Fault
 from accaware.config.text.parse import Place, parse
-from accaware.config.text.paths import KeyPath, dotted, prefixes
+from accaware.config.text.paths import KeyPath, dotted
 from accaware.config.text.python_data import plain
 from accaware.config.text.source import BYTE_ORDER_MARK, Lines
 from accaware.errors import Diagnostic
@@ -67,10 +67,6 @@ class Document:
     def option_fault(self, option: str, path: KeyPath, message: str) -> None:
         """The option itself can't be used."""
         self._option_faults.append((option, Fault(path, message)))
-
-    def unread(self, path: KeyPath) -> bool:
-        """Whether ``path`` is within a value that couldn't be read, as its fault says already."""
-        return any(one in self._unread for one in prefixes(path))
 
     @property
     def unread_paths(self) -> frozenset[KeyPath]:
