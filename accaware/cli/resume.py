@@ -16,8 +16,8 @@ from accaware.errors import UsageError
 from accaware.plugins.provenance import git_commit, source_digest, source_file
 from accaware.report.summary import Summary
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.manifest import Difference, Manifest
-from accaware.rundir.outcome import read_outcome
+from accaware.rundir.manifest import Manifest, ManifestDifference
+from accaware.rundir.result_file import read_result
 
 
 class Made:
@@ -53,7 +53,7 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
     Raises:
         UsageError: a run that has ended can't go on under another config.
     """
-    outcome = read_outcome(directory.result)
+    outcome = read_result(directory.result)
     if outcome is None or not outcome.finished:
         return None
     manifest = Manifest.read(directory.manifest)
@@ -116,7 +116,7 @@ def _with_config(manifest: Manifest, config: dict[str, Any]) -> Manifest:
     return Manifest(**{**vars(manifest), "config": config})
 
 
-def _listed(differences: Iterable[Difference]) -> str:
+def _listed(differences: Iterable[ManifestDifference]) -> str:
     return "\n".join(f"  {difference}" for difference in differences)
 
 

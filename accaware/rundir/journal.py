@@ -86,9 +86,10 @@ class Journal:
             self._append(ANSWER, {"call": call, "value": encoded(answer)})
 
     def notify(self, event: Event) -> None:
+        """Write a line of the event, unless it is a batch's."""
         if isinstance(event, BatchFinished):
             return
-        content = strict_json.plain(event)
+        content = strict_json.jsonable(event)
         if isinstance(event, SearchFinished):
             # The lines above tell of every trial already.
             del content["result"]["trials"]
@@ -117,6 +118,7 @@ class WhileLive:
         self._replay = replay
 
     def notify(self, event: Event) -> None:
+        """Pass it on, unless it is one of a replay."""
         if not self._replay.replaying:
             self._observer.notify(event)
 

@@ -54,7 +54,7 @@ class SearchResult:
 
     Attributes:
         status: whether ``best`` is within budget; if not, it is the best effort.
-        best: None where no trial could be judged at all; the baseline model is loaded then.
+        best: None where no trial could be judged at all; the dense model is loaded then.
         epochs: epochs of training spent.
     """
 

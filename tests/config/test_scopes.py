@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accaware.config.model.scopes import class_lineage, matches, module_path, spellings
+from accaware.config.model.scopes import class_lineage, matches, spellings
 from tests.config.samples import pruning
 
 RESNET = {
@@ -29,6 +29,12 @@ UNET = {
     "up_path.1.up": "ConvTranspose2d",
     "last": "Conv2d",
 }
+PATHS = [
+    *("conv1", "layer1", "layer2", "down_path", "fc"),
+    *("layer1.0", "layer2.conv1", "down_path.1"),
+    *("layer1.0.conv1", "down_path.1.0"),
+]
+"""Those around others come first."""
 
 
 def found(pattern: str, model: dict[str, str]) -> set[str]:
@@ -46,13 +52,14 @@ def found(pattern: str, model: dict[str, str]) -> set[str]:
         ("NNCFNetwork/ResNet[nncf_module]/NNCFLinear[fc]/linear_0", "fc"),
         ("ICNet/interpolate_0", None),
         ("/nncf_model_input_0", None),
-        ("layer1.0", None),
-        ("layer[12].conv1", None),
+        ("layer1.0", "layer1.0"),
+        ("layer[12].conv1", "layer2.conv1"),
         ("a/b.c[d]e", None),
     ],
 )
-def test_an_nncf_scope_is_a_module_path(scope, path):
-    assert module_path(scope) == path
+def test_a_scope_means_the_module_at_this_path(scope, path):
+    outermost = next((one for one in PATHS if matches(scope, one, ())), None)
+    assert outermost == path
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 from accaware.config.text.fault import Fault
 from accaware.config.text.messages import closest, listed, shown
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
 LEVELLED = ("filter_pruning", "magnitude_sparsity")
 """Those with a level that the search sets."""
@@ -24,7 +24,7 @@ _INSTEAD = {
 }
 
 
-def algorithm_fault(entry: dict[str, Any], path: Path) -> Fault | None:
+def algorithm_fault(entry: dict[str, Any], path: KeyPath) -> Fault | None:
     """What is wrong with the name of the algorithm in ``entry``, which stands at ``path``."""
     place = (*path, "algorithm")
     if "algorithm" not in entry:
@@ -59,7 +59,7 @@ def names_algorithm(key: str) -> bool:
     return key == "algorithm" or closest(key, ["algorithm"]) is not None
 
 
-def _missing(entry: dict[str, Any], path: Path) -> Fault:
+def _missing(entry: dict[str, Any], path: KeyPath) -> Fault:
     misspelt = next(filter(names_algorithm, entry), None)
     if misspelt is None:
         place = (*path, "algorithm")

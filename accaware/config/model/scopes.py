@@ -64,16 +64,6 @@ def matches(pattern: str, path: str, class_names: Sequence[str]) -> bool:
     return path == meant or (not alone and path.startswith(f"{meant}."))
 
 
-def module_path(scope: str) -> str | None:
-    """The path of the module that an NNCF scope means.
-
-    ``ResNet/Sequential[layer1]/BasicBlock[0]/conv2d_0`` is ``layer1.0``. None for what is no
-    NNCF scope, and for an operation of the model's own forward, which belongs to no module.
-    """
-    found = _nncf_scope(scope)
-    return found[0] or None if found is not None else None
-
-
 def class_lineage(classes: Mapping[str, str], path: str) -> tuple[str, ...]:
     """The ``class_names`` of the module at ``path``.
 

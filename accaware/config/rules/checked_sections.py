@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from accaware.config.model.config import AlgorithmConfig
 from accaware.config.rules.initial_phase import follows_schedules
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 from accaware.search.params import SearchParams
 
 
@@ -17,7 +17,7 @@ class Training:
     In ``params`` a stand-in takes the place of each of the ``faulty`` keys.
     """
 
-    path: Path
+    path: KeyPath
     params: SearchParams
     given: frozenset[str]
     faulty: frozenset[str] = frozenset()
@@ -39,7 +39,7 @@ class Algorithm:
     In ``config`` the default takes the place of each of the ``faulty`` keys.
     """
 
-    path: Path
+    path: KeyPath
     config: AlgorithmConfig
     given: frozenset[str]
     faulty: frozenset[str] = frozenset()
@@ -48,7 +48,7 @@ class Algorithm:
         """Whether all these are right, so that a rule may look at them."""
         return self.faulty.isdisjoint(keys)
 
-    def at(self, key: str) -> Path:
+    def at(self, key: str) -> KeyPath:
         """The path of one of its params."""
         return (*self.path, "params", key)
 

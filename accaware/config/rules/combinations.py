@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from accaware.config.model.algorithms import LEVELLED
 from accaware.config.text.fault import Fault
 from accaware.config.text.messages import listed
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
-_MODE: Path = ("accuracy_aware_training", "mode")
+_MODE: KeyPath = ("accuracy_aware_training", "mode")
 
-Named = tuple[Path, str]
+Named = tuple[KeyPath, str]
 """An entry of `compression` and its algorithm."""
 
 

@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 from accaware.config.text.fault import Fault
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
 
 def optimizer_faults(section: dict[str, Any]) -> Iterator[Fault]:
     """What contradicts itself, and what is missing; a value may have several homes."""
     own, scheduling = section.get("optimizer_params", {}), section.get("schedule_params", {})
-    homes: dict[str, list[tuple[Path, Any]]] = {}
-    sources: list[tuple[Path, dict[str, Any]]] = [
+    homes: dict[str, list[tuple[KeyPath, Any]]] = {}
+    sources: list[tuple[KeyPath, dict[str, Any]]] = [
         (("optimizer",), section),
         (("optimizer", "optimizer_params"), own),
         (("optimizer", "schedule_params"), scheduling),

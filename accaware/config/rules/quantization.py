@@ -7,10 +7,10 @@ from typing import Any
 
 from accaware.config.model.quantization import RangeParams
 from accaware.config.text.fault import Fault
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
 
-def quantization_faults(section: dict[str, Any], path: Path) -> Iterator[Fault]:
+def quantization_faults(section: dict[str, Any], path: KeyPath) -> Iterator[Fault]:
     """The percentiles of every range, wherever one is given."""
     yield from _ranges(section, path)
     for group, scopes in section.get("scope_overrides", {}).items():
@@ -18,7 +18,7 @@ def quantization_faults(section: dict[str, Any], path: Path) -> Iterator[Fault]:
             yield from _ranges(override, (*path, "scope_overrides", group, scope))
 
 
-def _ranges(section: dict[str, Any], path: Path) -> Iterator[Fault]:
+def _ranges(section: dict[str, Any], path: KeyPath) -> Iterator[Fault]:
     given = section.get("initializer", {}).get("range", {})
     place = (*path, "initializer", "range")
     if isinstance(given, dict):
@@ -28,7 +28,7 @@ def _ranges(section: dict[str, Any], path: Path) -> Iterator[Fault]:
             yield from _percentiles(entry, (*place, index))
 
 
-def _percentiles(one: dict[str, Any], path: Path) -> Iterator[Fault]:
+def _percentiles(one: dict[str, Any], path: KeyPath) -> Iterator[Fault]:
     given, default = one.get("params", {}), RangeParams()
     low = given.get("min_percentile", default.min_percentile)
     high = given.get("max_percentile", default.max_percentile)

@@ -10,11 +10,11 @@ from accaware.config.schema.applicability import Data, fold_case, has_effect, si
 from accaware.config.schema.catalog import Schema, schema
 from accaware.config.text.fault import Fault, note, warning
 from accaware.config.text.messages import listed, shown
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
 
 def notices(
-    name: str, data: Any, path: Path, wrong: Set[str | int] = frozenset()
+    name: str, data: Any, path: KeyPath, wrong: Set[str | int] = frozenset()
 ) -> Iterator[Fault]:
     """Ignored, unsupported, renamed and doubled keys of ``data``, which stands at ``path``.
 
@@ -30,7 +30,7 @@ _Judged = tuple[Fault, Iterable[str]]
 """A fault, and the keys by whose values it was found."""
 
 
-def _walk(of: Schema, data: Any, path: Path, above: Data) -> Iterator[_Judged]:
+def _walk(of: Schema, data: Any, path: KeyPath, above: Data) -> Iterator[_Judged]:
     """``above`` has the values of the objects around ``data``, by key."""
     if isinstance(data, list):
         for index, entry in enumerate(data):
@@ -50,7 +50,7 @@ def _walk(of: Schema, data: Any, path: Path, above: Data) -> Iterator[_Judged]:
             yield from _walk(about, value, (*path, key), around)
 
 
-def _about(key: str, value: Any, about: Schema, data: Data, path: Path) -> Iterator[Fault]:
+def _about(key: str, value: Any, about: Schema, data: Data, path: KeyPath) -> Iterator[Fault]:
     place = (*path, key)
     ignored = about.get("x-ignored")
     if ignored is not None and ignored.get("when", value) == value:
@@ -81,7 +81,7 @@ def _why_without_effect(about: Schema, around: Data) -> str:
     )
 
 
-def _rivals(key: str, value: Any, about: Schema, data: Data, place: Path) -> Iterator[Fault]:
+def _rivals(key: str, value: Any, about: Schema, data: Data, place: KeyPath) -> Iterator[Fault]:
     """Keys of which only one may be given."""
     real, rival = about.get("x-alias-of"), about.get("x-excludes")
     if real in data:
@@ -97,9 +97,9 @@ def _rivals(key: str, value: Any, about: Schema, data: Data, place: Path) -> Ite
         yield Fault(place, both, at_key=True)
 
 
-def _patterns(value: Any, place: Path) -> Iterator[Fault]:
+def _patterns(value: Any, place: KeyPath) -> Iterator[Fault]:
     """Scopes that can't be read, in a string, a list, or an object's keys."""
-    found: list[tuple[Path, Any]] = [(place, value)]
+    found: list[tuple[KeyPath, Any]] = [(place, value)]
     if isinstance(value, list):
         found = [((*place, index), entry) for index, entry in enumerate(value)]
     elif isinstance(value, dict):

@@ -10,7 +10,7 @@ from accaware.config.schema.catalog import Schema, properties, schema
 from accaware.config.schema.misplaced_keys import Homes
 from accaware.config.text.fault import Fault
 from accaware.config.text.messages import closest, listed, shown
-from accaware.config.text.paths import Path, dotted
+from accaware.config.text.paths import KeyPath, dotted
 
 _MOST_SUGGESTIONS = 40
 """For one object; each takes a part of a millisecond, and a file has room for thousands."""
@@ -29,7 +29,7 @@ _NOUNS = {
 }
 
 
-def conformance(name: str, data: Any, path: Path, homes: Homes) -> list[Fault]:
+def conformance(name: str, data: Any, path: KeyPath, homes: Homes) -> list[Fault]:
     """All faults of ``data``, which stands at ``path``, against the schema ``name``.
 
     Those that know of a key which key was meant come first.
@@ -49,7 +49,7 @@ def _validator(name: str) -> Any:
     return Draft202012Validator(schema(name))
 
 
-def _faults(error: Any, path: Path, homes: Homes) -> Iterator[Fault]:
+def _faults(error: Any, path: KeyPath, homes: Homes) -> Iterator[Fault]:
     value, bound, of = error.instance, error.validator_value, error.schema
     match error.validator:
         case "required":
@@ -97,7 +97,9 @@ def _missing(key: str, of: Schema) -> str:
     return f"is missing: {about['description']}" if "description" in about else "is missing"
 
 
-def _unknown_keys(value: dict[str, Any], of: Schema, path: Path, homes: Homes) -> Iterator[Fault]:
+def _unknown_keys(
+    value: dict[str, Any], of: Schema, path: KeyPath, homes: Homes
+) -> Iterator[Fault]:
     known = properties(of)
     unknown = [key for key in value if key not in known]
     given = {other for key in value for other in (key, *_rivals(known.get(key, {})))}
@@ -139,7 +141,7 @@ def _formerly(key: str, known: dict[str, Schema]) -> str | None:
     return next(names, None)
 
 
-def _misplaced(key: str, path: Path, home: Path, homes: Homes) -> Fault:
+def _misplaced(key: str, path: KeyPath, home: KeyPath, homes: Homes) -> Fault:
     here, there = dotted(path) or "the config", dotted(home) or "the top of the config"
     message = f"is not a key of {here}; it belongs into {there}"
     if homes.has(home, key):
@@ -148,7 +150,7 @@ def _misplaced(key: str, path: Path, home: Path, homes: Homes) -> Fault:
     return Fault((*path, key), message, suggestion=dotted(own), at_key=True, meant=own)
 
 
-def _not_among(value: Any, choices: list[Any], of: Schema, path: Path) -> Fault:
+def _not_among(value: Any, choices: list[Any], of: Schema, path: KeyPath) -> Fault:
     replacements = of.get("x-unsupported-values", {})
     if isinstance(value, str) and value in replacements:
         instead = replacements[value]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accaware.config.schema.catalog import Schema, properties
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
 
 class Homes:
@@ -19,15 +19,15 @@ class Homes:
 
     def __init__(self, data: Any = None) -> None:
         self._data = data
-        self._added: list[tuple[Path, Schema]] = []
-        self._known: dict[tuple[Path, str], Path] = {}
-        self._anywhere: dict[str, Path] = {}
+        self._added: list[tuple[KeyPath, Schema]] = []
+        self._known: dict[tuple[KeyPath, str], KeyPath] = {}
+        self._anywhere: dict[str, KeyPath] = {}
 
-    def add(self, path: Path, of: Schema) -> None:
+    def add(self, path: KeyPath, of: Schema) -> None:
         """The object at ``path``, and those within it, have the schema ``of``."""
         self._added.append((path, of))
 
-    def _learn(self, path: Path, of: Schema) -> None:
+    def _learn(self, path: KeyPath, of: Schema) -> None:
         for key, about in properties(of).items():
             if about.get("x-sample-key") or "x-unsupported" in about:
                 continue
@@ -36,7 +36,7 @@ class Homes:
             if about.get("type") == "object":
                 self._learn((*path, key), about)
 
-    def has(self, path: Path, key: str) -> bool:
+    def has(self, path: KeyPath, key: str) -> bool:
         """Whether the config gives ``key`` in the object at ``path``."""
         here = self._data
         for step in path:
@@ -48,7 +48,7 @@ class Homes:
             here = here[step]
         return isinstance(here, dict) and key in here
 
-    def of(self, key: str, path: Path) -> Path | None:
+    def of(self, key: str, path: KeyPath) -> KeyPath | None:
         """The object that ``key``, unknown in the one at ``path``, belongs to.
 
         It is sought in the same section, then at the top; from the top everywhere.
@@ -61,6 +61,6 @@ class Homes:
         return next((one for one in places if one is not None and one != path), None)
 
 
-def _section(path: Path) -> Path:
+def _section(path: KeyPath) -> KeyPath:
     """Of a list, each entry is a section of its own."""
     return path[:2] if len(path) > 1 and isinstance(path[1], int) else path[:1]

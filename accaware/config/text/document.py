@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accaware.config.text.fault import Fault
-from accaware.config.text.parse import Place, parse
-from accaware.config.text.paths import Path, dotted, prefixes
-from accaware.config.text.python_data import plain
+from accaware.config.text.parse import Offsets, parse
+from accaware.config.text.paths import KeyPath, dotted
+from accaware.config.text.python_data import json_data
 from accaware.config.text.source import BYTE_ORDER_MARK, Lines
 from accaware.errors import Diagnostic
 
@@ -28,13 +28,14 @@ class Document:
         self.faults: list[Fault] = []
         self._name = name
         self._lines = Lines(text)
-        self._places: dict[Path, Place] = {}
-        self._unread: set[Path] = set()
-        self._options: dict[Path, str] = {}
+        self._places: dict[KeyPath, Offsets] = {}
+        self._unread: set[KeyPath] = set()
+        self._options: dict[KeyPath, str] = {}
         self._option_faults: list[tuple[str, Fault]] = []
 
     @classmethod
     def of_text(cls, text: str, name: str) -> Document:
+        """The data of a text, which the places in it are of; ``name`` is its file."""
         bare = text.removeprefix(BYTE_ORDER_MARK)
         parsed = parse(bare)
         document = cls(parsed.data, name, bare)
@@ -51,12 +52,13 @@ class Document:
 
     @classmethod
     def of_mapping(cls, mapping: Mapping[str, Any]) -> Document:
+        """The data of what a caller of Python has; it has no places."""
         document = cls(None)
-        document.data = plain(mapping, document.faults)
+        document.data = json_data(mapping, document.faults)
         document._unread = {fault.path for fault in document.faults}
         return document
 
-    def claim(self, path: Path, option: str) -> None:
+    def claim(self, path: KeyPath, option: str) -> None:
         """From now on, what is at ``path`` and below came from ``option``."""
         self._options = {one: of for one, of in self._options.items() if not _under(one, path)}
         self._options[path] = option
@@ -64,16 +66,12 @@ class Document:
         self._unread = {one for one in self._unread if not _under(one, path)}
         self.faults = [fault for fault in self.faults if not _under(fault.path, path)]
 
-    def option_fault(self, option: str, path: Path, message: str) -> None:
+    def option_fault(self, option: str, path: KeyPath, message: str) -> None:
         """The option itself can't be used."""
         self._option_faults.append((option, Fault(path, message)))
 
-    def unread(self, path: Path) -> bool:
-        """Whether ``path`` is within a value that couldn't be read, as its fault says already."""
-        return any(one in self._unread for one in prefixes(path))
-
     @property
-    def unread_paths(self) -> frozenset[Path]:
+    def unread_paths(self) -> frozenset[KeyPath]:
         """The values that couldn't be read."""
         return frozenset(self._unread)
 
@@ -104,7 +102,7 @@ class Document:
             source=None if line is None else self._lines.line(line),
         )
 
-    def _option(self, path: Path) -> str | None:
+    def _option(self, path: KeyPath) -> str | None:
         """The option that set ``path`` or something around it."""
         ends = range(len(path), 0, -1)
         return next((self._options[path[:e]] for e in ends if path[:e] in self._options), None)
@@ -119,7 +117,7 @@ class Document:
         return None
 
 
-def _under(path: Path, ancestor: Path) -> bool:
+def _under(path: KeyPath, ancestor: KeyPath) -> bool:
     return path[: len(ancestor)] == ancestor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from accaware.config.text.paths import Path
+from accaware.config.text.paths import KeyPath
 
 
 @dataclass(frozen=True)
@@ -19,22 +19,25 @@ class Fault:
     nothing else is said.
     """
 
-    path: Path
+    path: KeyPath
     message: str
     severity: str = "error"
     suggestion: str | None = None
     at_key: bool = False
     offset: int | None = None
-    meant: Path | None = None
+    meant: KeyPath | None = None
 
 
-def warning(path: Path, message: str) -> Fault:
+def warning(path: KeyPath, message: str) -> Fault:
+    """A fault of a key that has no effect."""
     return Fault(path, message, severity="warning", at_key=True)
 
 
-def note(path: Path, message: str, suggestion: str, *, at_key: bool = True) -> Fault:
+def note(path: KeyPath, message: str, suggestion: str, *, at_key: bool = True) -> Fault:
+    """A fault of a key or a value that has effect, and could be written as ``suggestion``."""
     return Fault(path, message, severity="note", suggestion=suggestion, at_key=at_key)
 
 
 def has_errors(faults: Iterable[Fault]) -> bool:
+    """Whether any of these keeps a config from being used."""
     return any(fault.severity == "error" for fault in faults)

@@ -7,7 +7,7 @@ from typing import Any
 
 from accaware.config.text.document import Document
 from accaware.config.text.parse import parse
-from accaware.config.text.paths import Path, dotted
+from accaware.config.text.paths import KeyPath, dotted
 
 _STEP = re.compile(r"(?:^|\.)(?P<key>[^.\[\]=]+)|\[(?P<index>\d{1,4})\]")
 _MEANT_AS_JSON = re.compile(r"""[{\["]|-?(NaN|Infinity|\d+(\.\d*)?([eE][+-]?\d+)?)$""")
@@ -30,7 +30,7 @@ def apply_override(document: Document, option: str) -> None:
     _put(document, option, path, value)
 
 
-def _path(key: str) -> Path | None:
+def _path(key: str) -> KeyPath | None:
     steps: list[str | int] = []
     position = 0
     while position < len(key):
@@ -52,7 +52,7 @@ def _value(raw: str) -> tuple[Any, list[str]]:
     return raw, []
 
 
-def _put(document: Document, option: str, path: Path, value: Any) -> None:
+def _put(document: Document, option: str, path: KeyPath, value: Any) -> None:
     """Walk to the parent, making objects where there is nothing yet, and set the value."""
     path = _settled(document.data, path)
     parent = document.data
@@ -76,7 +76,7 @@ def _put(document: Document, option: str, path: Path, value: Any) -> None:
     document.claim(path, option)
 
 
-def _settled(data: Any, path: Path) -> Path:
+def _settled(data: Any, path: KeyPath) -> KeyPath:
     """compression[0].x is compression.x where there is one object, and the other way round."""
     compression = data.get("compression") if isinstance(data, dict) else None
     if path[0] != "compression" or len(path) < 2:
@@ -96,7 +96,7 @@ def _step(parent: Any, step: str | int) -> tuple[Any] | None:
     return None
 
 
-def _no_way(parent: Any, here: Path) -> str:
+def _no_way(parent: Any, here: KeyPath) -> str:
     name = dotted(here[:-1]) or "the config"
     if isinstance(parent, list):
         entries = len(parent)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from accaware.config.text.fault import Fault
-from accaware.config.text.paths import Path
-from accaware.config.text.skeleton import sound_part
+from accaware.config.text.paths import KeyPath
 from accaware.config.text.source import Lines
-from accaware.config.text.tokens import Token, tokens
+from accaware.config.text.tokenizer import Token, tokens
 
 DEEPEST = 64
 """Levels of nesting. Configs need about ten."""
@@ -20,17 +19,17 @@ DEEPEST = 64
 _MOST_FAULTS = 1000
 """Nobody reads more, and a file has room for hundreds of thousands."""
 
-_SLOW = 4096
-"""Characters from which on a text that is broken all over takes long to recover from."""
-
 _WORD = re.compile(r"[^\W\d][\w$]*|\$[\w$]*")
 _PLAIN = re.compile(r'"[^"\\\x00-\x1f]*"')
+_AFTER_STRING = re.compile(r"[\s,:\]}/\"]|\Z")
+"""Where anything else comes after a string that isn't expected, its quotes are those of others."""
+
 _LITERALS = {"true": True, "false": False, "null": None}
 _OTHER_SPELLINGS = {"True": "true", "False": "false", "None": "null", "undefined": "null"}
 
 
 @dataclass(frozen=True)
-class Place:
+class Offsets:
     """Character offsets of a value and of its key (of itself, for a list's entries)."""
 
     key: int
@@ -41,30 +40,19 @@ class Place:
 class Parsed:
     """``complete`` is False where the text's structure broke; ``data`` is then of no use.
 
-    ``ended`` is True where it broke because the text ends too soon.
-
     A value that can't be read is None in ``data``, a fault tells of it, and its path is among
     ``unread``, so that nobody complains of that None.
     """
 
     data: Any = None
-    places: dict[Path, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Offsets] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    unread: set[Path] = field(default_factory=set)
+    unread: set[KeyPath] = field(default_factory=set)
     complete: bool = False
-    ended: bool = False
 
 
 def parse(text: str) -> Parsed:
     """The first fault of the structure ends the reading; all others are reported."""
-    part = sound_part(text, DEEPEST) if len(text) > _SLOW else text
-    parsed = _parsed(part)
-    # Where the part alone doesn't break, the fault must be one of the whole.
-    ends_early = len(part) < len(text) and (parsed.complete or parsed.ended)
-    return _parsed(text) if ends_early else parsed
-
-
-def _parsed(text: str) -> Parsed:
     parser = _Parser(text)
     try:
         parser.whole()
@@ -83,23 +71,23 @@ class _Parser:
         self._text = text
         self._lines = Lines(text)
         self._tokens = tokens(text)
-        self._next = 0
+        self._ahead = next(self._tokens, None)
         self.parsed = Parsed()
 
     def whole(self) -> None:
-        if not self._tokens:
+        if self._ahead is None:
             self._fault((), 0, "the file is empty; a config is an object in braces { }")
             raise _BrokenError
         self.parsed.data = self._value((), None)
-        if self._peek() is not None:
+        if self._ahead is not None:
             self._expected("the end of the text", ())
 
-    def _value(self, path: Path, key: int | None) -> Any:
-        token = self._peek()
+    def _value(self, path: KeyPath, key: int | None) -> Any:
+        token = self._ahead
         if token is None:
             self._expected("a value", path)
         here = token.offset
-        self.parsed.places[path] = Place(here if key is None else key, here)
+        self.parsed.places[path] = Offsets(here if key is None else key, here)
         if token.kind in "{[" and len(path) >= DEEPEST:
             self._fault((), here, f"is nested deeper than {DEEPEST} levels")
             raise _BrokenError
@@ -108,27 +96,27 @@ class _Parser:
         if token.kind == "[":
             return self._list(path)
         if token.kind == "string":
-            self._next += 1
+            self._take()
             return self._string(token, path)
         if token.kind == "number":
-            self._next += 1
+            self._take()
             return self._number(token.text, here, path)
         if token.kind == "-":
             return self._negative(path)
         if token.text in _LITERALS:
-            self._next += 1
+            self._take()
             return _LITERALS[token.text]
         if not _WORD.fullmatch(token.text):
             self._expected("a value", path)
-        self._next += 1
+        self._take()
         self._unread(path, here, _why_no_value(token.text))
         return None
 
-    def _object(self, path: Path) -> dict[str, Any]:
+    def _object(self, path: KeyPath) -> dict[str, Any]:
         entries: dict[str, Any] = {}
         opened = self._take()
         while not self._skip("}"):
-            token = self._peek()
+            token = self._ahead
             if token is None or not (token.kind == "string" or _WORD.fullmatch(token.text)):
                 self._expected('a key in double quotes or "}"', path, opened)
             key = self._key(token, path)
@@ -144,9 +132,9 @@ class _Parser:
                 self._expected('"," or "}" after the value', place, opened)
         return entries
 
-    def _key(self, token: Token, path: Path) -> str:
+    def _key(self, token: Token, path: KeyPath) -> str:
         """A key, put right where it isn't in double quotes."""
-        self._next += 1
+        self._take()
         bare = token.text if token.kind != "string" else token.text[1:-1]
         if not token.text.startswith('"'):
             self._fault((*path, bare), token.offset, f'write the key {token.text} as "{bare}"')
@@ -154,7 +142,7 @@ class _Parser:
         key = self._string(token, (*path, bare))
         return bare if key is None else key
 
-    def _list(self, path: Path) -> list[Any]:
+    def _list(self, path: KeyPath) -> list[Any]:
         entries: list[Any] = []
         opened = self._take()
         while not self._skip("]"):
@@ -164,7 +152,7 @@ class _Parser:
                 self._expected('"," or "]" after the value', place, opened)
         return entries
 
-    def _string(self, token: Token, path: Path) -> str | None:
+    def _string(self, token: Token, path: KeyPath) -> str | None:
         raw = token.text
         if _PLAIN.fullmatch(raw):  # nearly all of them; there is nothing to decode
             return raw[1:-1]
@@ -186,19 +174,19 @@ class _Parser:
             return None
         return text
 
-    def _negative(self, path: Path) -> float | int | None:
+    def _negative(self, path: KeyPath) -> float | int | None:
         minus = self._take()
-        token = self._peek()
+        token = self._ahead
         word = token is not None and _WORD.fullmatch(token.text)
         if token is None or token.offset != minus.end or not (token.kind == "number" or word):
             self._expected('a number right after "-"', path)
-        self._next += 1
+        self._take()
         if token.kind == "number":
             return self._number(f"-{token.text}", minus.offset, path)
         self._unread(path, minus.offset, _why_no_value(f"-{token.text}"))
         return None
 
-    def _number(self, raw: str, offset: int, path: Path) -> float | int | None:
+    def _number(self, raw: str, offset: int, path: KeyPath) -> float | int | None:
         if len(raw) > 400:
             self._unread(path, offset, f"{_short(raw)} has too many digits")
             return None
@@ -215,23 +203,22 @@ class _Parser:
             return None
         return number
 
-    def _peek(self) -> Token | None:
-        return self._tokens[self._next] if self._next < len(self._tokens) else None
-
     def _take(self) -> Token:
-        self._next += 1
-        return self._tokens[self._next - 1]
+        token = self._ahead
+        assert token is not None
+        self._ahead = next(self._tokens, None)
+        return token
 
     def _at(self, kind: str) -> bool:
-        token = self._peek()
-        return token is not None and token.kind == kind
+        return self._ahead is not None and self._ahead.kind == kind
 
     def _skip(self, kind: str) -> bool:
         found = self._at(kind)
-        self._next += found
+        if found:
+            self._take()
         return found
 
-    def _fault(self, path: Path, offset: int, message: str) -> None:
+    def _fault(self, path: KeyPath, offset: int, message: str) -> None:
         faults = self.parsed.faults
         faults.append(Fault(path, message, offset=offset))
         if len(faults) == _MOST_FAULTS:
@@ -239,14 +226,13 @@ class _Parser:
             faults.append(Fault((), rest, offset=offset))
             raise _BrokenError
 
-    def _unread(self, path: Path, offset: int, message: str) -> None:
+    def _unread(self, path: KeyPath, offset: int, message: str) -> None:
         self._fault(path, offset, message)
         self.parsed.unread.add(path)
 
-    def _expected(self, what: str, path: Path, opened: Token | None = None) -> NoReturn:
-        token = self._peek()
+    def _expected(self, what: str, path: KeyPath, opened: Token | None = None) -> NoReturn:
+        token = self._ahead
         if token is None:
-            self.parsed.ended = True
             last = len(self._text.rstrip())
             since = ""
             if opened is not None:
@@ -256,7 +242,7 @@ class _Parser:
         elif self._text.startswith("/*", token.offset):
             self._fault(path, token.offset, "this comment is never closed with */")
         elif token.text.startswith('"'):
-            closed = token.kind == "string"
+            closed = token.kind == "string" and _AFTER_STRING.match(self._text, token.end)
             found = f"found {_short(token.text)}" if closed else "found a string without its end"
             self._fault(path, token.offset, f"expected {what}, {found}")
         else:

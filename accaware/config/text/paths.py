@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """``("compression", 0, "params")`` as ``compression[0].params``."""
     text = ""
     for part in path:
@@ -16,6 +16,6 @@ def dotted(path: Path) -> str:
     return text
 
 
-def prefixes(path: Path) -> list[Path]:
+def prefixes(path: KeyPath) -> list[KeyPath]:
     """``path`` and all that lies around it."""
     return [path[:end] for end in range(len(path) + 1)]

@@ -1,0 +1,1 @@
+"""A config's data, section by section, to sections that are checked."""
