@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+from accaware.results import strict_json
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal_reader import JournalLine, read_journal
 from accaware.rundir.lock import is_locked
@@ -22,10 +24,11 @@ class RunState(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunStanding:
+class RunStatus:
     """What the journal tells of a run.
 
     Attributes:
+        directory: of the run.
         trials: the finished ones.
         current: the number of the trial at hand; None between trials and once it has finished.
         epochs: trained so far.
@@ -34,6 +37,7 @@ class RunStanding:
         can_resume: whether there is anything to go on with.
     """
 
+    directory: Path
     state: RunState
     trials: tuple[Trial, ...]
     current: int | None
@@ -46,8 +50,26 @@ class RunStanding:
     def can_resume(self) -> bool:
         return self.state in (RunState.INTERRUPTED, RunState.FAILED)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As `accaware status --json` has it."""
+        return {
+            "state": self.state,
+            "message": self.message,
+            "trial": self.current,
+            "epochs": self.epochs,
+            "trials": [_told(trial) for trial in self.trials],
+            "best": None if self.best is None else _told(self.best),
+            "resume": ["accaware", "run", "--resume", str(self.directory)]
+            if self.can_resume
+            else None,
+        }
 
-def standing(directory: RunDirectory) -> RunStanding:
+    def to_json(self) -> str:
+        """The text that `accaware status --json` prints."""
+        return strict_json.document(self.to_dict())
+
+
+def standing(directory: RunDirectory) -> RunStatus:
     """
     Raises:
         JournalError: a line of the journal can't be read.
@@ -73,7 +95,8 @@ def standing(directory: RunDirectory) -> RunStanding:
     if state is RunState.FINISHED and outcome is not None and outcome.result.best is not None:
         # The last validation may have decided otherwise.
         ranked = [trials[outcome.result.best.trial]]
-    return RunStanding(
+    return RunStatus(
+        directory=directory.path,
         state=state,
         trials=tuple(trials),
         current=current,
@@ -95,6 +118,17 @@ def _state(directory: RunDirectory, lines: list[JournalLine]) -> tuple[RunState,
         failed = last["reason"] == "failed"
         return RunState.FAILED if failed else RunState.INTERRUPTED, last["message"]
     return RunState.INTERRUPTED, None  # killed: it had no time to say anything
+
+
+def _told(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "target_rate": trial.target_rate,
+        "compression_rate": trial.compression_rate,
+        "metric": trial.metric,
+        "within_budget": trial.within_budget,
+        "reason": trial.reason,
+    }
 
 
 def _trial(content: dict[str, Any]) -> Trial:

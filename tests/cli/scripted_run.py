@@ -1,4 +1,4 @@
-"""A CompressionRun over a real search and a scripted model: its file is its rate."""
+"""A PreparedRun over a real search and a scripted model: its file is its rate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from accaware.cli.conduct import Start
+from accaware.api.lifecycle.run_lifecycle import Start
 from accaware.results.exports import ExportInfo
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes, Size

@@ -26,16 +26,20 @@ class StopRequest:
     """An observer that ends the run at the next event after a signal.
 
     Batches are events too, so a search stops between two of them, with its state whole.
+
+    Args:
+        installed: whether signals are waited for at all; only the main thread can.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, installed: bool = True) -> None:
+        self._installed = installed
         self._asked: int | None = None
         self._waits = False
         self._previous: dict[int, Any] = {}
         self._process = os.getpid()
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        if self._installed and threading.current_thread() is threading.main_thread():
             self._previous = {signum: signal.signal(signum, self._ask) for signum in _SIGNALS}
         return self
 
