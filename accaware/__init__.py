@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from accaware.api.run_result import RunResult
     from accaware.api.status import status
     from accaware.config.load import AccAwareConfig
+    from accaware.rundir.run_status import RunStatus
     from accaware.search.loop import (
         AdaptiveCompressionTrainingLoop,
         EarlyExitCompressionTrainingLoop,
@@ -35,6 +36,7 @@ __all__ = [
     "EarlyExitCompressionTrainingLoop",
     "Observer",
     "RunResult",
+    "RunStatus",
     "SearchResult",
     "__version__",
     "benchmark",
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazy_names(
         "accaware.api.run_result": ["RunResult"],
         "accaware.api.status": ["status"],
         "accaware.config.load": ["AccAwareConfig"],
+        "accaware.rundir.run_status": ["RunStatus"],
         "accaware.search.loop": [
             "AdaptiveCompressionTrainingLoop",
             "EarlyExitCompressionTrainingLoop",

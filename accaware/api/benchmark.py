@@ -76,7 +76,8 @@ def _check(
     device: str | None,
     listener: RunListener,
 ) -> None:
-    """
+    """See that the arguments go together.
+
     Raises:
         UsageError: a number is too small, the runtime isn't installed, or not for the device.
     """

@@ -84,7 +84,8 @@ class LoadedConfig:
 
 
 def check_plugin_is_there(directory: RunDirectory, overrides: Overrides, function: str) -> None:
-    """
+    """See that a run's plugin can be found, before its config is searched for one.
+
     Raises:
         UsageError: the run's plugin was handed over, and neither is it now nor named.
     """

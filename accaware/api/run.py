@@ -177,7 +177,8 @@ class _Attempt:
         self._force = force
 
     def check(self, directory: RunDirectory, **there: str) -> None:
-        """
+        """See that the run in ``directory`` can be gone on with.
+
         Raises:
             UsageError: the run in ``directory`` began with something else.
         """

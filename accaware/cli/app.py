@@ -64,4 +64,5 @@ app.command("schema", short_help="Print the JSON Schema of a config, for editors
 
 
 def main() -> None:
+    """The command, with the words of the process."""
     app(prog_name="accaware")

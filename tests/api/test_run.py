@@ -141,7 +141,7 @@ def _options(changes: dict[str, Any]) -> list[str]:
 def test_what_is_wrong_is_raised_and_nothing_is_left(config: AccAwareConfig) -> None:
     with pytest.raises(ConfigError, match="batch_size"):
         accaware.run(config, plugin=SPEC, overrides={"batch_size": 0})
-    with pytest.raises(UsageError, match="there is no plugin: .* name one with plugin=;"):
+    with pytest.raises(UsageError, match=r"there is no plugin: .* name one with plugin=;"):
         accaware.run(config)
     with pytest.raises(UsageError, match=r"overrides: metric: \{1\} is no JSON value"):
         accaware.run(config, plugin=SPEC, overrides={"metric": {1}})
@@ -233,8 +233,8 @@ def test_another_plugin_is_refused_and_the_hint_is_pythons(config: AccAwareConfi
     class Other(Tiny):
         pass
 
+    interrupted = Raising(1, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        interrupted = Raising(1, KeyboardInterrupt())
         accaware.run(config, output_dir="run", plugin=Tiny(), observers=[interrupted])
     with pytest.raises(UsageError) as raised:
         accaware.resume("run", plugin=Other())
@@ -249,7 +249,7 @@ def test_what_a_plugin_must_offer(config: AccAwareConfig) -> None:
         accaware.run(config, plugin=object())
     with pytest.raises(UsageError, match="plugin_args are given, but an object that is made"):
         accaware.run(config, plugin=Tiny(), overrides={"plugin_args": {"loss": 1.0}})
-    with pytest.raises(PluginFailure, match="__init__ raised|Broken raised"):
+    with pytest.raises(PluginFailure, match="Broken raised ValueError: the user's own"):
         accaware.run(config, plugin=Broken)
 
 

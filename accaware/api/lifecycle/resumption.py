@@ -28,6 +28,7 @@ class Made:
         self._provenance = provenance
 
     def manifest(self, device: str, hardware: str | None) -> Manifest:
+        """The same as it is written down, once it is known where the run computes."""
         return Manifest(
             versions={
                 "accaware": accaware.__version__,

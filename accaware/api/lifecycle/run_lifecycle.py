@@ -33,7 +33,8 @@ class PreparedRun(Protocol):
     """A model, ready to be compressed, and the search over it."""
 
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Where it trains, as torch calls it."""
 
     @property
     def left_out(self) -> Sequence[tuple[str, str]]:
@@ -55,7 +56,8 @@ class PreparedRun(Protocol):
     def quantizers(self) -> Sequence[QuantizerInfo]:
         """Of the model that is held now."""
 
-    def save_model(self, path: Path) -> None: ...
+    def save_model(self, path: Path) -> None:
+        """Write the model that is held now, once its file is known to bring it back."""
 
     def latency(self, path: Path) -> LatencyComparison | None:
         """Of the model that was saved there, against the dense one; None where it can't tell."""
@@ -157,6 +159,7 @@ class _Warnings:
         self._listener = listener
 
     def notify(self, event: Event) -> None:
+        """Pass a warning on."""
         if isinstance(event, Warned):
             self._listener.warn(event.message)
 

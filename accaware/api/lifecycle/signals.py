@@ -39,6 +39,7 @@ class StopRequest:
         self._process = os.getpid()
 
     def __enter__(self) -> Self:
+        """Wait for signals from now on."""
         if self._installed and threading.current_thread() is threading.main_thread():
             self._previous = {signum: signal.signal(signum, self._ask) for signum in _SIGNALS}
         return self
@@ -49,6 +50,7 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Leave them to whoever waited for them before."""
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
@@ -57,6 +59,11 @@ class StopRequest:
         self._waits = True
 
     def notify(self, event: Event) -> None:
+        """End the run where a signal asked for it.
+
+        Raises:
+            Interrupted: one did.
+        """
         # A search that has just ended has nothing left to interrupt.
         if self._asked is not None and not isinstance(event, SearchFinished):
             raise Interrupted(self._asked)

@@ -16,7 +16,8 @@ def guarded_observers(observers: Sequence[Observer]) -> list[Observer]:
 
 
 def check_observers(observers: Sequence[Observer]) -> None:
-    """
+    """See that each of them can be told of events.
+
     Raises:
         UsageError: one of them can't be told anything.
     """

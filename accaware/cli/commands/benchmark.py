@@ -15,6 +15,8 @@ from accaware.cli.options import Json, RunDir, device_option
 
 
 class RuntimeName(str, Enum):
+    """What runs the models."""
+
     PYTORCH = "pytorch"
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
@@ -75,7 +77,8 @@ def command(
 def benchmark(directory: Path, *, json: bool = False, **arguments: Any) -> ExitCode:
     """Compare, and print it.
 
-    Raises: as ``accaware.benchmark``, whose arguments it takes.
+    Raises:
+        AccAwareError: as ``accaware.benchmark``, whose arguments it takes.
     """
     from accaware.api.benchmark import benchmark as benchmark_run
     from accaware.cli.output import Output

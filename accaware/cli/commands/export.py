@@ -15,6 +15,8 @@ from accaware.cli.options import Json, RunDir, device_option
 
 
 class FormatName(str, Enum):
+    """What is written."""
+
     ONNX = "onnx"
     TORCH_EXPORT = "torch-export"
     OPENVINO = "openvino"
@@ -86,7 +88,8 @@ def command(
 def export(directory: Path, *, json: bool = False, **arguments: Any) -> ExitCode:
     """Export, and print what was exported.
 
-    Raises: as ``accaware.export``, whose arguments it takes.
+    Raises:
+        AccAwareError: as ``accaware.export``, whose arguments it takes.
     """
     from accaware.api.export import export as export_run
     from accaware.cli.output import Output

@@ -71,7 +71,8 @@ def command(
 def inspect(config: Path, *, json: bool = False, **arguments: Any) -> ExitCode:
     """Find out, and print it.
 
-    Raises: as ``accaware.inspect``, whose arguments it takes.
+    Raises:
+        AccAwareError: as ``accaware.inspect``, whose arguments it takes.
     """
     from accaware.api.inspect import inspect as inspect_config
     from accaware.cli.output import Output

@@ -120,7 +120,8 @@ def run(
 ) -> ExitCode:
     """Search, and say all that there is to say meanwhile.
 
-    Raises: as ``accaware.run`` and ``accaware.resume``, whose other arguments it takes.
+    Raises:
+        AccAwareError: as ``accaware.run`` and ``accaware.resume``, whose other arguments it takes.
     """
     if resume is not None and output_dir is not None:
         raise UsageError("--resume goes on in the run's own directory: leave out --output-dir")

@@ -29,7 +29,8 @@ def command(
 def status(path: Path, *, json: bool) -> ExitCode:
     """Print it.
 
-    Raises: as ``accaware.status``.
+    Raises:
+        UsageError: there is no run, or its files can't be read.
     """
     from accaware.api.status import status as status_of
 
