@@ -37,13 +37,24 @@ class Provenance:
         A script that defines a class may change its other lines, those that start and resume runs.
         """
         own = target if isinstance(target, ModuleType) else class_of(target)
+        lines = _lines_of(own)
+        digest = None if lines is None else hashlib.sha256(lines.encode()).hexdigest()
+        module = own if isinstance(own, ModuleType) else sys.modules.get(own.__module__)
+        file = Path(getattr(module, "__file__", None) or "")
+        return cls(digest, git_commit(file) if file.is_file() else None)
+
+
+def _lines_of(own: ModuleType | type) -> str | None:
+    """The source; None of what was typed into an interpreter that keeps none."""
+    functions = [value for _, value in sorted(vars(own).items()) if inspect.isfunction(value)]
+    # A notebook keeps that of functions alone.
+    for parts in ([own], functions):
         try:
-            name = inspect.getsourcefile(own)
-            lines = inspect.getsource(own)
+            lines = [inspect.getsource(part) for part in parts]
         except (OSError, TypeError):
-            return cls(None, None)  # typed into an interpreter
-        file = Path(name) if name is not None and Path(name).is_file() else None
-        return cls(hashlib.sha256(lines.encode()).hexdigest(), git_commit(file))
+            continue
+        return "".join(lines) or None
+    return None
 
 
 def name_of_object(target: Any) -> str:
