@@ -6,6 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import accaware
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,43 +75,35 @@ class Mine:
 """
 SCRIPT = """
 if __name__ == "__main__":
-    import threading, warnings
+    import warnings
     warnings.simplefilter("ignore", accaware.errors.AccAwareWarning)  # of persistent workers
     for start_method in ("spawn", "fork"):
         result = accaware.run(CONFIG, output_dir=start_method, plugin=Mine(start_method))
         worked = os.path.exists(f"worker-{start_method}")
         print(start_method, result.within_budget, result.epochs, worked)
-    work = lambda: accaware.run(CONFIG, output_dir="thread", plugin=Mine("fork"))
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    print("thread", accaware.status("thread").state.value)
-"""
-NOTEBOOK = """
-assert not hasattr(sys.modules["__main__"], "__file__")
-result = accaware.run(CONFIG, output_dir="run", plugin=Mine("fork"))
-print(result.within_budget, accaware.resume("run").to_json() == result.to_json())
 """
 
 
-def python(folder: Path, *words: str) -> str:
+def test_a_script_with_workers(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(MINE + SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
+    assert done.stdout.splitlines() == ["spawn True 2 True", "fork True 2 True"]
 
 
-def test_a_script_with_workers_and_a_thread(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(MINE + SCRIPT)
-    lines = python(tmp_path, "script.py").splitlines()
-    assert lines == ["spawn True 2 True", "fork True 2 True", "thread finished"]
-
-
-def test_what_is_typed_into_an_interpreter(tmp_path: Path) -> None:
-    assert python(tmp_path, "-c", MINE + NOTEBOOK) == "True True\n"
+def test_what_is_typed_into_an_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook: the main module has no file, and what it defines has no source."""
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(MINE, vars(main))
+    result = accaware.run(main.CONFIG, output_dir="run", plugin=main.Mine("fork"))
+    assert (result.within_budget, result.epochs) == (True, 2)
+    assert Path("worker-fork").exists()
+    assert accaware.resume("run").to_json() == result.to_json()

