@@ -13,7 +13,7 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 def device_option(help: str) -> Any:
     """``--device``, which every command has a use of its own for."""
-    return typer.Option(metavar="[auto|cpu|cuda|cuda:N|mps]", parser=_device, help=help)
+    return typer.Option(metavar=f"<{'|'.join(_DEVICES)}>", parser=_device, help=help)
 
 
 def _device(name: str) -> str:

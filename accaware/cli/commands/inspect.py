@@ -32,7 +32,7 @@ def command(
     download: Download = False,
     device: Annotated[
         str | None,
-        device_option("Where to compute. Overrides the config's."),
+        device_option("Where to compute; cuda:1 is the second GPU. Overrides the config's."),
     ] = None,
     seed: Seed = None,
     settings: Settings = None,

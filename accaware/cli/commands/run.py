@@ -52,7 +52,10 @@ def command(
     ] = None,
     data: Data = None,
     download: Download = False,
-    device: Annotated[str | None, device_option("Where to train. Overrides the config's.")] = None,
+    device: Annotated[
+        str | None,
+        device_option("Where to train; cuda:1 is the second GPU. Overrides the config's."),
+    ] = None,
     seed: Seed = None,
     settings: Settings = None,
     json: Annotated[
