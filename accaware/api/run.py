@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from accaware.api.lifecycle.resumption import Made, check_resumable, finished
-from accaware.api.lifecycle.run_lifecycle import PreparedRun, conduct
+from accaware.api.lifecycle.run_lifecycle import CompressionRun, conduct
 from accaware.api.lifecycle.user_observers import check_observers
 from accaware.api.listener import PythonListener, RunListener
 from accaware.api.loading import ConfigSource, LoadedConfig, check_plugin_is_there
@@ -192,7 +192,7 @@ class _Attempt:
             written = resolved
             write_text(directory.config, resolved)
 
-        def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> PreparedRun:
+        def start(checkpoints: Path, observers: Sequence[Observer], tape: Tape) -> CompressionRun:
             # Imports torch, which takes seconds: only now that everything else is in order.
             from accaware.pytorch.run import build
 

@@ -1,4 +1,4 @@
-"""A PreparedRun over a real search and a scripted model: its file is its rate."""
+"""A CompressionRun over a real search and a scripted model: its file is its rate."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from accaware.search.replay.tape import Tape
 from accaware.search.result import SearchResult
 
 
-class PreparedRun(Protocol):
+class CompressionRun(Protocol):
     """A model, ready to be compressed, and the search over it."""
 
     @property
@@ -70,7 +70,7 @@ class PreparedRun(Protocol):
         """Of the model that is held now."""
 
 
-Start = Callable[[Path, Sequence[Observer], Tape], PreparedRun]
+Start = Callable[[Path, Sequence[Observer], Tape], CompressionRun]
 """Sets a run up, given a folder for checkpoints, who is told of its events, and its tape."""
 
 
@@ -99,7 +99,7 @@ def conduct(
         JournalError: the directory can't be resumed.
         OSError: a file can't be written or read; names it.
     """
-    run: PreparedRun | None = None
+    run: CompressionRun | None = None
     place = Place()
     recording = directory.rewind()
     for name in recording.damaged:
@@ -175,7 +175,7 @@ class _Ending:
         self._listener = listener
         self._journal = journal
 
-    def salvage(self, run: PreparedRun, result: SearchResult, error: BaseException) -> None:
+    def salvage(self, run: CompressionRun, result: SearchResult, error: BaseException) -> None:
         """Hand over the best so far, without hiding the error that ended the search."""
         saved = None
         try:
@@ -189,7 +189,7 @@ class _Ending:
             self._listener.warn(f"the result so far could not be saved: {failure}")
         self._stopped(result.stop_reason.name.lower(), error)
 
-    def hand_over(self, run: PreparedRun, result: SearchResult) -> RunResult:
+    def hand_over(self, run: CompressionRun, result: SearchResult) -> RunResult:
         """The best model is held, where there is one.
 
         Raises:
@@ -218,7 +218,7 @@ class _Ending:
             # Where the disk is full there is no room for a last word either.
             self._journal.run_stopped(reason, str(error) or type(error).__name__)
 
-    def _exports(self, run: PreparedRun) -> tuple[list[ExportInfo], list[str]]:
+    def _exports(self, run: CompressionRun) -> tuple[list[ExportInfo], list[str]]:
         """What was exported, and for each format that couldn't be, why."""
         made, failures = [], []
         for format in run.export_formats:
@@ -232,7 +232,7 @@ class _Ending:
                 )
         return made, failures
 
-    def _latency(self, run: PreparedRun) -> LatencyComparison | None:
+    def _latency(self, run: CompressionRun) -> LatencyComparison | None:
         self._listener.timing()
         try:
             return run.latency(self._directory.model)
@@ -241,7 +241,7 @@ class _Ending:
             self._listener.warn(f"the best model could not be timed: {reason}")
             return None
 
-    def _save_model(self, run: PreparedRun) -> HandedOver:
+    def _save_model(self, run: CompressionRun) -> HandedOver:
         with naming(self._directory.model):
             self._directory.model.parent.mkdir(exist_ok=True)
         run.save_model(self._directory.model)
