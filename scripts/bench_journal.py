@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import accaware.pytorch.run
-from accaware.cli.run import RunOptions, run
+from accaware.cli.commands.run import run
 from accaware.pytorch.training.runner import TorchRunner
 from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.rundir.journal import Journal
@@ -52,10 +52,9 @@ def main() -> None:
     snapshots = timed(TorchSnapshots, "save", "discard")
     checkpoints = timed(TorchRunner, "save", "load", "discard")
     with tempfile.TemporaryDirectory() as folder:
-        options = RunOptions(config=CONFIG, output_dir=Path(folder) / "run")
         began = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            run(options)
+            run(CONFIG, output_dir=Path(folder) / "run")
         wall = time.perf_counter() - began
         lines = (Path(folder) / "run" / "events.jsonl").read_text().splitlines()
     taken = sum('"event": "snapshot"' in line for line in lines)

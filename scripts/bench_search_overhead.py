@@ -22,7 +22,7 @@ from typing import Any
 from torch import nn
 
 from accaware import AccAwareConfig
-from accaware.cli.run import RunOptions, run
+from accaware.cli.commands.run import run
 from accaware.pytorch.builtin.digits import Digits
 from accaware.pytorch.compression.calibration import BatchNormAdapter
 from accaware.pytorch.run import TorchRun
@@ -83,12 +83,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         # The class as this process has it, so that its clock is the one that is read.
         sys.modules["timed_digits"] = sys.modules[__name__]
-        options = RunOptions(
-            config=CONFIG, output_dir=Path(folder) / "run", plugin="timed_digits:TimedDigits"
-        )
         began = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            run(options)
+            run(CONFIG, output_dir=Path(folder) / "run", plugin="timed_digits:TimedDigits")
         wall = time.perf_counter() - began - spent["timing"]
     own = wall + spent["timing"] - sum(spent.values())
     both = own + spent["adapt"]

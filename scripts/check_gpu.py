@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from accaware import AccAwareConfig
+from accaware.cli.commands.export import export
+from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
-from accaware.cli.export import ExportOptions, export
-from accaware.cli.run import RunOptions, run
 from accaware.errors import MissingExtraError
 from accaware.pytorch import create_compressed_model, load_compressed
 from accaware.pytorch.builtin.digits import Digits, DigitsResNet
@@ -130,14 +131,7 @@ class Checks:
     def run(self, config: Path, device: str, name: str, settings: dict[str, Any]) -> Path:
         """The directory of a run that has ended."""
         directory = self.folder / f"{name}-{device.replace(':', '')}"
-        options = RunOptions(
-            config=config,
-            output_dir=directory,
-            device=device,
-            quiet=True,
-            settings=_set(settings),
-        )
-        _expect(reported(lambda: run(options)), 0, 3)
+        _expect(_run(config, directory, device, settings), 0, 3)
         return directory
 
     def whole(self, config: Path, settings: dict[str, Any]) -> str:
@@ -175,17 +169,10 @@ class Checks:
         config = CONFIGS / "digits_pruning_int8.json"
         settings = {**SMALL, **SHORT}
         directory = self.folder / "resumed"
-        options = RunOptions(
-            config=config,
-            output_dir=directory,
-            device=self.device,
-            quiet=True,
-            settings=_set(settings),
-        )
         # The dense model's training takes steps as well, in 4 epochs of 23.
         with _ctrl_c_at(4 * 23 + 2 * 23 + 5):
-            _expect(reported(lambda: run(options)), 130)
-        _expect(reported(lambda: run(RunOptions(resume=directory, quiet=True))), 0, 3)
+            _expect(_run(config, directory, self.device, settings), 130)
+        _expect(reported(lambda: run(resume=directory, quiet=True)), 0, 3)
         began = (directory / "events.jsonl").read_text().count('"run_resumed"')
         if began != 1:
             raise FaultError(f"the run was resumed {began} times")
@@ -214,8 +201,8 @@ class Checks:
     def exported(self, form: str) -> str:
         """Of the run that prunes and rounds; the file is compared on its validation data."""
         directory = self.folder / f"digits_pruning_int8-{self.device.replace(':', '')}"
-        options = ExportOptions(directory=directory, format=form, device=self.device, json=True)
-        _expect(reported(lambda: export(options)), 0)
+        deed = partial(export, directory, format=form, device=self.device, json=True)
+        _expect(reported(deed), 0)
         return "equal"
 
     # What doesn't train ------------------------------------------------------------------------
@@ -294,8 +281,9 @@ def _same(expected: Tensor, found: Tensor, *, rounds: bool) -> None:
         )
 
 
-def _set(settings: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
+def _run(config: Path, directory: Path, device: str, settings: dict[str, Any]) -> int:
+    deed = partial(run, config, output_dir=directory, device=device, quiet=True, overrides=settings)
+    return reported(deed)
 
 
 def _expect(code: int, *allowed: int) -> None:

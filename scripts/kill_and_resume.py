@@ -21,13 +21,14 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
-from accaware.cli.run import RunOptions, run
 
 NEEDED = (
     "accaware.pytorch.run",
@@ -92,7 +93,8 @@ def config(algorithm: str) -> dict[str, Any]:
 def start(file: Path, directory: Path) -> int:
     """A process that runs the search in ``directory``, or goes on with it; its id."""
     begun = (directory / "events.jsonl").exists()
-    options = RunOptions(
+    deed = partial(
+        run,
         config=None if begun and (directory / "config.json").exists() else file,
         resume=directory if begun else None,
         output_dir=None if begun else directory,
@@ -106,7 +108,7 @@ def start(file: Path, directory: Path) -> int:
         with (directory.parent / "output.txt").open("a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        code = int(reported(lambda: run(options)))
+        code = int(reported(deed))
     finally:
         os._exit(code)
 

@@ -56,11 +56,21 @@ def test_the_block_works(tmp_path: Path) -> None:
         assert load_plugin("p.py", {}, Path()).call("create_datasets") == (1, 2)
         """,
         """
+        import accaware
+        slow = {"rich", "typer", "jsonschema", "accaware.config.load", "accaware.api"}
+        assert not slow & set(sys.modules)
+        assert all(getattr(accaware, name) for name in accaware.__all__)
+        from pathlib import Path
+        Path("run").mkdir()
+        Path("run/events.jsonl").touch()
+        assert accaware.status("run").can_resume
+        """,
+        """
         from accaware.runtimes import installed
         assert [runtime.name for runtime in installed()] == ["onnxruntime", "openvino"]
         """,
     ],
-    ids=["search", "config", "plugins", "runtimes"],
+    ids=["search", "config", "plugins", "names and status", "runtimes"],
 )
 def test_works(code: str, tmp_path: Path) -> None:
     ended = _python(code, tmp_path)

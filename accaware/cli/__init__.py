@@ -1,0 +1,1 @@
+"""The command line: words for what accaware.api does, its output and its exit codes."""

@@ -6,6 +6,8 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
+    """How a command ended."""
+
     WITHIN_BUDGET = 0
     FAILED = 1
     """The plugin or the run failed; what was earned until then is saved."""

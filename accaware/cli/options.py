@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def device_option(help: str) -> Any:
+    """``--device``, which every command has a use of its own for."""
+    return typer.Option(metavar=f"<{'|'.join(_DEVICES)}>", parser=_device, help=help)
+
+
+def _device(name: str) -> str:
+    if name in _DEVICES or re.fullmatch("cuda:[0-9]+", name):
+        return name
+    known = ", ".join(map(repr, _DEVICES))
+    raise typer.BadParameter(f"{name!r} is not one of {known}, nor a GPU by its number, 'cuda:1'.")
+
 
 Data = Annotated[
     Path | None,

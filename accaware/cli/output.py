@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from accaware.report.console import Progress, console_on, progress_on
+from rich.console import RenderableType
+
+from accaware.cli.hints import how_to_resume
+from accaware.errors import Diagnostic
+from accaware.report.activity_bar import Tell, Working
+from accaware.report.console import console_on
+from accaware.report.diagnostics import diagnostic_line
+from accaware.report.run_console import RunConsole
 from accaware.report.summary import Summary
-from accaware.report.tables import left_out_table
 
 
-class Output:
-    """Where a run's words go.
+class Output(RunConsole):
+    """Where a command's words go: a RunListener that speaks in options.
 
-    With ``json`` standard output carries result.json and nothing else; all that people read goes
-    to standard error. ``quiet`` leaves out everything up to the final table.
+    With ``json`` standard output carries the JSON and nothing else; all that people read goes to
+    standard error. ``quiet`` leaves out everything up to the final table.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        super().__init__(console_on(sys.stderr if json else sys.stdout), quiet=quiet)
         self._json: TextIO | None = sys.stdout if json else None
-        self._quiet = quiet
-        self._console = console_on(sys.stderr if json else sys.stdout)
 
     @contextmanager
     def guarding_stdout(self) -> Iterator[None]:
@@ -34,37 +40,24 @@ class Output:
         with redirect_stdout(sys.stderr):
             yield
 
-    def progress(self, metric_name: str) -> Progress | None:
-        return None if self._quiet else progress_on(self._console, metric_name)
+    # What a command adds to RunConsole as a listener ------------------------------------------
 
-    def setting_up(self, directory: Path, resumed: bool) -> None:
-        """Said first: a plugin may take minutes to make its model and to validate it."""
-        self._say(f"Run directory: {directory}")
-        if resumed:
-            self._say("Going on from the last finished epoch: setting up the model, its data ...")
+    @contextmanager
+    def activity(self) -> Iterator[Tell]:
+        """Like RunConsole's, on standard error: the result alone goes to standard output."""
+        with Working(console_on(sys.stderr)) as working:
+            yield working.tell
+
+    def found(self, report: RenderableType, json: str) -> None:
+        """What was found out, in the form that was asked for."""
+        if self._json is None:
+            self._console.print(report, crop=False)
         else:
-            self._say("Setting up: the model, its data, its baseline ...")
-
-    def ready(self, device: str) -> None:
-        self._say(f"Training on {device}")
-
-    def timing(self) -> None:
-        """Said before the best model is exported and timed, which takes a few seconds."""
-        self._say("Timing the best model ...")
-
-    def exporting(self, format: str) -> None:
-        """Said before the best model is exported, and its file run on the validation data."""
-        self._say(f"Exporting the best model to {format} ...")
-
-    def _say(self, line: str) -> None:
-        if not self._quiet:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def left_out(self, layers: Sequence[tuple[str, str]], all_in: Path) -> None:
-        if layers and not self._quiet:
-            self._console.print(left_out_table(layers, all_in), crop=False)
+            self._json.write(json)
+            self._json.flush()
 
     def finished(self, summary: Summary, result_json: str) -> None:
+        """The final table, or the JSON."""
         # The JSON is the final word by itself where everything else was asked to be quiet.
         if self._json is None or not self._quiet:
             self._console.print(summary, crop=False)
@@ -78,4 +71,34 @@ class Output:
             print(f"changed: {difference}", file=sys.stderr)
 
     def warn(self, message: str) -> None:
+        """A line on standard error."""
         print(f"warning: {message}", file=sys.stderr)
+
+    def config_warning(self, diagnostic: Diagnostic) -> None:
+        """A line on standard error, with the place."""
+        print(diagnostic_line(diagnostic), file=sys.stderr)
+
+    def option(self, name: str, value: Any = None) -> str:
+        """``--option VALUE``."""
+        word = f"--{name.replace('_', '-')}"
+        return word if value is None else f"{word} {value}"
+
+    def to_resume(self, path: Path) -> str:
+        """For people to copy."""
+        return how_to_resume(path)
+
+    def to_begin(self, path: Path) -> str:
+        """How to begin a run whose directory is all there is of it."""
+        return f"accaware run CONFIG --resume {path}"
+
+    def to_use_another_directory(self, path: Path) -> str:
+        """What to do where a run's directory is taken."""
+        return f"go on with it by --resume {path}, or name another directory with --output-dir"
+
+    def to_export(self, path: Path, format: str) -> str:
+        """For people to copy."""
+        return f"accaware export {shlex.quote(str(path))} --format {format}"
+
+    def to_force(self) -> str:
+        """How to go on where something has changed."""
+        return "--force"

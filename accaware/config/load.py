@@ -126,6 +126,15 @@ def examine_file(path: Path, overrides: Sequence[str] = ()) -> Outcome:
     return examine_text(text, str(path), path.absolute().parent, overrides)
 
 
+def examine_config(
+    config: AccAwareConfig | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Outcome:
+    """The same for one made in Python, or for its data, whose paths start at the current folder."""
+    if isinstance(config, AccAwareConfig):
+        return _examined(Document.of_mapping(dump(config)), config.directory, overrides)
+    return _examined(Document.of_mapping(config), Path(), overrides)
+
+
 def examine_bytes(raw: bytes, name: str, directory: Path, overrides: Sequence[str] = ()) -> Outcome:
     """The same for what was read elsewhere, such as standard input."""
     try:

@@ -6,14 +6,15 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.contract import contract_faults
 from accaware.plugins.plugin import Plugin, guarded
+from accaware.plugins.provenance import name_of_object
 from accaware.wording import did_you_mean
 
 
@@ -37,8 +38,11 @@ def load_plugin(
     source, _, factory = spec.rpartition(":") if _names_factory(spec) else (spec, "", "")
     importer = _import_file if source.endswith(".py") else _import_module
     module = importer(source, directory)
-    made = _made(spec, module, factory, arguments, config) if factory else (module, False)
-    target, takes_config = made
+    target: Any = module
+    takes_config = False
+    if factory:
+        make = _factory(spec, module, factory)
+        target, takes_config = _made(spec, make, factory, arguments, config)
     if arguments and not factory:
         raise PluginContractError(
             f"plugin {spec}: plugin_args are given, but a module takes none; "
@@ -52,6 +56,33 @@ def load_plugin(
             f"plugin {spec} doesn't offer what accaware needs:\n{listed}{hint}"
         )
     return Plugin(spec, target, takes_config=takes_config)
+
+
+def plugin_of(target: Any, arguments: Mapping[str, Any], config: Any = None) -> Plugin:
+    """A plugin that was handed over itself, checked as one that is loaded.
+
+    Args:
+        target: a module or an object that has the functions, or a class that makes the object.
+        arguments: keyword arguments for that class.
+        config: handed to a class that has a parameter of this name, unless ``arguments`` has it.
+
+    Raises:
+        PluginContractError: functions are missing or ill-formed.
+        PluginFailure: the user's class raised.
+    """
+    name, takes_config = name_of_object(target), False
+    if inspect.isclass(target):
+        target, takes_config = _made(name, target, target.__name__, arguments, config)
+    elif arguments:
+        kind = "a module" if inspect.ismodule(target) else "an object that is made already"
+        raise PluginContractError(
+            f"plugin {name}: plugin_args are given, but {kind} takes none; hand over the class"
+        )
+    faults = contract_faults(target)
+    if faults:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        raise PluginContractError(f"plugin {name} doesn't offer what accaware needs:\n{listed}")
+    return Plugin(name, target, takes_config=takes_config)
 
 
 def _names_factory(spec: str) -> bool:
@@ -121,15 +152,23 @@ def _on_path(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
+def _factory(spec: str, module: ModuleType, factory: str) -> Callable[..., Any]:
+    make = getattr(module, factory, None)
+    if callable(make):
+        return cast("Callable[..., Any]", make)
+    names = [name for name, value in vars(module).items() if callable(value)]
+    hint = did_you_mean(factory, names)
+    raise PluginContractError(f"plugin {spec}: the module has no class {factory}{hint}")
+
+
 def _made(
-    spec: str, module: ModuleType, factory: str, arguments: Mapping[str, Any], config: Any
+    spec: str,
+    make: Callable[..., Any],
+    factory: str,
+    arguments: Mapping[str, Any],
+    config: Any,
 ) -> tuple[Any, bool]:
     """What the factory makes, and whether it was handed the config."""
-    make = getattr(module, factory, None)
-    if not callable(make):
-        names = [name for name, value in vars(module).items() if callable(value)]
-        hint = did_you_mean(factory, names)
-        raise PluginContractError(f"plugin {spec}: the module has no class {factory}{hint}")
     signature: inspect.Signature | None
     try:
         signature = inspect.signature(make)

@@ -3,9 +3,76 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of a plugin's code.
+
+    Attributes:
+        digest: SHA-256 of its source; None where it has none.
+        commit: of the git repository it is in, if any.
+    """
+
+    digest: str | None
+    commit: str | None
+
+    @classmethod
+    def of_spec(cls, spec: str, directory: Path) -> Provenance:
+        """Of a plugin that was loaded by what a config says; its module's whole file counts."""
+        file = source_file(spec, directory)
+        return cls(source_digest(file), git_commit(file))
+
+    @classmethod
+    def of_object(cls, target: Any) -> Provenance:
+        """Of one that was handed over: the module's file, or the class's lines alone.
+
+        A script that defines a class may change its other lines, those that start and resume runs.
+        """
+        own = target if isinstance(target, ModuleType) else class_of(target)
+        lines = _lines_of(own)
+        digest = None if lines is None else hashlib.sha256(lines.encode()).hexdigest()
+        module = own if isinstance(own, ModuleType) else sys.modules.get(own.__module__)
+        file = Path(getattr(module, "__file__", None) or "")
+        return cls(digest, git_commit(file) if file.is_file() else None)
+
+
+def _lines_of(own: ModuleType | type) -> str | None:
+    """The source; None of what was typed into an interpreter that keeps none."""
+    functions = [value for _, value in sorted(vars(own).items()) if inspect.isfunction(value)]
+    # A notebook keeps that of functions alone.
+    for parts in ([own], functions):
+        try:
+            lines = [inspect.getsource(part) for part in parts]
+        except (OSError, TypeError):
+            continue
+        return "".join(lines) or None
+    return None
+
+
+def name_of_object(target: Any) -> str:
+    """What a plugin that was handed over is called, in messages and in the manifest."""
+    if isinstance(target, ModuleType):
+        return f"<module {target.__name__}>"
+    kind = class_of(target)
+    return f"<{'class' if kind is target else 'object of'} {kind.__module__}.{kind.__qualname__}>"
+
+
+def is_handed_over(name: str) -> bool:
+    """Whether a plugin's name is that of one that was handed over, which nothing can load."""
+    return name.startswith("<")
+
+
+def class_of(target: Any) -> type:
+    """An object's class, and a class itself."""
+    return target if inspect.isclass(target) else type(target)
 
 
 def source_file(spec: str, directory: Path) -> Path | None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from accaware.report.console import can_redraw
+
+Tell = Callable[[str, int, int], None]
+"""What is done, how often it was, and how often it will be."""
 
 ACTIVITIES = {
     "latency": "timing the layers",
@@ -19,14 +25,13 @@ class Working:
     """A bar for one activity after the other; nothing where nobody could see it move."""
 
     def __init__(self, console: Console) -> None:
-        seen = console.is_interactive and console.file.isatty()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             console=console,
             transient=True,
-            disable=not seen,
+            disable=not can_redraw(console),
         )
         self._task = self._progress.add_task("setting up", total=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import TracebackType
 from typing import IO, Protocol, Self
 
@@ -38,7 +39,20 @@ def console_on(stream: IO[str]) -> Console:
 
 def progress_on(console: Console, metric_name: str) -> Progress:
     """A live table on a terminal that can redraw itself, plain lines elsewhere."""
-    # isatty is asked too: rich calls a pipe a terminal where FORCE_COLOR is set, as CI does.
-    if console.is_interactive and console.file.isatty():
+    if can_redraw(console):
         return LiveProgress(console, metric_name)
     return LineProgress(console.file, metric_name)
+
+
+def is_seen(console: Console) -> bool:
+    """Whether somebody looks at it: a terminal or a notebook."""
+    # isatty is asked: rich calls a pipe a terminal where FORCE_COLOR is set, as CI does.
+    return console.is_jupyter or console.file.isatty()
+
+
+def can_redraw(console: Console) -> bool:
+    """Whether what was drawn on it can be drawn over."""
+    if console.is_jupyter:
+        # Without it rich draws nothing at all there.
+        return find_spec("ipywidgets") is not None
+    return console.is_interactive and console.file.isatty()

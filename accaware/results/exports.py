@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accaware.results import strict_json
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportInfo:
@@ -39,3 +41,7 @@ class ExportInfo:
     metric: float | None
     model_metric: float
     fixed_batch: str | None = None
+
+    def to_json(self) -> str:
+        """The fields above."""
+        return strict_json.document(self)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accaware.results import strict_json
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
@@ -125,3 +127,7 @@ class Inspection:
     def has_groups(self) -> bool:
         """Whether the parts are channels that go together, and not single layers."""
         return self.algorithm.startswith("filter_pruning")
+
+    def to_json(self) -> str:
+        """The fields above, times in seconds."""
+        return strict_json.document(self)

@@ -37,8 +37,11 @@ class RunDirectory:
         self._kept = resumed
 
     @classmethod
-    def create(cls, path: Path) -> RunDirectory:
+    def create(cls, path: Path, *, if_taken: str | None = None) -> RunDirectory:
         """Claim ``path``, an existing folder or a new one.
+
+        Args:
+            if_taken: what to do where it holds a run; None for what to do on the command line.
 
         Raises:
             UsageError: it holds a run already, or can't be made.
@@ -51,10 +54,10 @@ class RunDirectory:
             # Of two runs that start at once, one makes this file and the other one fails.
             directory.events.touch(exist_ok=False)
         except FileExistsError:
-            raise UsageError(
-                f"{path}: holds a run already; go on with it by --resume {path}, or name another "
-                "directory with --output-dir"
-            ) from None
+            hint = if_taken or (
+                f"go on with it by --resume {path}, or name another directory with --output-dir"
+            )
+            raise UsageError(f"{path}: holds a run already; {hint}") from None
         except OSError as error:
             raise UsageError(f"{path}: can't write a run here: {error.strerror}") from error
         return directory

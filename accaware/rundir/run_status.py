@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
+from typing import Any
 
+from accaware.results import strict_json
 from accaware.results.from_json import structured
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal_reader import JournalLine, read_journal
@@ -24,10 +27,11 @@ class RunState(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunStanding:
+class RunStatus:
     """What the journal reports of a run.
 
     Attributes:
+        directory: of the run.
         trials: the finished ones.
         current: the number of the trial at hand; None between trials and once it has finished.
         epochs: trained so far.
@@ -36,6 +40,7 @@ class RunStanding:
         can_resume: whether there is anything to go on with.
     """
 
+    directory: Path
     state: RunState
     trials: tuple[Trial, ...]
     current: int | None
@@ -49,10 +54,27 @@ class RunStanding:
         """Whether a process may go on with it."""
         return self.state in (RunState.INTERRUPTED, RunState.FAILED)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As `accaware status --json` has it."""
+        return {
+            "state": self.state,
+            "message": self.message,
+            "trial": self.current,
+            "epochs": self.epochs,
+            "trials": [_told(trial) for trial in self.trials],
+            "best": None if self.best is None else _told(self.best),
+            "resume": ["accaware", "run", "--resume", str(self.directory)]
+            if self.can_resume
+            else None,
+        }
 
-def standing(directory: RunDirectory) -> RunStanding:
-    """Where the run in ``directory`` stands.
+    def to_json(self) -> str:
+        """The text that `accaware status --json` prints."""
+        return strict_json.document(self.to_dict())
 
+
+def standing(directory: RunDirectory) -> RunStatus:
+    """
     Raises:
         JournalError: a line of the journal can't be read.
         UsageError: result.json can't be read.
@@ -77,7 +99,8 @@ def standing(directory: RunDirectory) -> RunStanding:
     if state is RunState.FINISHED and written is not None and written.result.best is not None:
         # The last validation may have decided otherwise.
         ranked = [trials[written.result.best.trial]]
-    return RunStanding(
+    return RunStatus(
+        directory=directory.path,
         state=state,
         trials=tuple(trials),
         current=current,
@@ -99,3 +122,14 @@ def _state(directory: RunDirectory, lines: list[JournalLine]) -> tuple[RunState,
         failed = last["reason"] == "failed"
         return RunState.FAILED if failed else RunState.INTERRUPTED, last["message"]
     return RunState.INTERRUPTED, None  # killed: it had no time to say anything
+
+
+def _told(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "target_rate": trial.target_rate,
+        "compression_rate": trial.compression_rate,
+        "metric": trial.metric,
+        "within_budget": trial.within_budget,
+        "reason": trial.reason,
+    }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from accaware.cli.conduct import Start
+from accaware.api.lifecycle.run_lifecycle import Start
 from accaware.results.exports import ExportInfo
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes, Size

@@ -175,6 +175,14 @@ def test_run_without_a_plugin_says_what_to_add(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_gpu_has_a_number(tmp_path: Path) -> None:
+    file = config(tmp_path / "c.json", plugin=None)
+    done = call("run", file, "--device", "cuda:1", cwd=tmp_path)
+    assert done.stderr.startswith(f"error: {file}: there is no plugin")
+    done = call("run", file, "--device", "cpu:1", cwd=tmp_path)
+    assert "'cpu:1' is not one of" in done.stderr
+
+
 def test_a_plugin_on_the_command_line_starts_at_the_current_folder(tmp_path: Path) -> None:
     folder = tmp_path / "configs"
     folder.mkdir()

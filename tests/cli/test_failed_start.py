@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from accaware.cli.run import RunOptions, run
+from accaware.cli.commands.run import run
 from accaware.errors import PluginFailure
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.lock import locked
@@ -53,10 +53,9 @@ def test_nothing_is_open_when_a_failed_start_is_undone(
     (tmp_path / "plugin.py").write_text(PLUGIN)
     config = tmp_path / "config.json"
     config.write_text(json.dumps(GOOD))
-    options = RunOptions(config=config, output_dir=tmp_path / "run", quiet=True)
     for _ in range(2):
         with pytest.raises(PluginFailure, match="not today"):
-            run(options)
+            run(config, output_dir=tmp_path / "run", quiet=True)
         assert not (tmp_path / "run").exists()
     assert strict_system == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from accaware.errors import PluginContractError, PluginFailure
 from accaware.plugins.load import load_plugin
 from accaware.plugins.plugin import Plugin
+from accaware.plugins.provenance import Provenance
 
 WHOLE = """
 def create_model(): return "a model"
@@ -334,3 +336,30 @@ def test_errors_that_are_meant_for_the_user_go_through_as_they_are(tmp_path: Pat
     plugin = load_plugin("my_plugin.py", {}, written(tmp_path, text))
     with pytest.raises(PluginContractError, match=r"^scikit-learn is needed$"):
         plugin.call("validate", None, None)
+
+
+# Handed over -----------------------------------------------------------------------------------
+
+
+def test_a_class_that_is_handed_over_is_known_by_its_own_lines(tmp_path: Path) -> None:
+    digests = []
+    for at, text in enumerate((CLASS, f"x = 1\n{CLASS}", CLASS.replace("[1]", "[3]"))):
+        sys.path.insert(0, str(written(tmp_path, text, f"mine_{at}.py")))
+        mine = importlib.import_module(f"mine_{at}").Mine
+        digests.append(Provenance.of_object(mine()).digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_was_typed_into_an_interpreter_has_functions_alone() -> None:
+    """As a notebook has it: a line cache for code, and no file behind the class's module."""
+    digests = []
+    for at, text in enumerate((CLASS, CLASS, CLASS.replace("[1]", "[3]"))):
+        name = f"<cell {at}>"
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+        space: dict[str, Any] = {"__name__": "typed"}
+        exec(compile(text, name, "exec"), space)
+        digests.append(Provenance.of_object(space["Mine"]).digest)
+    assert digests[0] == digests[1] != digests[2]
+    bare: dict[str, Any] = {"__name__": "typed"}
+    exec(CLASS, bare)
+    assert Provenance.of_object(bare["Mine"]) == Provenance(None, None)

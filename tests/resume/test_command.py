@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
+from accaware.cli.commands.run import run
+from accaware.cli.commands.status import status
 from accaware.cli.errors import reported
-from accaware.cli.run import RunOptions, run
-from accaware.cli.status import status
 from accaware.pytorch.training import classification
 from accaware.rundir.lock import is_locked, locked
 from tests.resume import tiny_plugin
@@ -55,7 +55,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def accaware(**options: Any) -> int:
-    return reported(lambda: run(RunOptions(quiet=True, **options)))
+    return reported(lambda: run(**{"quiet": True, **options}))
 
 
 def left_behind(directory: Path) -> Any:
@@ -230,7 +230,8 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, signum: signal.Signals) -
     code = f"""
 import os, sys, time
 from pathlib import Path
-from accaware.cli.conduct import conduct
+from accaware.api.lifecycle.run_lifecycle import conduct
+from accaware.cli.commands.run import exit_code
 from accaware.cli.errors import reported
 from accaware.cli.output import Output
 from accaware.rundir.directory import RunDirectory
@@ -243,7 +244,7 @@ def train(controller, model, epoch, **_):
         time.sleep(60)
 directory = RunDirectory.create(Path("run"))
 start = starting(holds_up_to(1), train_epoch_fn=train)
-sys.exit(reported(lambda: conduct(start, directory, "top1", Output())))
+sys.exit(reported(lambda: exit_code(conduct(start, directory, "top1", Output()))))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -281,14 +282,14 @@ def test_what_differs_is_said_and_refused(
     plugin = config.parent / "plugin.py"
     plugin.write_text(plugin.read_text() + "# changed\n")
     real = importlib.metadata.version
-    monkeypatch.setattr("accaware.cli.resume.version", lambda name: "9.9")
+    monkeypatch.setattr("accaware.api.lifecycle.resumption.version", lambda name: "9.9")
     content = json.loads(config.read_text())
     content["accuracy_aware_training"] = {
         **ADAPTIVE,
         "params": {**ADAPTIVE["params"], "maximal_total_epochs": 9, "patience_epochs": 1},
     }
     config.write_text(json.dumps(content))
-    assert accaware(config=config, resume=directory, settings=("batch_size=8",)) == 2
+    assert accaware(config=config, resume=directory, overrides=("batch_size=8",)) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"error: {directory}: not what the run began with:"
     assert "  batch_size: 16 when the run began, 8 now" in lines
@@ -316,7 +317,7 @@ def test_more_epochs_and_patience_are_safe(
     directory = stopped_in(6, config, monkeypatch)
     params = "accuracy_aware_training.params"
     more = (f"{params}.maximal_total_epochs=10", f"{params}.patience_epochs=3")
-    assert accaware(resume=directory, settings=more) == 0
+    assert accaware(resume=directory, overrides=more) == 0
     told = capsys.readouterr().err
     assert f"changed: {params}.maximal_total_epochs: 8 when the run began, 10 now" in told
     trials = json.loads((directory / "result.json").read_text())["trials"]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from accaware.cli.conduct import conduct
+from accaware.api.lifecycle.run_lifecycle import conduct
+from accaware.cli.commands.run import exit_code
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
@@ -35,7 +36,7 @@ MESSAGE = re.compile(r"error: (?P<path>\S+): (No space left on device|Read-only 
 def run(path: Path) -> ExitCode:
     """A new run, or the one that is there already."""
     directory = RunDirectory.open(path) if path.exists() else RunDirectory.create(path)
-    return reported(lambda: conduct(START, directory, "top1", Output(quiet=True)))
+    return reported(lambda: exit_code(conduct(START, directory, "top1", Output(quiet=True))))
 
 
 def left_behind(path: Path) -> tuple[Any, str, list[str]]:

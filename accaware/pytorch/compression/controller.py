@@ -119,6 +119,11 @@ class PTCompressionController:
         return self._algorithm
 
     @property
+    def left_out(self) -> Sequence[ExcludedLayer]:
+        """The former name of ``excluded``, for scripts that ask for it."""
+        return self.excluded
+
+    @property
     def excluded(self) -> Sequence[ExcludedLayer]:
         """Layers that can't or shouldn't be compressed, each with its reason."""
         if self.quantization is None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from accaware.cli.signals import Interrupted, StopRequest
+from accaware.api.lifecycle.signals import Interrupted, StopRequest
 from accaware.pytorch.data.loaders import DeviceLoader, FewBatches, begun
 from accaware.search.events import BatchFinished
 

@@ -1,24 +1,28 @@
-"""The words of ``accaware benchmark``. What it does is imported when it is asked for."""
+"""``accaware benchmark``: a run's model against the dense one."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from accaware.cli.device import Device
 from accaware.cli.errors import reported
-from accaware.cli.options import Json, RunDir
+from accaware.cli.exit_codes import ExitCode
+from accaware.cli.options import Json, RunDir, device_option
 
 
 class RuntimeName(str, Enum):
+    """What runs the models."""
+
     PYTORCH = "pytorch"
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
 
 
-def benchmark(
+def command(
     directory: RunDir,
     runtime: Annotated[
         RuntimeName | None,
@@ -35,9 +39,9 @@ def benchmark(
         ),
     ] = None,
     device: Annotated[
-        Device | None,
-        typer.Option(
-            help="Where pytorch computes; overrides the run's. The other runtimes use the CPU."
+        str | None,
+        device_option(
+            "Where pytorch computes; overrides the run's. The other runtimes use the CPU.",
         ),
     ] = None,
     json: Json = False,
@@ -58,15 +62,28 @@ def benchmark(
       accaware benchmark runs/config-1 --runtime openvino --batch 8 --threads 4
       accaware benchmark runs/config-1 --json > benchmark.json
     """
-    from accaware.cli.benchmark import BenchmarkOptions
-    from accaware.cli.benchmark import benchmark as benchmark_with
-
-    options = BenchmarkOptions(
-        directory=directory,
+    deed = partial(
+        benchmark,
+        directory,
         runtime=runtime.value if runtime else None,
         batch=batch,
         threads=threads,
-        device=device.value if device else None,
+        device=device,
         json=json,
     )
-    raise typer.Exit(reported(lambda: benchmark_with(options)))
+    raise typer.Exit(reported(deed))
+
+
+def benchmark(directory: Path, *, json: bool = False, **arguments: Any) -> ExitCode:
+    """Compare, and print it.
+
+    Raises:
+        AccAwareError: as ``accaware.benchmark``, whose arguments it takes.
+    """
+    from accaware.api.benchmark import benchmark as benchmark_run
+    from accaware.cli.output import Output
+
+    output = Output(json=json)
+    with output.guarding_stdout():
+        benchmark_run(directory, listener=output, **arguments)
+    return ExitCode.WITHIN_BUDGET

@@ -1,4 +1,4 @@
-"""``accaware validate-config``."""
+"""What ``accaware validate-config`` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ITS_NAME = "<stdin>"
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateOptions:
-    """The words behind ``accaware validate-config``; ``format`` is text, json or github."""
+    """What is asked of it; ``format`` is text, json or github."""
 
     configs: Sequence[Path]
     settings: Sequence[str] = ()
@@ -65,7 +65,7 @@ def _examined(path: Path, options: ValidateOptions) -> Outcome:
         outcome = examine_file(path, options.settings)
     if options.check_plugin:
         # Imported late: it is seldom asked for.
-        from accaware.cli.plugin_check import checked_plugin
+        from accaware.cli.commands.plugin_check import checked_plugin
 
         return checked_plugin(outcome)
     return outcome

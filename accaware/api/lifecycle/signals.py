@@ -26,16 +26,21 @@ class StopRequest:
     """An observer that ends the run at the next event after a signal.
 
     Batches are events too, so a search stops between two of them, with its state whole.
+
+    Args:
+        installed: whether signals are waited for at all; only the main thread can.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, installed: bool = True) -> None:
+        self._installed = installed
         self._asked: int | None = None
         self._waits = False
         self._previous: dict[int, Any] = {}
         self._process = os.getpid()
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        """Wait for signals from now on."""
+        if self._installed and threading.current_thread() is threading.main_thread():
             self._previous = {signum: signal.signal(signum, self._ask) for signum in _SIGNALS}
         return self
 
@@ -45,6 +50,7 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Leave them to whoever waited for them before."""
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
@@ -53,6 +59,11 @@ class StopRequest:
         self._waits = True
 
     def notify(self, event: Event) -> None:
+        """End the run where a signal asked for it.
+
+        Raises:
+            Interrupted: one did.
+        """
         # A search that has just ended has nothing left to interrupt.
         if self._asked is not None and not isinstance(event, SearchFinished):
             raise Interrupted(self._asked)

@@ -1,18 +1,19 @@
-"""The words of ``accaware inspect``. What it does is imported when it is asked for."""
+"""``accaware inspect``: what a run would compress, and what it would cost."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from accaware.cli.device import Device
 from accaware.cli.errors import reported
-from accaware.cli.options import Data, Download, Json, Seed, Settings
+from accaware.cli.exit_codes import ExitCode
+from accaware.cli.options import Data, Download, Json, Seed, Settings, device_option
 
 
-def inspect(
+def command(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
     ],
@@ -30,7 +31,8 @@ def inspect(
     data: Data = None,
     download: Download = False,
     device: Annotated[
-        Device | None, typer.Option(help="Where to compute. Overrides the config's.")
+        str | None,
+        device_option("Where to compute; cuda:1 is the second GPU. Overrides the config's."),
     ] = None,
     seed: Seed = None,
     settings: Settings = None,
@@ -51,18 +53,31 @@ def inspect(
       accaware inspect config.json --samples 500
       accaware inspect config.json --set compression.params.all_weights=true --json
     """
-    from accaware.cli.inspect import InspectOptions
-    from accaware.cli.inspect import inspect as inspect_with
-
-    options = InspectOptions(
-        config=config,
+    deed = partial(
+        inspect,
+        config,
+        samples=samples,
         plugin=plugin,
         data=data,
         download=download,
-        device=device.value if device else None,
+        device=device,
         seed=seed,
-        settings=tuple(settings or ()),
-        samples=samples,
+        overrides=settings or (),
         json=json,
     )
-    raise typer.Exit(reported(lambda: inspect_with(options)))
+    raise typer.Exit(reported(deed))
+
+
+def inspect(config: Path, *, json: bool = False, **arguments: Any) -> ExitCode:
+    """Find out, and print it.
+
+    Raises:
+        AccAwareError: as ``accaware.inspect``, whose arguments it takes.
+    """
+    from accaware.api.inspect import inspect as inspect_config
+    from accaware.cli.output import Output
+
+    output = Output(json=json)
+    with output.guarding_stdout():
+        inspect_config(config, listener=output, **arguments)
+    return ExitCode.WITHIN_BUDGET

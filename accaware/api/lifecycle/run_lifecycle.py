@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from accaware.cli.exit_codes import ExitCode
-from accaware.cli.output import Output
-from accaware.cli.signals import StopRequest
+from accaware.api.lifecycle.signals import StopRequest
+from accaware.api.lifecycle.user_observers import guarded_observers
+from accaware.api.listener import RunListener
+from accaware.api.run_result import RunResult
 from accaware.errors import AccAwareError, PluginContractError, RunError, UsageError
 from accaware.report.search_position import Place
-from accaware.report.summary import Summary
-from accaware.results import strict_json
 from accaware.results.exports import ExportInfo
 from accaware.results.handed_over import HandedOver
 from accaware.results.latency import LatencyComparison
@@ -24,7 +22,7 @@ from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal import Journal, WhileLive
-from accaware.rundir.result_file import UNFINISHED, result_document
+from accaware.rundir.result_file import UNFINISHED
 from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
 from accaware.search.replay.replay import Replay
@@ -36,7 +34,8 @@ class CompressionRun(Protocol):
     """A model, ready to be compressed, and the search over it."""
 
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Where it trains, as torch calls it."""
 
     @property
     def excluded(self) -> Sequence[tuple[str, str]]:
@@ -58,7 +57,8 @@ class CompressionRun(Protocol):
     def quantizers(self) -> Sequence[QuantizerInfo]:
         """Of the model that is held now."""
 
-    def save_model(self, path: Path) -> None: ...
+    def save_model(self, path: Path) -> None:
+        """Write the model that is held now, once its file is known to bring it back."""
 
     def latency(self, path: Path) -> LatencyComparison | None:
         """Of the model that was saved there, against the dense one; None where it can't tell."""
@@ -75,14 +75,27 @@ Start = Callable[[Path, Sequence[Observer], Replay], CompressionRun]
 """Sets a run up, given a folder for checkpoints, who is told of its events, and its replay."""
 
 
-def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Output) -> ExitCode:
+def conduct(
+    start: Start,
+    directory: RunDirectory,
+    metric_name: str,
+    listener: RunListener,
+    *,
+    observers: Sequence[Observer] = (),
+    handle_signals: bool = True,
+) -> RunResult:
     """Search, report, and leave the run's files in ``directory``.
 
     A run that is resumed goes on from its last snapshot. Whatever ends the search early, what
     was found by then is saved before the exception goes on, and the directory can be resumed.
     The directory is kept once something was found out that a new run would have to find again.
 
+    Args:
+        observers: the user's own.
+        handle_signals: whether Ctrl-C and SIGTERM are waited for, as StopRequest does.
+
     Raises:
+        PluginFailure: one of ``observers`` raised.
         RunError: an error of accaware's that came up in the midst of the search.
         JournalError: the directory can't be resumed.
         OSError: a file can't be written or read; names it.
@@ -91,25 +104,27 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
     place = Place()
     recording = directory.rewind()
     for name in recording.damaged:
-        output.warn(f"{name} is damaged; going on from the one before it")
-    with StopRequest() as stop, Journal(directory.events, recording.seconds) as journal:
+        listener.warn(f"{name} is damaged; going on from the one before it")
+    stop = StopRequest(installed=handle_signals)
+    with stop, Journal(directory.events, recording.seconds) as journal:
         replay = Replay(recording.answers, journal.answer)
-        ending = _Ending(directory, metric_name, output, journal)
+        ending = _Ending(directory, metric_name, listener, journal)
         try:
-            progress = output.progress(metric_name)
+            progress = listener.progress(metric_name)
             shown = [progress] if progress else []
             # Setting up may measure the baseline, so its progress is shown too.
             with progress or nullcontext():
-                output.setting_up(directory.path, replay.replaying)
-                told = _Warnings(output)
-                observers: list[Observer] = [WhileLive(journal, replay), place, *shown, told, stop]
-                run = start(directory.checkpoints, observers, replay)
+                listener.setting_up(directory.path, replay.replaying)
+                told = _Warnings(listener)
+                users = guarded_observers(observers)
+                ours: list[Observer] = [WhileLive(journal, replay), place, *shown, told]
+                run = start(directory.checkpoints, [*ours, *users, stop], replay)
                 if replay.replaying:
                     journal.run_resumed(device=run.device)
                 else:
                     journal.run_started(device=run.device, left_out=run.excluded)
-                output.ready(run.device)
-                output.left_out(run.excluded, directory.events)
+                listener.ready(run.device)
+                listener.left_out(run.excluded, directory.events)
                 stop.wait_for_batches()
                 result = run.search()
         except BaseException as error:
@@ -117,29 +132,19 @@ def conduct(start: Start, directory: RunDirectory, metric_name: str, output: Out
                 directory.keep()
                 if str(place):
                     error.add_note(f"in {place}")
-                error.add_note(how_to_resume(directory.path))
+                error.add_note(listener.to_resume(directory.path))
                 ending.salvage(run, run.result, error)
                 # A plugin's wrong return stays the user's mistake, however late it shows.
                 if isinstance(error, UsageError) and not isinstance(error, PluginContractError):
                     raise _with_notes(RunError(str(error)), error) from error
             raise
         directory.keep()
-        ending.hand_over(run, result)
+        handed_over = ending.hand_over(run, result)
     if result.stop_reason in UNFINISHED:
-        output.warn(how_to_resume(directory.path))
+        listener.warn(listener.to_resume(directory.path))
     else:
         directory.drop_checkpoints()
-    return exit_code(result)
-
-
-def exit_code(result: SearchResult) -> ExitCode:
-    """Of a search that has ended."""
-    return ExitCode.WITHIN_BUDGET if result.within_budget else ExitCode.NOT_WITHIN_BUDGET
-
-
-def how_to_resume(path: Path) -> str:
-    """For people to copy."""
-    return f"to go on: accaware run --resume {shlex.quote(str(path))}"
+    return handed_over
 
 
 def _with_notes(new: RunError, old: BaseException) -> RunError:
@@ -151,23 +156,24 @@ def _with_notes(new: RunError, old: BaseException) -> RunError:
 class _Warnings:
     """Says what the search warns of, to whoever asked for quiet as well."""
 
-    def __init__(self, output: Output) -> None:
-        self._output = output
+    def __init__(self, listener: RunListener) -> None:
+        self._listener = listener
 
     def notify(self, event: Event) -> None:
+        """Pass a warning on."""
         if isinstance(event, Warned):
-            self._output.warn(event.message)
+            self._listener.warn(event.message)
 
 
 class _Ending:
     """Saves what there is and says so."""
 
     def __init__(
-        self, directory: RunDirectory, metric_name: str, output: Output, journal: Journal
+        self, directory: RunDirectory, metric_name: str, listener: RunListener, journal: Journal
     ) -> None:
         self._directory = directory
         self._metric_name = metric_name
-        self._output = output
+        self._listener = listener
         self._journal = journal
 
     def salvage(self, run: CompressionRun, result: SearchResult, error: BaseException) -> None:
@@ -177,14 +183,14 @@ class _Ending:
             if run.load_best():
                 saved = self._save_model(run)
         except Exception as failure:  # noqa: BLE001 - after a failure anything may fail
-            self._output.warn(f"the best model so far could not be saved: {failure}")
+            self._listener.warn(f"the best model so far could not be saved: {failure}")
         try:
             self._tell(result, saved)
         except OSError as failure:
-            self._output.warn(f"the result so far could not be saved: {failure}")
+            self._listener.warn(f"the result so far could not be saved: {failure}")
         self._stopped(result.stop_reason.name.lower(), error)
 
-    def hand_over(self, run: CompressionRun, result: SearchResult) -> None:
+    def hand_over(self, run: CompressionRun, result: SearchResult) -> RunResult:
         """The best model is held, where there is one.
 
         Raises:
@@ -192,21 +198,21 @@ class _Ending:
                 can't be exported as asked for, and all else is done.
         """
         if result.best is None:
-            self._tell(result, None)
-            return
+            return self._tell(result, None)
         try:
             saved = self._save_model(run)
         except Exception as error:
-            error.add_note(how_to_resume(self._directory.path))
+            error.add_note(self._listener.to_resume(self._directory.path))
             self._stopped("failed", error)
             raise
         # There is a result before it is timed and exported, whatever comes up meanwhile.
         self._write(result, saved)
         saved = replace(saved, latency=self._latency(run))
         exports, failures = self._exports(run)
-        self._tell(result, replace(saved, exports=exports))
+        told = self._tell(result, replace(saved, exports=exports))
         if failures:
             raise RunError("\n".join(failures))
+        return told
 
     def _stopped(self, reason: str, error: BaseException) -> None:
         with suppress(OSError):
@@ -217,24 +223,23 @@ class _Ending:
         """What was exported, and for each format that couldn't be, why."""
         made, failures = [], []
         for format in run.export_formats:
-            self._output.exporting(format)
+            self._listener.exporting(format)
             try:
                 made.append(run.export(format, self._directory.exports))
             except (AccAwareError, OSError) as failure:
-                path = shlex.quote(str(self._directory.path))
+                again = self._listener.to_export(self._directory.path, format)
                 failures.append(
-                    f"the model is saved, but not exported: {failure}\n"
-                    f"to try again: accaware export {path} --format {format}"
+                    f"the model is saved, but not exported: {failure}\nto try again: {again}"
                 )
         return made, failures
 
     def _latency(self, run: CompressionRun) -> LatencyComparison | None:
-        self._output.timing()
+        self._listener.timing()
         try:
             return run.latency(self._directory.model)
         except Exception as failure:  # noqa: BLE001 - what was found is no worse without it
             reason = first_line(failure)
-            self._output.warn(f"the best model could not be timed: {reason}")
+            self._listener.warn(f"the best model could not be timed: {reason}")
             return None
 
     def _save_model(self, run: CompressionRun) -> HandedOver:
@@ -243,21 +248,19 @@ class _Ending:
         run.save_model(self._directory.model)
         return HandedOver(sizes=run.sizes(), quantizers=run.quantizers())
 
-    def _tell(self, result: SearchResult, saved: HandedOver | None) -> None:
-        text, seconds = self._write(result, saved)
-        summary = Summary(
-            result=result,
+    def _tell(self, result: SearchResult, saved: HandedOver | None) -> RunResult:
+        told = self._write(result, saved)
+        self._listener.finished(told.summary(), told.to_json())
+        return told
+
+    def _write(self, result: SearchResult, saved: HandedOver | None) -> RunResult:
+        """What result.json says now."""
+        written = RunResult(
+            directory=self._directory.path,
+            search=result,
             model=saved,
             metric_name=self._metric_name,
-            path=self._directory.model if saved else None,
-            seconds=seconds,
+            seconds=self._journal.seconds,
         )
-        self._output.finished(summary, text)
-
-    def _write(self, result: SearchResult, saved: HandedOver | None) -> tuple[str, float]:
-        """result.json, and the seconds that it tells."""
-        seconds = self._journal.seconds
-        content = result_document(result, saved, metric_name=self._metric_name, seconds=seconds)
-        text = strict_json.document(content)
-        write_text(self._directory.result, text)
-        return text, seconds
+        write_text(self._directory.result, written.to_json())
+        return written

@@ -1,26 +1,29 @@
-"""The words of ``accaware export``. What it does is imported when it is asked for."""
+"""``accaware export``: a run's model to a file that ships."""
 
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from accaware.cli.device import Device
 from accaware.cli.errors import reported
-from accaware.cli.options import Json, RunDir
+from accaware.cli.exit_codes import ExitCode
+from accaware.cli.options import Json, RunDir, device_option
 
 
 class FormatName(str, Enum):
+    """What is written."""
+
     ONNX = "onnx"
     TORCH_EXPORT = "torch-export"
     OPENVINO = "openvino"
     STATE_DICT = "state-dict"
 
 
-def export(
+def command(
     directory: RunDir,
     form: Annotated[FormatName, typer.Option("--format", help="What to write.")] = FormatName.ONNX,
     output: Annotated[
@@ -40,10 +43,10 @@ def export(
         ),
     ] = None,
     device: Annotated[
-        Device | None,
-        typer.Option(
-            help="Where the plugin makes and validates its model; overrides the run's. What is "
-            "exported runs on the CPU."
+        str | None,
+        device_option(
+            "Where the plugin makes and validates its model; overrides the run's. What is "
+            "exported runs on the CPU.",
         ),
     ] = None,
     json: Json = False,
@@ -69,16 +72,29 @@ def export(
       accaware export runs/config-1 --format openvino --output build/model.xml
       accaware export runs/config-1 --opset 23 --static-batch
     """
-    from accaware.cli.export import ExportOptions
-    from accaware.cli.export import export as export_with
-
-    options = ExportOptions(
-        directory=directory,
+    deed = partial(
+        export,
+        directory,
         format=form.value,
-        output=output,
+        path=output,
         opset=opset,
         dynamic_batch=dynamic_batch,
-        device=device.value if device else None,
+        device=device,
         json=json,
     )
-    raise typer.Exit(reported(lambda: export_with(options)))
+    raise typer.Exit(reported(deed))
+
+
+def export(directory: Path, *, json: bool = False, **arguments: Any) -> ExitCode:
+    """Export, and print what was exported.
+
+    Raises:
+        AccAwareError: as ``accaware.export``, whose arguments it takes.
+    """
+    from accaware.api.export import export as export_run
+    from accaware.cli.output import Output
+
+    output = Output(json=json)
+    with output.guarding_stdout():
+        export_run(directory, listener=output, **arguments)
+    return ExitCode.WITHIN_BUDGET

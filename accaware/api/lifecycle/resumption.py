@@ -8,13 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import accaware
-from accaware.cli.conduct import exit_code
-from accaware.cli.exit_codes import ExitCode
-from accaware.cli.output import Output
+from accaware.api.listener import RunListener
+from accaware.api.run_result import RunResult
 from accaware.config.load import AccAwareConfig
 from accaware.errors import UsageError
-from accaware.plugins.provenance import git_commit, source_digest, source_file
-from accaware.report.summary import Summary
+from accaware.plugins.provenance import Provenance
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Manifest, ManifestDifference
 from accaware.rundir.result_file import read_result
@@ -23,14 +21,14 @@ from accaware.rundir.result_file import read_result
 class Made:
     """What a run is made with, as of now; asked once the plugin is loaded."""
 
-    def __init__(self, config: AccAwareConfig, plugin: str) -> None:
-        file = source_file(plugin, config.directory)
+    def __init__(self, config: AccAwareConfig, plugin: str, provenance: Provenance) -> None:
         self.config: dict[str, Any] = config.to_dict()
         self._seed = config.seed
         self._plugin = plugin
-        self._digest, self._commit = source_digest(file), git_commit(file)
+        self._provenance = provenance
 
     def manifest(self, device: str, hardware: str | None) -> Manifest:
+        """The same as it is written down, once it is known where the run computes."""
         return Manifest(
             versions={
                 "accaware": accaware.__version__,
@@ -42,13 +40,15 @@ class Made:
             seed=self._seed,
             config=_what_counts(self.config),
             plugin=self._plugin,
-            plugin_digest=self._digest,
-            plugin_commit=self._commit,
+            plugin_digest=self._provenance.digest,
+            plugin_commit=self._provenance.commit,
         )
 
 
-def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) -> ExitCode | None:
-    """Print the result of a run whose search has ended; None where it hasn't.
+def finished(
+    directory: RunDirectory, config: AccAwareConfig, listener: RunListener
+) -> RunResult | None:
+    """The result of a run whose search has ended, told again; None where it hasn't.
 
     Raises:
         UsageError: a run that has ended can't go on under another config.
@@ -64,21 +64,21 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
             f"new one:\n{_listed(changed)}"
         )
     directory.drop_checkpoints()  # a kill may have come in between
-    summary = Summary(
-        result=outcome.result,
-        metric_name=outcome.metric_name,
+    result = RunResult(
+        directory=directory.path,
+        search=outcome.result,
         model=outcome.model,
-        path=directory.model if outcome.model else None,
+        metric_name=outcome.metric_name,
         seconds=outcome.seconds,
     )
-    output.finished(summary, outcome.text)
-    return exit_code(outcome.result)
+    listener.finished(result.summary(), outcome.text)
+    return result
 
 
 def check_resumable(
     directory: RunDirectory,
     made: Made,
-    output: Output,
+    listener: RunListener,
     *,
     force: bool,
     device: str | None = None,
@@ -101,10 +101,10 @@ def check_resumable(
     if unsafe and not force:
         raise UsageError(
             f"{directory.path}: not what the run began with:\n{_listed(unsafe)}\n"
-            "undo that, or go on all the same with --force"
+            f"undo that, or go on all the same with {listener.to_force()}"
         )
     if device is not None:
-        output.differs([str(difference) for difference in differences])
+        listener.differs([str(difference) for difference in differences])
 
 
 def _what_counts(config: dict[str, Any]) -> dict[str, Any]:

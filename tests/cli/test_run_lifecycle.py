@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from accaware.cli.conduct import Start, conduct
+from accaware.api.lifecycle.run_lifecycle import Start, conduct
+from accaware.cli.commands.run import exit_code
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.output import Output
@@ -31,7 +32,7 @@ class Ran:
         def action() -> ExitCode:
             voice = Output(**output)
             with voice.guarding_stdout(), directory.provisional():
-                return conduct(start, directory, "top1", voice)
+                return exit_code(conduct(start, directory, "top1", voice))
 
         self.code = reported(action)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 
-from accaware.cli.loading import BUILT_IN, has_plugin
+from accaware.api.loading import BUILT_IN, has_plugin
 from accaware.cli.user_traceback import trace_of
 from accaware.config.load import AccAwareConfig, Outcome
 from accaware.errors import PluginContractError, PluginFailure, TaskError

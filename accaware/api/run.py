@@ -1,0 +1,224 @@
+"""A whole run: a new one, or one to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accaware.api.lifecycle.resumption import Made, check_resumable, finished
+from accaware.api.lifecycle.run_lifecycle import CompressionRun, conduct
+from accaware.api.lifecycle.user_observers import check_observers
+from accaware.api.listener import PythonListener, RunListener
+from accaware.api.loading import ConfigSource, LoadedConfig, check_plugin_is_there
+from accaware.api.overrides import Changes, Overrides
+from accaware.api.run_result import RunResult
+from accaware.errors import UsageError
+from accaware.results import strict_json
+from accaware.rundir.atomic import write_text
+from accaware.rundir.directory import RunDirectory
+from accaware.rundir.lock import locked
+from accaware.search.ports import Observer
+from accaware.search.replay.replay import Replay
+
+
+def run(
+    config: ConfigSource,
+    *,
+    output_dir: str | Path | None = None,
+    plugin: Any = None,
+    data: str | Path | None = None,
+    download: bool = False,
+    device: str | None = None,
+    seed: int | None = None,
+    overrides: Changes = (),
+    observers: Iterable[Observer] = (),
+    progress: bool | None = None,
+    handle_signals: bool = False,
+    listener: RunListener | None = None,
+) -> RunResult:
+    """Search the highest compression rate within the config's accuracy budget.
+
+    Ctrl-C raises a KeyboardInterrupt, once the best model so far is saved; ``resume`` goes on
+    from the last finished epoch then, as it does after any failure.
+
+    Args:
+        config: the path of a file, a config, or its data as a dict.
+        output_dir: where the run's files go, a new or an empty folder; None for runs/NAME-NUMBER,
+            NAME being that of the config's file, or "run".
+        plugin: your model, data and training: a module, an object or a class (made with the
+            config's plugin_args), or what a config may name, ``file.py:Class``; None for the
+            config's own. Its create_model makes the trained model, anew each time it is asked.
+        data: folder of the dataset, in place of the config's dataset_dir.
+        download: fetch the dataset into that folder.
+        device: in place of the config's, as are ``seed`` and ``overrides``.
+        overrides: more keys to change, as in ``{"compression.params.pruning_target": 0.3}``, or
+            ``KEY=VALUE`` each.
+        observers: told of every event (accaware.events).
+        progress: draw the search on standard error; None does where that is a terminal or a
+            notebook.
+        handle_signals: do as the command does, in the main thread: the first Ctrl-C or SIGTERM
+            ends the batch at hand, the second one the process.
+        listener: told all that the command says, in place of what is drawn and of warnings.
+
+    Returns:
+        What result.json says. Not within budget is no error: ``within_budget`` tells.
+
+    Raises:
+        UsageError: in the config (ConfigError), the plugin, the model or the directory; nothing
+            is left behind.
+        PluginFailure: the plugin or an observer raised; what was found until then is saved, as
+            it is where the next three come up.
+        RunError: the run failed, or its model couldn't be exported as the config asks.
+        OSError: a file can't be written.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    observers = tuple(observers)
+    check_observers(observers)
+    listener = listener or PythonListener(progress)
+    changes = Overrides(
+        plugin=plugin,
+        data=data,
+        download=download,
+        device=device,
+        seed=seed,
+        changes=overrides,
+    )
+    loaded = LoadedConfig(config, changes, listener)
+    name = Path(config).stem if isinstance(config, str | Path) else "run"
+    attempt = _Attempt(loaded, listener, observers, handle_signals=handle_signals)
+    if output_dir is not None:
+        path = Path(output_dir)
+        hint = listener.to_use_another_directory(path)
+        directory = RunDirectory.create(path, if_taken=hint)
+    else:
+        directory = RunDirectory.create_numbered(name)
+    with directory.provisional(), locked(directory.path, directory.lock):
+        return attempt.make(directory)
+
+
+def resume(
+    directory: str | Path,
+    config: ConfigSource | None = None,
+    *,
+    force: bool = False,
+    plugin: Any = None,
+    data: str | Path | None = None,
+    download: bool = False,
+    device: str | None = None,
+    seed: int | None = None,
+    overrides: Changes = (),
+    observers: Iterable[Observer] = (),
+    progress: bool | None = None,
+    handle_signals: bool = False,
+    listener: RunListener | None = None,
+) -> RunResult:
+    """Go on with a run from its last finished epoch; of one that has ended, the result.
+
+    Args:
+        directory: of the run.
+        config: None for the run's own.
+        force: go on even where something has changed.
+        plugin: to be handed over again, where ``run`` was handed a module, an object or a class.
+        observers: told of what happened before, too, as the search is led to where it was.
+
+    The other arguments are those of ``run``, as is what is raised.
+
+    Raises:
+        UsageError: moreover where there is no run, another process is at it, or something has
+            changed that could change the result; the run is as it was.
+    """
+    observers = tuple(observers)
+    check_observers(observers)
+    listener = listener or PythonListener(progress)
+    changes = Overrides(
+        plugin=plugin,
+        data=data,
+        download=download,
+        device=device,
+        seed=seed,
+        changes=overrides,
+    )
+    there = RunDirectory.open(Path(directory))
+    with locked(there.path, there.lock):
+        if config is None and not there.config.is_file():
+            raise UsageError(
+                f"{there.path}: the run was killed before it began; begin it with "
+                f"{listener.to_begin(there.path)}"
+            )
+        loaded = LoadedConfig(there.config if config is None else config, changes, listener)
+        ended = finished(there, loaded.config, listener)
+        if ended is not None:
+            return ended
+        check_plugin_is_there(there, changes, "resume")
+        attempt = _Attempt(loaded, listener, observers, handle_signals=handle_signals, force=force)
+        attempt.check(there)
+        return attempt.make(there)
+
+
+class _Attempt:
+    """A config and its plugin, which is imported, on the way to a run."""
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        listener: RunListener,
+        observers: Sequence[Observer],
+        *,
+        handle_signals: bool,
+        force: bool = False,
+    ) -> None:
+        self._config = loaded.config
+        self._plugin = loaded.plugin()
+        self._made = Made(loaded.config, self._plugin.name, loaded.provenance())
+        self._listener = listener
+        self._observers = observers
+        self._handle_signals = handle_signals
+        self._force = force
+
+    def check(self, directory: RunDirectory, **there: str) -> None:
+        """See that the run in ``directory`` can be gone on with.
+
+        Raises:
+            UsageError: the run in ``directory`` began with something else.
+        """
+        check_resumable(directory, self._made, self._listener, force=self._force, **there)
+
+    def make(self, directory: RunDirectory) -> RunResult:
+        """Search there."""
+        resolved = strict_json.document(self._made.config)
+        written = directory.config.read_text("utf-8") if directory.config.exists() else None
+        if written is None:
+            written = resolved
+            write_text(directory.config, resolved)
+
+        def start(
+            checkpoints: Path, observers: Sequence[Observer], replay: Replay
+        ) -> CompressionRun:
+            # Imports torch, which takes seconds: only now that everything else is in order.
+            from accaware.pytorch.run import build
+
+            run = build(
+                self._config,
+                self._plugin,
+                checkpoints=checkpoints,
+                observers=observers,
+                replay=replay,
+                warn=self._listener.warn,
+            )
+            there = {"device": run.device, "hardware": run.hardware}
+            self.check(directory, **there)
+            # In this order: a kill between the two leaves a difference that was allowed just now.
+            if written != resolved:
+                write_text(directory.config, resolved)
+            self._made.manifest(**there).write(directory.manifest)
+            return run
+
+        return conduct(
+            start,
+            directory,
+            self._config.metric.name,
+            self._listener,
+            observers=self._observers,
+            handle_signals=self._handle_signals,
+        )

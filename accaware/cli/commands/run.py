@@ -1,0 +1,149 @@
+"""``accaware run``: a new run, or one to go on with."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from accaware.cli.errors import reported
+from accaware.cli.exit_codes import ExitCode
+from accaware.cli.options import Data, Download, Seed, Settings, device_option
+from accaware.errors import UsageError
+
+if TYPE_CHECKING:
+    from accaware.api.run_result import RunResult
+
+
+def command(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the run's files go; runs/CONFIG-NUMBER if not given. "
+            "A directory that holds a run is never overwritten.",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Go on with the run in this directory; CONFIG is the run's own if not given.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --resume: go on even where something has changed."),
+    ] = False,
+    plugin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLUGIN",
+            help="Your model, data and training: file.py or package.module, with an optional "
+            ":Class behind it. Overrides the config's; without one, the config's model and dataset "
+            "are torchvision's.",
+        ),
+    ] = None,
+    data: Data = None,
+    download: Download = False,
+    device: Annotated[
+        str | None,
+        device_option("Where to train; cuda:1 is the second GPU. Overrides the config's."),
+    ] = None,
+    seed: Seed = None,
+    settings: Settings = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print result.json alone to standard output; all else to standard error."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress; the final table alone.")
+    ] = False,
+) -> None:
+    """Search the highest compression rate within the accuracy budget of CONFIG.
+
+    The run's directory holds config.json (with every default filled in), manifest.json,
+    events.jsonl, result.json and best/model.pt. A run that was interrupted, killed or has failed
+    goes on from its last finished epoch with --resume.
+
+    \b
+    Exit codes:
+      0    a model within budget was found
+      1    the plugin or the run failed; the best until then is saved
+      2    bad usage, config or plugin; nothing was trained
+      3    nothing is within budget; the best effort is saved
+      130  interrupted (Ctrl-C); the best until then is saved
+      143  terminated (SIGTERM), likewise
+
+    \b
+    Examples:
+      accaware run config.json
+      accaware run config.json --plugin model.py:Cifar --device cuda
+      accaware run resnet18_cifar10.json --data ~/cifar --download
+      accaware run config.json --json > result.json
+      accaware run --resume runs/config-1
+    """
+    if config is None and resume is None:
+        raise typer.BadParameter("Missing argument 'CONFIG' (or --resume DIR).", ctx=context)
+    deed = partial(
+        run,
+        config,
+        output_dir=output_dir,
+        resume=resume,
+        force=force,
+        plugin=plugin,
+        data=data,
+        download=download,
+        device=device,
+        seed=seed,
+        overrides=settings or (),
+        json=json,
+        quiet=quiet,
+    )
+    raise typer.Exit(reported(deed))
+
+
+def run(
+    config: Path | None = None,
+    *,
+    output_dir: Path | None = None,
+    resume: Path | None = None,
+    force: bool = False,
+    json: bool = False,
+    quiet: bool = False,
+    **arguments: Any,
+) -> ExitCode:
+    """Search, and say all that there is to say meanwhile.
+
+    Raises:
+        AccAwareError: as ``accaware.run`` and ``accaware.resume``, whose other arguments it takes.
+    """
+    if resume is not None and output_dir is not None:
+        raise UsageError("--resume goes on in the run's own directory: leave out --output-dir")
+    if resume is None and force:
+        raise UsageError("--force means something with --resume only")
+    from accaware.api.run import resume as go_on
+    from accaware.api.run import run as begin
+    from accaware.cli.output import Output
+
+    output = Output(json=json, quiet=quiet)
+    with output.guarding_stdout():
+        if resume is not None:
+            go = partial(go_on, resume, config, force=force)
+        else:
+            assert config is not None
+            go = partial(begin, config, output_dir=output_dir)
+        return exit_code(go(**arguments, listener=output, handle_signals=True))
+
+
+def exit_code(result: RunResult) -> ExitCode:
+    """Of a run that has ended."""
+    return ExitCode.WITHIN_BUDGET if result.within_budget else ExitCode.NOT_WITHIN_BUDGET

@@ -1,0 +1,31 @@
+"""What a run says while it works: observers are told of these, and nothing they do steers it."""
+
+from accaware.search.events import (
+    BatchFinished,
+    EpochFinished,
+    EpochStarted,
+    Event,
+    GenerationFinished,
+    RankingStarted,
+    RateKnown,
+    SearchFinished,
+    SearchStarted,
+    TrialFinished,
+    TrialStarted,
+    Warned,
+)
+
+__all__ = [
+    "BatchFinished",
+    "EpochFinished",
+    "EpochStarted",
+    "Event",
+    "GenerationFinished",
+    "RankingStarted",
+    "RateKnown",
+    "SearchFinished",
+    "SearchStarted",
+    "TrialFinished",
+    "TrialStarted",
+    "Warned",
+]
