@@ -16,7 +16,7 @@ from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported
 
-settings.register_profile("gate", deadline=None, derandomize=True, max_examples=150)
+settings.register_profile("gate", deadline=None, derandomize=True, max_examples=75)
 settings.register_profile("explore", deadline=None, database=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from accaware.cli.app import app
@@ -125,9 +126,17 @@ def run(tmp_path: Path, accaware: Accaware) -> Run:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """The demo, made small, with its JSON on standard output."""
-    folder = tmp_path_factory.mktemp("finished")
-    return in_a_process(CONFIGS / "digits_filter_pruning.json", folder / "run", SHORT, "--json")
+    """The demo, made small, with its JSON on standard output; one for all workers of xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    folder.mkdir(exist_ok=True)
+    told = folder / "told.json"
+    with FileLock(folder / "lock"):
+        if not told.exists():
+            config = CONFIGS / "digits_filter_pruning.json"
+            done = in_a_process(config, folder / "run", SHORT, "--json")
+            told.write_text(json.dumps([done.code, done.out, done.err]))
+    return Done(*json.loads(told.read_text()), folder / "run")
 
 
 OWN_PLUGIN = """

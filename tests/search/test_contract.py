@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,22 @@ def run(case: Case, tmp_path: Path, **params: Any) -> tuple[SearchResult, Record
     functions = {field.name: getattr(callbacks, field.name) for field in fields(callbacks)}
     assert loop.run(case.model, **functions, log_dir=str(tmp_path)) is case.model
     return loop.result, recorder, calls
+
+
+@dataclass
+class Ended:
+    """A search with the case's own params, for tests that only look at what came of it."""
+
+    case: Case
+    result: SearchResult
+    recorder: Recorder
+    calls: list[Any]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    case = make_case(request.param)
+    return Ended(case, *run(case, tmp_path_factory.mktemp("search")))
 
 
 def test_the_baseline_model_has_the_baseline_and_no_compression(case: Case, runner: Runner) -> None:
@@ -206,10 +222,8 @@ def test_without_an_early_stopping_function_nothing_stops(case: Case, runner: Ru
     assert runner.asks_to_stop(0.0) is False
 
 
-def test_the_search_ends_with_a_model_that_is_what_the_result_says(
-    case: Case, tmp_path: Path
-) -> None:
-    result, _, _ = run(case, tmp_path)
+def test_the_search_ends_with_a_model_that_is_what_the_result_says(ended: Ended) -> None:
+    case, result = ended.case, ended.result
     assert result.within_budget
     best = result.best
     assert best is not None
@@ -221,9 +235,9 @@ def test_the_search_ends_with_a_model_that_is_what_the_result_says(
     assert best.compression_rate == max(passed)
 
 
-def test_events_come_in_order(case: Case, tmp_path: Path) -> None:
-    result, recorder, _ = run(case, tmp_path)
-    events = [event for event in recorder.events if not isinstance(event, BatchFinished)]
+def test_events_come_in_order(ended: Ended) -> None:
+    result = ended.result
+    events = [event for event in ended.recorder.events if not isinstance(event, BatchFinished)]
     assert isinstance(events[0], SearchStarted)
     assert events[-1] == SearchFinished(result)
 
@@ -255,9 +269,9 @@ def test_events_come_in_order(case: Case, tmp_path: Path) -> None:
     assert phases == [TrialPhase.INITIAL, *[TrialPhase.SEARCH] * (len(groups) - 1)]
 
 
-def test_epochs_are_counted_over_the_whole_run(case: Case, tmp_path: Path) -> None:
-    result, _, calls = run(case, tmp_path)
-    assert [call["epoch"] for call in calls] == list(range(result.epochs))
+def test_epochs_are_counted_over_the_whole_run(ended: Ended) -> None:
+    result = ended.result
+    assert [call["epoch"] for call in ended.calls] == list(range(result.epochs))
     numbers = [epoch.number for trial in result.trials for epoch in trial.epochs]
     assert numbers == list(range(1, result.epochs + 1))
 
@@ -268,10 +282,10 @@ def test_the_budget_of_epochs_is_never_exceeded(case: Case, tmp_path: Path, tota
     assert len(calls) == result.epochs <= total
 
 
-def test_each_trial_has_an_optimizer_of_its_own(case: Case, tmp_path: Path) -> None:
-    result, _, calls = run(case, tmp_path)
+def test_each_trial_has_an_optimizer_of_its_own(ended: Ended) -> None:
+    result = ended.result
     per_trial = [
-        {id(calls[epoch.number - 1]["optimizer"]) for epoch in trial.epochs}
+        {id(ended.calls[epoch.number - 1]["optimizer"]) for epoch in trial.epochs}
         for trial in result.trials
     ]
     assert all(len(optimizers) == 1 for optimizers in per_trial)

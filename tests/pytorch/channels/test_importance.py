@@ -47,9 +47,9 @@ def test_geometric_median_tells_near_duplicates_apart() -> None:
 def test_geometric_median_of_a_wide_layer_is_quick() -> None:
     filters = torch.randn(1024, 512 * 9)
     IMPORTANCES["geometric_median"](filters[:64])
-    start = time.perf_counter()
+    start = time.process_time()
     IMPORTANCES["geometric_median"](filters)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def coupled() -> tuple[ChannelGroup, dict[str, Tensor]]:

@@ -219,7 +219,8 @@ def test_a_missing_package_names_its_extra(
 @pytest.mark.parametrize("mix", ["float", "int8"])
 def test_shuffled_and_depthwise_channels(mix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = torchvision.models.shufflenet_v2_x0_5(weights=None, num_classes=10)
+    widths = [24, 32, 48, 64, 128]
+    model = torchvision.models.ShuffleNetV2([2, 1, 1], widths, num_classes=10)
     model.conv1[0] = nn.Conv2d(1, 24, 3, 2, 1, bias=False)
     images, _ = validation_data()
     model.train()

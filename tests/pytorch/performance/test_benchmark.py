@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from accaware.errors import MissingExtraError, RunError, UsageError
 from accaware.pytorch import benchmark, create_compressed_model
-from accaware.pytorch.builtin.digits import DigitsResNet
 from accaware.pytorch.performance.compare import Comparison
 from accaware.results.benchmark import Benchmark
+from tests.pytorch.export.networks import LAYERS, SmallResNet
 from tests.pytorch.quantization.scripts import QUANTIZATION, batches
 from tests.pytorch.training.scripts import EXAMPLE, adaptive, compressed
 from tests.runners.torch_case import PRUNING, digits, trained_model
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
 
 def dense_model() -> nn.Module:
     torch.manual_seed(0)
-    return DigitsResNet(8)
+    return SmallResNet(8)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_pruned_and_int8(pruned_int8: nn.Module, runtime: str) -> None:
     text = found(dense, pruned_int8, runtime=runtime, batch=4, threads=2).to_json()
     told = json.loads(text)
     latency = told["latency"]
-    assert told["model"] == "DigitsResNet"
+    assert told["model"] == "SmallResNet"
     assert (latency["runtime"], latency["device"]) == (runtime, "cpu")
     assert (latency["threads"], latency["batch"]) == (2, 4)
     assert latency["simulated"] is (runtime == "pytorch")
@@ -74,7 +74,7 @@ def test_pruned_and_int8(pruned_int8: nn.Module, runtime: str) -> None:
     else:
         assert told["memory_of"] == "process"
         kinds = told["convolutions"]
-        assert kinds == {"dense": {"float32": 9}, "compressed": {"int8": 9}}
+        assert kinds == {"dense": {"float32": LAYERS - 1}, "compressed": {"int8": LAYERS - 1}}
     assert torch.get_num_threads() == 1
     assert dense.training
     assert all(torch.equal(before[name], tensor) for name, tensor in dense.state_dict().items())

@@ -1,4 +1,4 @@
-"""A training script as torchrun starts it, on a shard of the digits: RANK WORLD STORE FOLDER.
+"""A training script as torchrun starts it, on a shard of the digits: RANK WORLD FOLDER ALGORITHM...
 
 Its baseline, its metric, its wish to stop, its training data and how its candidates of a ranking
 do are its own, so that processes which decided for themselves would go different ways.
@@ -41,10 +41,35 @@ MIX: list[dict[str, Any]] = [
     {"algorithm": "quantization", "initializer": {"range": {"num_init_samples": 200}}},
 ]
 
+SECTIONS = {
+    "filter_pruning": PRUNING,
+    "magnitude_sparsity": SPARSITY,
+    "learned_ranking_in_8_bits": MIX,
+}
 
-def main(rank: int, world: int, store: str, folder: Path, section: Any) -> None:
+
+def main(rank: int, world: int, folder: Path, algorithms: list[str]) -> None:
+    """One algorithm after another, as it takes a process its time to begin."""
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+    told: dict[str, Any] = {}
+    for algorithm in algorithms:
+        place = folder / algorithm
+        place.mkdir(exist_ok=True)
+        store = (place / "store").as_uri()
+        distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
+        told[algorithm] = search(rank, world, place, SECTIONS[algorithm])
+        distributed.barrier()
+        distributed.destroy_process_group()
+    (folder / f"{rank}.json").write_text(json.dumps(told))
+    print("all is told", flush=True)
+    # On a busy machine the threads of torch's process group have aborted an interpreter that
+    # ended, once in some eighty times; nothing of this script is left to do.
+    os._exit(0)
+
+
+def search(rank: int, world: int, folder: Path, section: Any) -> dict[str, Any]:
+    """What became of it in this process."""
+    torch.manual_seed(0)
     model = trained_model()
     for value in model.state_dict().values():
         distributed.broadcast(value, src=0)
@@ -85,7 +110,7 @@ def main(rank: int, world: int, store: str, folder: Path, section: Any) -> None:
         early_stopping_fn=lambda metric: rank > 0,
         log_dir=str(folder / f"log-{rank}"),
     )
-    told = {
+    return {
         "result": [
             (trial.target_rate, trial.compression_rate, trial.metric, len(trial.epochs))
             for trial in loop.result.trials
@@ -101,13 +126,6 @@ def main(rank: int, world: int, store: str, folder: Path, section: Any) -> None:
         "dumped": len(dumped),
         "loaded": loaded,
     }
-    (folder / f"{rank}.json").write_text(json.dumps(told))
-    distributed.barrier()
-    distributed.destroy_process_group()
-    print("all is told", flush=True)
-    # On a busy machine the threads of torch's process group have aborted an interpreter that
-    # ended, once in some eighty times; nothing of this script is left to do.
-    os._exit(0)
 
 
 def state_of(controller: Any, model: nn.Module) -> dict[str, str]:
@@ -136,6 +154,7 @@ def train(
     rank, world = distributed.get_rank(), distributed.get_world_size()
     images, classes = (part[:TRAINING_IMAGES] for part in digits())
     order = torch.randperm(TRAINING_IMAGES, generator=torch.Generator().manual_seed(epoch))
+    order = order[: TRAINING_IMAGES // 2]
     parallel = nn.parallel.DistributedDataParallel(model)
     parallel.train()
     loss = torch.zeros(())
@@ -150,10 +169,5 @@ def train(
 
 
 if __name__ == "__main__":
-    rank, world, store, folder, algorithm = sys.argv[1:]
-    section = {
-        "filter_pruning": PRUNING,
-        "magnitude_sparsity": SPARSITY,
-        "learned_ranking_in_8_bits": MIX,
-    }[algorithm]
-    main(int(rank), int(world), store, Path(folder), section)
+    rank, world, folder, *algorithms = sys.argv[1:]
+    main(int(rank), int(world), Path(folder), algorithms)

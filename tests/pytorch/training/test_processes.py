@@ -14,16 +14,18 @@ from torch import distributed
 
 ROOT = Path(__file__).parents[3]
 WORLD = 2
+ALGORITHMS = ("filter_pruning", "magnitude_sparsity", "learned_ranking_in_8_bits")
 
 
-def together(folder: Path, algorithm: str) -> list[dict[str, Any]]:
-    """What each of the processes told in the end."""
-    store = (folder / "store").as_uri()
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of the processes told of each algorithm: a pair takes its time to begin."""
+    folder = tmp_path_factory.mktemp("together")
     processes = [
         subprocess.Popen(
             [
                 sys.executable, "-m", "tests.pytorch.training.one_of_several",
-                str(rank), str(WORLD), store, str(folder), algorithm,
+                str(rank), str(WORLD), str(folder), *ALGORITHMS,
             ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -44,11 +46,9 @@ def together(folder: Path, algorithm: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason="this torch has no processes")
-@pytest.mark.parametrize(
-    "algorithm", ["filter_pruning", "magnitude_sparsity", "learned_ranking_in_8_bits"]
-)
-def test_the_first_process_decides_and_all_load(algorithm: str, tmp_path: Path) -> None:
-    first, second = together(tmp_path, algorithm)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_first_process_decides_and_all_load(algorithm: str, told: list[dict[str, Any]]) -> None:
+    first, second = (each[algorithm] for each in told)
     assert len(first["result"]) > 1
     assert first["metric"] is not None
     for what in ("result", "budget", "metric", "rate", "weights", "loaded", "coefficients"):
