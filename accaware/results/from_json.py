@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +29,13 @@ def _converter() -> Converter:
 
     converter = Converter(detailed_validation=False)
     for kind in (bool, float, int, str):
-        # As JSON has them: a float may be null, which NaN is written as.
-        converter.register_structure_hook(kind, lambda value, _: value)
+        converter.register_structure_hook(kind, _as_it_is)
     return converter
+
+
+def _as_it_is(value: Any, of: type) -> Any:
+    """A value as JSON has it: a float may be null, which NaN is written as.
+
+    Enums come here, too: ours are strings.
+    """
+    return of(value) if issubclass(of, Enum) else value
