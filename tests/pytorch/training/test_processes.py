@@ -47,9 +47,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(not distributed.is_available(), reason="this torch has no processes")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_first_process_decides_and_all_load(
-    algorithm: str, told: list[dict[str, Any]]
-) -> None:
+def test_the_first_process_decides_and_all_load(algorithm: str, told: list[dict[str, Any]]) -> None:
     first, second = (each[algorithm] for each in told)
     assert len(first["result"]) > 1
     assert first["metric"] is not None
