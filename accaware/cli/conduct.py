@@ -23,9 +23,8 @@ from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.document import result_document
 from accaware.rundir.journal import Journal, WhileLive
-from accaware.rundir.outcome import UNFINISHED
+from accaware.rundir.result_file import UNFINISHED, result_document
 from accaware.search.events import Event, Warned
 from accaware.search.ports import Observer
 from accaware.search.replay.tape import Tape

@@ -16,7 +16,7 @@ from accaware.report.tables import export_table
 from accaware.results import strict_json
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Manifest
-from accaware.rundir.outcome import read_outcome
+from accaware.rundir.result_file import read_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def export(options: ExportOptions) -> ExitCode:
     """
     directory = RunDirectory.open(options.directory)
     directory.check_has_model()
-    outcome = read_outcome(directory.result)
+    outcome = read_result(directory.result)
     best = None if outcome is None else outcome.result.best
     if best is None:
         raise UsageError(

@@ -17,7 +17,7 @@ from accaware.plugins.provenance import git_commit, source_digest, source_file
 from accaware.report.summary import Summary
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Difference, Manifest
-from accaware.rundir.outcome import read_outcome
+from accaware.rundir.result_file import read_result
 
 
 class Made:
@@ -53,7 +53,7 @@ def finished(directory: RunDirectory, config: AccAwareConfig, output: Output) ->
     Raises:
         UsageError: a run that has ended can't go on under another config.
     """
-    outcome = read_outcome(directory.result)
+    outcome = read_result(directory.result)
     if outcome is None or not outcome.finished:
         return None
     manifest = Manifest.read(directory.manifest)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
+from accaware.results.from_json import structured
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal_reader import JournalLine, read_journal
 from accaware.rundir.lock import is_locked
-from accaware.rundir.outcome import read_outcome
+from accaware.rundir.result_file import read_result
 from accaware.search.budget import AccuracyBudget
-from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase, TrialState
+from accaware.search.trial import History, Trial
 
 
 class RunState(str, Enum):
@@ -59,20 +59,20 @@ def standing(directory: RunDirectory) -> RunStanding:
     for line in lines:
         content = line.content
         if line.event == "search_started":
-            budget = AccuracyBudget(**content["budget"])
+            budget = structured(AccuracyBudget, content["budget"])
         elif line.event == "trial_started":
             current = content["number"]
         elif line.event == "epoch_finished":
             epochs = content["epoch"]["number"]
         elif line.event == "trial_finished":
-            trials.append(_trial(content["trial"]))
+            trials.append(structured(Trial, content["trial"]))
             current = None
     ranked = History(tuple(trials)).ranked(budget) if budget else []
     state, message = _state(directory, lines)
-    outcome = read_outcome(directory.result)
-    if state is RunState.FINISHED and outcome is not None and outcome.result.best is not None:
+    written = read_result(directory.result)
+    if state is RunState.FINISHED and written is not None and written.result.best is not None:
         # The last validation may have decided otherwise.
-        ranked = [trials[outcome.result.best.trial]]
+        ranked = [trials[written.result.best.trial]]
     return RunStanding(
         state=state,
         trials=tuple(trials),
@@ -87,24 +87,11 @@ def standing(directory: RunDirectory) -> RunStanding:
 def _state(directory: RunDirectory, lines: list[JournalLine]) -> tuple[RunState, str | None]:
     if is_locked(directory.lock):
         return RunState.RUNNING, None
-    outcome = read_outcome(directory.result)
-    if outcome is not None and outcome.finished:
-        return RunState.FINISHED, outcome.result.stop_reason.value
+    written = read_result(directory.result)
+    if written is not None and written.finished:
+        return RunState.FINISHED, written.result.stop_reason.value
     if lines and lines[-1].event == "run_stopped":
         last = lines[-1].content
         failed = last["reason"] == "failed"
         return RunState.FAILED if failed else RunState.INTERRUPTED, last["message"]
     return RunState.INTERRUPTED, None  # killed: it had no time to say anything
-
-
-def _trial(content: dict[str, Any]) -> Trial:
-    checkpoint = content["checkpoint"]
-    return Trial(
-        **{
-            **content,
-            "phase": TrialPhase(content["phase"]),
-            "state": TrialState(content["state"]),
-            "epochs": tuple(Epoch(**epoch) for epoch in content["epochs"]),
-            "checkpoint": None if checkpoint is None else Checkpoint(checkpoint),
-        }
-    )

@@ -10,7 +10,7 @@ from accaware.report.benchmark import SIMULATED, BenchmarkReport
 from accaware.report.console import console_on
 from accaware.results.benchmark import Benchmark, Convolutions, Throughput
 from accaware.results.sizes import Size
-from tests.rundir.test_document import LATENCY
+from tests.rundir.test_result_document import LATENCY
 
 FOUND = Benchmark(
     model="ResNet",

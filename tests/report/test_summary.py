@@ -15,7 +15,7 @@ from accaware.results.handed_over import HandedOver
 from accaware.results.latency import LatencyComparison
 from accaware.results.sizes import ModelSizes, Size
 from accaware.search import SearchResult
-from tests.rundir.test_document import LATENCY
+from tests.rundir.test_result_document import LATENCY
 from tests.runners.fake import adaptive, search
 
 PRUNED = ModelSizes(

@@ -13,7 +13,7 @@ from accaware.results.handed_over import HandedOver
 from accaware.results.latency import Latency, LatencyComparison
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes, Size
-from accaware.rundir.document import result_document
+from accaware.rundir.result_file import result_document
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
 
 SIZES = ModelSizes(

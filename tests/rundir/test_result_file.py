@@ -10,9 +10,8 @@ import pytest
 from accaware.errors import UsageError
 from accaware.results import strict_json
 from accaware.results.handed_over import HandedOver
-from accaware.rundir.document import result_document
-from accaware.rundir.outcome import read_outcome
-from tests.rundir.test_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
+from accaware.rundir.result_file import read_result, result_document
+from tests.rundir.test_result_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 
 
@@ -35,7 +34,7 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
     )
     file = tmp_path / "result.json"
     file.write_text(strict_json.document(document))
-    outcome = read_outcome(file)
+    outcome = read_result(file)
     assert outcome is not None
     assert outcome.finished is finished
     again = result_document(
@@ -53,18 +52,18 @@ def test_a_failed_one_is_not_finished(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     document = result_document(result, None, metric_name="top1", seconds=1)
     file.write_text(strict_json.document(document))
-    outcome = read_outcome(file)
+    outcome = read_result(file)
     assert outcome is not None
     assert not outcome.finished
     assert outcome.model is None
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
-    assert read_outcome(tmp_path / "result.json") is None
+    assert read_result(tmp_path / "result.json") is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"model": 1}'])
 def test_what_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "r").write_text(text)
     with pytest.raises(UsageError, match="r: can't be read"):
-        read_outcome(tmp_path / "r")
+        read_result(tmp_path / "r")

@@ -1,0 +1,149 @@
+"""result.json: what a run found, written, and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from accaware.errors import UsageError
+from accaware.results.from_json import structured
+from accaware.results.handed_over import HandedOver
+from accaware.results.strict_json import plain
+from accaware.search.budget import AccuracyBudget
+from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
+from accaware.search.trial import Epoch, Trial, TrialPhase, TrialState
+
+UNFINISHED = (StopReason.INTERRUPTED, StopReason.FAILED)
+"""Reasons that leave something to go on with."""
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A run's result as its file tells it.
+
+    Epochs are told by their number alone, checkpoints by nothing: the search's own are gone.
+    """
+
+    result: SearchResult
+    model: HandedOver | None
+    metric_name: str
+    seconds: float
+    text: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search has come to its end."""
+        return self.result.stop_reason not in UNFINISHED
+
+
+def result_document(
+    result: SearchResult,
+    model: HandedOver | None,
+    *,
+    metric_name: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """A search's result as JSON-ready data.
+
+    Args:
+        model: None where none is handed over.
+        seconds: wall time of the whole run, setting up and measuring the baseline included.
+    """
+    budget = result.budget
+    content = {
+        "status": result.status,
+        "stop_reason": result.stop_reason,
+        "metric": {"name": metric_name, "higher_is_better": budget.higher_is_better},
+        "baseline": budget.baseline,
+        "minimal_tolerable": budget.minimal_tolerable,
+        "best": result.best,
+        "epochs": result.epochs,
+        "seconds": round(seconds, 3),
+        "trials": [_trial_document(trial) for trial in result.trials],
+        "model": model.sizes if model else None,
+        "quantizers": model.quantizers if model else (),
+        "latency": model.latency if model else None,
+        "exports": model.exports if model else (),
+    }
+    document: dict[str, Any] = plain(content)
+    if document["best"] is not None:
+        del document["best"]["checkpoint"]
+    return document
+
+
+def _trial_document(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "phase": trial.phase,
+        "target_rate": trial.target_rate,
+        "compression_rate": trial.compression_rate,
+        # A validation before the first training counts as epoch 0, but cost no training.
+        "epochs": sum(epoch.number > 0 for epoch in trial.epochs),
+        "metric": trial.metric,
+        "within_budget": trial.within_budget,
+        "reason": trial.reason,
+    }
+
+
+def read_result(path: Path) -> ResultFile | None:
+    """The result in result.json; None where there is no such file.
+
+    Raises:
+        UsageError: it can't be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        content = json.loads(text)
+        sizes = content["model"]
+        return ResultFile(
+            _result(content),
+            None if sizes is None else structured(HandedOver, {**content, "sizes": sizes}),
+            content["metric"]["name"],
+            content["seconds"],
+            text,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: can't be read: {error!r}") from error
+
+
+def _result(content: dict[str, Any]) -> SearchResult:
+    baseline, limit = content["baseline"], content["minimal_tolerable"]
+    tolerance = abs(Decimal(str(baseline)) - Decimal(str(limit)))
+    best = content["best"]
+    return SearchResult(
+        status=SearchStatus(content["status"]),
+        stop_reason=StopReason[str(content["stop_reason"]).upper()],
+        budget=AccuracyBudget(baseline, float(tolerance), content["metric"]["higher_is_better"]),
+        best=None if best is None else structured(Best, {**best, "checkpoint": ""}),
+        trials=tuple(_trial(trial) for trial in content["trials"]),
+        epochs=content["epochs"],
+    )
+
+
+def _trial(content: dict[str, Any]) -> Trial:
+    if content["within_budget"]:
+        state = TrialState.WITHIN_BUDGET
+    elif content["metric"] is None:
+        state = TrialState.FAILED
+    else:
+        state = TrialState.NOT_WITHIN_BUDGET
+    rate = content["compression_rate"]
+    return Trial(
+        number=content["number"],
+        phase=TrialPhase(content["phase"]),
+        target_rate=content["target_rate"],
+        compression_rate=rate,
+        epochs=tuple(
+            Epoch(number=number, compression_rate=rate, fully_compressed=True)
+            for number in range(1, content["epochs"] + 1)
+        ),
+        metric=content["metric"],
+        state=state,
+        reason=content["reason"],
+    )
