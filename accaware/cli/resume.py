@@ -16,7 +16,7 @@ from accaware.errors import UsageError
 from accaware.plugins.provenance import git_commit, source_digest, source_file
 from accaware.report.summary import Summary
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.manifest import Difference, Manifest
+from accaware.rundir.manifest import Manifest, ManifestDifference
 from accaware.rundir.result_file import read_result
 
 
@@ -116,7 +116,7 @@ def _with_config(manifest: Manifest, config: dict[str, Any]) -> Manifest:
     return Manifest(**{**vars(manifest), "config": config})
 
 
-def _listed(differences: Iterable[Difference]) -> str:
+def _listed(differences: Iterable[ManifestDifference]) -> str:
     return "\n".join(f"  {difference}" for difference in differences)
 
 

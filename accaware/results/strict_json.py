@@ -12,7 +12,7 @@ from typing import Any
 from accaware.search.result import StopReason
 
 
-def plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """``value`` made of dicts, lists, strings and numbers.
 
     JSON has no NaN and no infinities, and most parsers refuse Python's spelling of them: they
@@ -26,19 +26,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [jsonable(item) for item in value]
     return value
 
 
 def line(value: Any) -> str:
     """``value`` as one line of JSON."""
-    return json.dumps(plain(value), allow_nan=False, ensure_ascii=False)
+    return json.dumps(jsonable(value), allow_nan=False, ensure_ascii=False)
 
 
 def document(value: Any) -> str:
     """``value`` as JSON to be read by people too, with a newline at the end."""
-    return json.dumps(plain(value), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(jsonable(value), allow_nan=False, ensure_ascii=False, indent=2) + "\n"

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As ``write_file``, for a text."""
-    write_file(path, lambda file: file.write(text.encode("utf-8")))
+    """As ``write_atomically``, for a text."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
 
 
-def write_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True) -> str:
+def write_atomically(
+    path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True
+) -> str:
     """Write ``path`` in one go: a reader sees the old content or the new one, never half of it.
 
     One process at a time may write a path: the draft's name is always the same, so that kills

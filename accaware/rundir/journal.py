@@ -88,7 +88,7 @@ class Journal:
     def notify(self, event: Event) -> None:
         if isinstance(event, BatchFinished):
             return
-        content = strict_json.plain(event)
+        content = strict_json.jsonable(event)
         if isinstance(event, SearchFinished):
             # The lines above tell of every trial already.
             del content["result"]["trials"]

@@ -22,7 +22,7 @@ _SAFE = (f"{_TRAINING}.params.maximal_total_epochs", f"{_TRAINING}.params.patien
 
 
 @dataclass(frozen=True)
-class Difference:
+class ManifestDifference:
     """One thing that isn't as it was when the run began.
 
     Attributes:
@@ -90,21 +90,21 @@ class Manifest:
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path}: can't be read: {error!r}") from error
 
-    def differences(self, now: Manifest) -> list[Difference]:
+    def differences(self, now: Manifest) -> list[ManifestDifference]:
         """What differs, in the order of a reader's interest. A commit alone is no difference."""
         found = list(_differing("", self.config, now.config))
         if self.plugin_digest != now.plugin_digest:
             before, after = self.plugin_digest, now.plugin_digest
-            found.append(Difference("the plugin's source (SHA-256)", before, after))
+            found.append(ManifestDifference("the plugin's source (SHA-256)", before, after))
         for name in sorted({*self.versions, *now.versions}):
             before, after = self.versions.get(name), now.versions.get(name)
             if before != after:
-                found.append(Difference(f"the version of {name}", before, after))
+                found.append(ManifestDifference(f"the version of {name}", before, after))
         if self.device != now.device:
-            found.append(Difference("the device", self.device, now.device))
+            found.append(ManifestDifference("the device", self.device, now.device))
         if self.hardware != now.hardware and self.hardware is not None:
             # Another machine with a device of the same kind is what runs are resumed on.
-            found.append(Difference("the hardware", self.hardware, now.hardware, safe=True))
+            found.append(ManifestDifference("the hardware", self.hardware, now.hardware, safe=True))
         return found
 
 
@@ -113,7 +113,7 @@ def config_digest(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(strict_json.line(config).encode()).hexdigest()
 
 
-def _differing(place: str, before: Any, now: Any) -> Iterator[Difference]:
+def _differing(place: str, before: Any, now: Any) -> Iterator[ManifestDifference]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
             inner = f"{place}.{key}" if place else key
@@ -123,7 +123,7 @@ def _differing(place: str, before: Any, now: Any) -> Iterator[Difference]:
             yield from _differing(f"{place}.{at}", *pair)
     elif before != now:
         numbers = isinstance(before, int) and isinstance(now, int)
-        yield Difference(place, before, now, place in _SAFE and numbers and now > before)
+        yield ManifestDifference(place, before, now, place in _SAFE and numbers and now > before)
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from accaware.errors import UsageError
 from accaware.results.from_json import structured
 from accaware.results.handed_over import HandedOver
-from accaware.results.strict_json import plain
+from accaware.results.strict_json import jsonable
 from accaware.search.budget import AccuracyBudget
 from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
 from accaware.search.trial import Epoch, Trial, TrialPhase, TrialState
@@ -68,7 +68,7 @@ def result_document(
         "latency": model.latency if model else None,
         "exports": model.exports if model else (),
     }
-    document: dict[str, Any] = plain(content)
+    document: dict[str, Any] = jsonable(content)
     if document["best"] is not None:
         del document["best"]["checkpoint"]
     return document

@@ -11,7 +11,7 @@ from accaware.cli.conduct import Start
 from accaware.results.exports import ExportInfo
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes, Size
-from accaware.rundir.atomic import write_file
+from accaware.rundir.atomic import write_atomically
 from accaware.search import AdaptiveParams, SearchResult
 from accaware.search.ports import Observer
 from accaware.search.replay.resumable import ResumableSearch
@@ -33,7 +33,7 @@ class ScriptedSnapshots:
         rate = runner.optimizer and runner.optimizer.learning_rate
         content = runner.state(), runner.saved, rate, runner.controller.scheduler.state_dict()
         path = self._folder / f"{name}.pt"
-        return {name: write_file(path, lambda file: pickle.dump(content, file))}
+        return {name: write_atomically(path, lambda file: pickle.dump(content, file))}
 
     def load(self, name: str, digests: Mapping[str, str]) -> None:
         content = pickle.loads((self._folder / f"{name}.pt").read_bytes())
@@ -109,7 +109,7 @@ class ScriptedRun:
 
     def save_model(self, path: Path) -> None:
         rate = str(self._world.model.rate)
-        write_file(path, lambda file: file.write(rate.encode()))
+        write_atomically(path, lambda file: file.write(rate.encode()))
 
     def latency(self, path: Path) -> None:
         """Nothing here takes time."""

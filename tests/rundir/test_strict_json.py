@@ -29,7 +29,7 @@ def test_numbers_that_json_lacks_are_null(value: float) -> None:
     ],
 )
 def test_values_become_plain(value: object, expected: object) -> None:
-    assert strict_json.plain(value) == expected
+    assert strict_json.jsonable(value) == expected
     assert json.loads(strict_json.document(value)) == expected
 
 

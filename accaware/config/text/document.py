@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accaware.config.text.fault import Fault
-from accaware.config.text.parse import Place, parse
+from accaware.config.text.parse import Offsets, parse
 from accaware.config.text.paths import KeyPath, dotted
-from accaware.config.text.python_data import plain
+from accaware.config.text.python_data import json_data
 from accaware.config.text.source import BYTE_ORDER_MARK, Lines
 from accaware.errors import Diagnostic
 
@@ -28,7 +28,7 @@ class Document:
         self.faults: list[Fault] = []
         self._name = name
         self._lines = Lines(text)
-        self._places: dict[KeyPath, Place] = {}
+        self._places: dict[KeyPath, Offsets] = {}
         self._unread: set[KeyPath] = set()
         self._options: dict[KeyPath, str] = {}
         self._option_faults: list[tuple[str, Fault]] = []
@@ -52,7 +52,7 @@ class Document:
     @classmethod
     def of_mapping(cls, mapping: Mapping[str, Any]) -> Document:
         document = cls(None)
-        document.data = plain(mapping, document.faults)
+        document.data = json_data(mapping, document.faults)
         document._unread = {fault.path for fault in document.faults}
         return document
 

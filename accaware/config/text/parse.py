@@ -29,7 +29,7 @@ _OTHER_SPELLINGS = {"True": "true", "False": "false", "None": "null", "undefined
 
 
 @dataclass(frozen=True)
-class Place:
+class Offsets:
     """Character offsets of a value and of its key (of itself, for a list's entries)."""
 
     key: int
@@ -47,7 +47,7 @@ class Parsed:
     """
 
     data: Any = None
-    places: dict[KeyPath, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Offsets] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     unread: set[KeyPath] = field(default_factory=set)
     complete: bool = False
@@ -90,7 +90,7 @@ class _Parser:
         if token is None:
             self._expected("a value", path)
         here = token.offset
-        self.parsed.places[path] = Place(here if key is None else key, here)
+        self.parsed.places[path] = Offsets(here if key is None else key, here)
         if token.kind in "{[" and len(path) >= DEEPEST:
             self._fault((), here, f"is nested deeper than {DEEPEST} levels")
             raise _BrokenError

@@ -12,7 +12,7 @@ from accaware.config.text.parse import DEEPEST
 from accaware.config.text.paths import KeyPath
 
 
-def plain(value: Any, faults: list[Fault], path: KeyPath = ()) -> Any:
+def json_data(value: Any, faults: list[Fault], path: KeyPath = ()) -> Any:
     """A copy of ``value`` of dicts, lists, strings, numbers, booleans and None.
 
     Whatever is none of these is None in the copy, and a fault tells of it.
@@ -33,12 +33,12 @@ def plain(value: Any, faults: list[Fault], path: KeyPath = ()) -> Any:
         copy = {}
         for key, entry in value.items():
             if isinstance(key, str):
-                copy[key] = plain(entry, faults, (*path, key))
+                copy[key] = json_data(entry, faults, (*path, key))
             else:
                 faults.append(Fault((*path, str(key)), "is a key that is not a string"))
         return copy
     if isinstance(value, list | tuple):
-        return [plain(entry, faults, (*path, index)) for index, entry in enumerate(value)]
+        return [json_data(entry, faults, (*path, index)) for index, entry in enumerate(value)]
     faults.append(Fault(path, f"a {type(value).__name__} is not JSON data"))
     return None
 

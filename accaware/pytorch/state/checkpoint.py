@@ -102,7 +102,7 @@ def write_file(content: Any, path: Path) -> None:
     Raises:
         OSError: as the system says; what was there before is intact.
     """
-    atomic.write_file(path, lambda file: torch.save(content, file))
+    atomic.write_atomically(path, lambda file: torch.save(content, file))
 
 
 def read_file(path: Path) -> Any:

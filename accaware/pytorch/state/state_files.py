@@ -157,7 +157,7 @@ class StateFiles:
         self._flush.wait_removed(path)
         # The digest of the whole file is enough.
         with without_checksums():
-            self._digests[name] = atomic.write_file(
+            self._digests[name] = atomic.write_atomically(
                 path, lambda file: torch.save(parts, file), durable=False
             )
         self._unflushed[name] = None
