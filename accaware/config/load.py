@@ -90,6 +90,7 @@ class Outcome:
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
+        """What has no effect."""
         return tuple(one for one in self.diagnostics if one.severity == "warning")
 
     def refused(self, *faults: tuple[str, str]) -> Outcome:
@@ -101,7 +102,11 @@ class Outcome:
         return _outcome(None, document, (*before, *more))
 
     def require(self) -> AccAwareConfig:
-        """Raises: ConfigError, with every error and warning, where there is no config."""
+        """The config.
+
+        Raises:
+            ConfigError: there is none; with every error and warning.
+        """
         if self.config is None:
             raise ConfigError([one for one in self.diagnostics if one.severity != "note"])
         return self.config
@@ -147,7 +152,8 @@ _SECTIONS: Mapping[str, tuple[type, ...]] = {
 
 
 def _check_kinds(key: str, value: Any, kinds: tuple[type, ...]) -> None:
-    """
+    """Look at the classes of a section, which a config made in Python may have wrong.
+
     Raises:
         ConfigError: a section isn't one of its classes, or not a tuple of them.
     """

@@ -1,0 +1,1 @@
+"""What a run or a command found out, as data."""

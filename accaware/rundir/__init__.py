@@ -1,0 +1,1 @@
+"""The run directory: config, manifest, journal, lock and result."""

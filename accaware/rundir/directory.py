@@ -95,30 +95,37 @@ class RunDirectory:
 
     @property
     def config(self) -> Path:
+        """The resolved config."""
         return self.path / "config.json"
 
     @property
     def manifest(self) -> Path:
+        """What the run is made with."""
         return self.path / "manifest.json"
 
     @property
     def lock(self) -> Path:
+        """The file that the process that runs here holds."""
         return self.path / ".lock"
 
     @property
     def events(self) -> Path:
+        """The journal."""
         return self.path / "events.jsonl"
 
     @property
     def result(self) -> Path:
+        """What the search found."""
         return self.path / "result.json"
 
     @property
     def model(self) -> Path:
+        """The model that the run hands over."""
         return self.path / "best" / "model.pt"
 
     def check_has_model(self) -> None:
-        """
+        """Refuse a run that has nothing to hand over yet.
+
         Raises:
             UsageError: it has none.
         """
@@ -127,10 +134,12 @@ class RunDirectory:
 
     @property
     def exports(self) -> Path:
+        """The folder of the same model for deployment."""
         return self.path / "exports"
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of what going on needs."""
         return self.path / "checkpoints"
 
     @property

@@ -36,7 +36,8 @@ class BackgroundFlush:
         self._batch = self._thread.submit(_flush, tuple(files))
 
     def wait(self) -> None:
-        """
+        """Wait until the batch at hand is on disk.
+
         Raises:
             OSError: a file of the batch can't be brought to disk, or one that was to go can't be
                 removed; names it.

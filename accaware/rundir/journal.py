@@ -86,6 +86,7 @@ class Journal:
             self._append(ANSWER, {"call": call, "value": encoded(answer)})
 
     def notify(self, event: Event) -> None:
+        """Write a line of the event, unless it is a batch's."""
         if isinstance(event, BatchFinished):
             return
         content = strict_json.jsonable(event)
@@ -117,6 +118,7 @@ class WhileLive:
         self._tape = tape
 
     def notify(self, event: Event) -> None:
+        """Pass it on, unless it is one of a replay."""
         if not self._tape.replaying:
             self._observer.notify(event)
 

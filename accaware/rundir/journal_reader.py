@@ -29,6 +29,7 @@ class JournalLine:
 
     @property
     def event(self) -> str:
+        """What kind of line it is."""
         event: str = self.content["event"]
         return event
 

@@ -64,7 +64,11 @@ class Manifest:
     plugin_commit: str | None
 
     def write(self, path: Path) -> None:
-        """Raises: OSError; an earlier manifest is intact."""
+        """Write the file.
+
+        Raises:
+            OSError: it can't be written; an earlier manifest is intact.
+        """
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         digest = config_digest(self.config)
         head = {"format": "accaware.run", "version": FORMAT_VERSION}
@@ -72,7 +76,8 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """
+        """The manifest in a file.
+
         Raises:
             UsageError: it is none, or a newer accaware's.
             OSError: the file can't be read.

@@ -15,6 +15,8 @@ from accaware.search.trial import History, Trial
 
 
 class RunState(str, Enum):
+    """Whether a run goes on, and if not, how it ended."""
+
     RUNNING = "running"
     INTERRUPTED = "interrupted"
     FAILED = "failed"
@@ -44,11 +46,13 @@ class RunStanding:
 
     @property
     def can_resume(self) -> bool:
+        """Whether a process may go on with it."""
         return self.state in (RunState.INTERRUPTED, RunState.FAILED)
 
 
 def standing(directory: RunDirectory) -> RunStanding:
-    """
+    """Where the run in ``directory`` stands.
+
     Raises:
         JournalError: a line of the journal can't be read.
         UsageError: result.json can't be read.

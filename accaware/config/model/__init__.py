@@ -1,0 +1,1 @@
+"""A checked config as frozen dataclasses, and what their values mean."""

@@ -57,6 +57,8 @@ class FilterPruningParams:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterPruningConfig:
+    """A section `filter_pruning`: whole filters go."""
+
     algorithm: str = "filter_pruning"
     pruning_init: float = 0.0
     ignored_scopes: tuple[str, ...] = ()
@@ -87,6 +89,8 @@ class MagnitudeSparsityParams:
 
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeSparsityConfig:
+    """A section `magnitude_sparsity`: single weights become zero."""
+
     algorithm: str = "magnitude_sparsity"
     sparsity_init: float = 0.0
     ignored_scopes: tuple[str, ...] = ()
@@ -116,6 +120,8 @@ Section = TypeVar("Section", bound=AlgorithmConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
+    """What the plugin's validate measures, and which way is better."""
+
     name: str = "top1"
     higher_is_better: bool = True
 
@@ -176,19 +182,23 @@ class RunConfig:
 
     @property
     def higher_is_better(self) -> bool:
+        """Whether a larger metric is the better one."""
         return self.metric.higher_is_better
 
     @property
     def mode(self) -> str:
+        """The search's mode, as its parameters' class tells."""
         adaptive = isinstance(self.accuracy_aware_training, AdaptiveParams)
         return "adaptive_compression_level" if adaptive else "early_exit"
 
     @property
     def filter_pruning(self) -> FilterPruningConfig | None:
+        """The section of this name; None where there is none."""
         return self._section(FilterPruningConfig)
 
     @property
     def magnitude_sparsity(self) -> MagnitudeSparsityConfig | None:
+        """The section of this name; None where there is none."""
         return self._section(MagnitudeSparsityConfig)
 
     @property
@@ -199,10 +209,12 @@ class RunConfig:
 
     @property
     def quantization(self) -> QuantizationConfig | None:
+        """The section of this name; None where there is none."""
         return self._section(QuantizationConfig)
 
     @property
     def knowledge_distillation(self) -> KnowledgeDistillationConfig | None:
+        """The section of this name; None where there is none."""
         return self._section(KnowledgeDistillationConfig)
 
     def _section(self, of: type[Section]) -> Section | None:

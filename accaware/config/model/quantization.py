@@ -68,6 +68,8 @@ class ActivationsQuantization:
 
 @dataclass(frozen=True, kw_only=True)
 class OverrideInitializer:
+    """How ranges are found in one scope; None is as everywhere else."""
+
     range: tuple[RangeInitializer, ...] | None = None
 
 
@@ -100,6 +102,8 @@ class ScopeOverrides:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationConfig:
+    """A section `quantization`: weights and activations in few bits."""
+
     algorithm: str = "quantization"
     preset: str = "performance"
     quantize_inputs: bool = True
@@ -115,10 +119,10 @@ class QuantizationConfig:
 
     @property
     def weights_mode(self) -> str:
-        """symmetric or asymmetric."""
+        """Of weights: symmetric or asymmetric."""
         return self.weights.mode or "symmetric"
 
     @property
     def activations_mode(self) -> str:
-        """symmetric or asymmetric."""
+        """Of activations: symmetric or asymmetric."""
         return self.activations.mode or ("asymmetric" if self.preset == "mixed" else "symmetric")

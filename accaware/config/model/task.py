@@ -57,4 +57,5 @@ def is_file(weights: str) -> bool:
 
 
 def is_address(weights: str) -> bool:
+    """Whether weights are those of an address, to be downloaded."""
     return "://" in weights

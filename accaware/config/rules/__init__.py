@@ -1,0 +1,1 @@
+"""Rules across keys, each of which is right in itself."""

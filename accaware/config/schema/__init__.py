@@ -1,0 +1,1 @@
+"""What the JSON Schema files say of a config, in sentences."""

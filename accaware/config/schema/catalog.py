@@ -44,10 +44,12 @@ def written(file: str, definition: str = "") -> Schema:
 
 
 def file_names() -> list[str]:
+    """The names of the schema files, in order."""
     return sorted(path.stem for path in _FOLDER.glob("*.json"))
 
 
 def definitions(file: str) -> frozenset[str]:
+    """The names of the definitions in a schema file."""
     return frozenset(_read(file).get("$defs", {}))
 
 

@@ -1,0 +1,1 @@
+"""A config's text to data whose places are known."""

@@ -35,6 +35,7 @@ class Document:
 
     @classmethod
     def of_text(cls, text: str, name: str) -> Document:
+        """The data of a text, which the places in it are of; ``name`` is its file."""
         bare = text.removeprefix(BYTE_ORDER_MARK)
         parsed = parse(bare)
         document = cls(parsed.data, name, bare)
@@ -51,6 +52,7 @@ class Document:
 
     @classmethod
     def of_mapping(cls, mapping: Mapping[str, Any]) -> Document:
+        """The data of what a caller of Python has; it has no places."""
         document = cls(None)
         document.data = json_data(mapping, document.faults)
         document._unread = {fault.path for fault in document.faults}

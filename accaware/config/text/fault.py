@@ -29,12 +29,15 @@ class Fault:
 
 
 def warning(path: KeyPath, message: str) -> Fault:
+    """A fault of a key that has no effect."""
     return Fault(path, message, severity="warning", at_key=True)
 
 
 def note(path: KeyPath, message: str, suggestion: str, *, at_key: bool = True) -> Fault:
+    """A fault of a key or a value that has effect, and could be written as ``suggestion``."""
     return Fault(path, message, severity="note", suggestion=suggestion, at_key=at_key)
 
 
 def has_errors(faults: Iterable[Fault]) -> bool:
+    """Whether any of these keeps a config from being used."""
     return any(fault.severity == "error" for fault in faults)

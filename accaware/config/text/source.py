@@ -27,7 +27,11 @@ class UnreadableError(Exception):
 
 
 def read(path: Path) -> str:
-    """Raises: UnreadableError."""
+    """The text of a file.
+
+    Raises:
+        UnreadableError: it can't be read as text.
+    """
     try:
         if path.is_dir():
             raise UnreadableError("is a folder; a config file is needed")
