@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from accaware.config.load import AccAwareConfig, examine_file, examine_text
 from accaware.config.text.parse import parse
+from accaware.config.text.tokenizer import tokens
 from accaware.errors import ConfigError
 from tests.config.samples import DOCUMENTATION, pruning
 
@@ -108,6 +110,17 @@ def test_where_a_long_text_breaks_does_not_depend_on_what_follows(at, mark, more
     ending = parse(text + ("," * 500 if more else ""))
     if not parsed.complete and not parsed.ended:
         assert ending.faults == parsed.faults
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("{}[]:,\"'/*\\-+=.01exn_$é€😀\u00a0 \n\r\0"), max_size=40))
+def test_tokens_leave_out_nothing_but_white_space_and_comments(text):
+    end = 0
+    for token in tokens(text):
+        assert text[token.offset : token.end] == token.text
+        assert re.fullmatch(r"(?s)([ \t\r\n]|//[^\r\n]*|/\*.*?\*/)*", text[end : token.offset])
+        end = token.end
+    assert re.fullmatch(r"(?s)([ \t\r\n]|//[^\r\n]*|/\*.*?\*/)*", text[end:])
 
 
 def test_a_folder_and_a_missing_file_are_one_error_each(tmp_path: Path):

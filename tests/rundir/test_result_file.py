@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,64 @@ def test_a_failed_one_is_not_finished(tmp_path: Path) -> None:
     assert outcome is not None
     assert not outcome.finished
     assert outcome.model is None
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        ("trials", 0, "reason"),
+        ("best", "trial"),
+        ("model", "flops"),
+        ("model", "flops", "dense"),
+        ("latency", "dense", "median"),
+        ("quantizers", 1, "bits"),
+        ("exports", 0, "file"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, at: tuple[str | int, ...]) -> None:
+    document = _whole()
+    _at(document, at[:-1]).pop(at[-1])
+    (tmp_path / "r").write_text(strict_json.document(document))
+    with pytest.raises(UsageError) as caught:
+        read_result(tmp_path / "r")
+    assert str(caught.value) == f"{tmp_path / 'r'}: can't be read: KeyError({at[-1]!r})"
+
+
+@pytest.mark.parametrize("at", [(), ("best",), ("model", "flops"), ("exports", 0), ("latency",)])
+def test_keys_of_a_newer_accaware_are_passed_over(
+    tmp_path: Path, at: tuple[str | int, ...]
+) -> None:
+    document = _whole()
+    (tmp_path / "r").write_text(strict_json.document(document))
+    before = read_result(tmp_path / "r")
+    _at(document, at)["new"] = 1
+    (tmp_path / "r").write_text(strict_json.document(document))
+    after = read_result(tmp_path / "r")
+    assert before is not None
+    assert after is not None
+    assert (after.result, after.model) == (before.result, before.model)
+
+
+def test_numbers_that_were_not_finite_are_none(tmp_path: Path) -> None:
+    document = _whole()
+    document["exports"][0]["largest_difference"] = math.nan
+    (tmp_path / "r").write_text(strict_json.document(document))
+    found = read_result(tmp_path / "r")
+    assert found is not None
+    assert found.model is not None
+    assert found.model.exports[0].largest_difference is None
+
+
+def _whole() -> dict[str, Any]:
+    result = search(holds_up_to(0.65), adaptive(minimal_compression_rate_step=0.1)).run().result
+    model = HandedOver(sizes=SIZES, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS)
+    return result_document(result, model, metric_name="top1", seconds=2.5)
+
+
+def _at(data: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        data = data[step]
+    return data
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
