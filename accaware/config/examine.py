@@ -1,6 +1,6 @@
 """A config's data to a RunConfig and everything that there is to say about it, in a line.
 
-Document → outline, what its names tell → checked sections → config. Each step takes the value of
+Document → outline, what it names → checked sections → config. Each step takes the value of
 the one before and adds to the faults that were found.
 """
 
@@ -74,7 +74,7 @@ def examine(document: Document, directory: Path) -> Examination:
 
 
 def _no_object(data: Any, checker: Checker) -> Fault:
-    """A list may hold algorithms, whose own faults are told too."""
+    """A list may hold algorithms, whose own faults are found too."""
     several = data if isinstance(data, list) else []
     entries = entries_of(several, ((index,) for index in range(len(several))))
     named = [entry for entry in entries if entry.name is not None]

@@ -1,4 +1,4 @@
-"""What is told of the model that a run hands over."""
+"""What is reported of the model that a run hands over."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """One layer of the untouched model.
+    """One layer of the dense model.
 
     Attributes:
         kind: its class.
@@ -81,7 +81,7 @@ class Sensitivity:
 
     Attributes:
         samples: validation samples that it was measured on.
-        baseline: the untouched model's metric on them.
+        baseline: the dense model's metric on them.
         shares: of a part that were removed, rising.
     """
 

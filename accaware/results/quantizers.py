@@ -10,7 +10,7 @@ class QuantizerInfo:
     """One quantizer of a model.
 
     Attributes:
-        place: the tensor that it rounds: ``conv1.weight``, ``layer1.0 output``.
+        place: the tensor that it quantizes: ``conv1.weight``, ``layer1.0 output``.
         bits: of a value.
         mode: symmetric or asymmetric.
         granularity: "tensor" for one range, or "channel" for one of each output channel.

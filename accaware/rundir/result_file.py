@@ -22,9 +22,9 @@ UNFINISHED = (StopReason.INTERRUPTED, StopReason.FAILED)
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A run's result as its file tells it.
+    """A run's result as its file reports it.
 
-    Epochs are told by their number alone, checkpoints by nothing: the search's own are gone.
+    Of epochs there is their number alone, of checkpoints nothing: the search's own are gone.
     """
 
     result: SearchResult

@@ -1,4 +1,4 @@
-"""Where a run stands, told from its directory alone."""
+"""Where a run stands, read from its directory alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RunState(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunStanding:
-    """What the journal tells of a run.
+    """What the journal reports of a run.
 
     Attributes:
         trials: the finished ones.

@@ -52,7 +52,7 @@ class SearchResult:
 
     Attributes:
         status: whether ``best`` is within budget; if not, it is the best effort.
-        best: None where no trial could be judged at all; the untouched model is loaded then.
+        best: None where no trial could be judged at all; the dense model is loaded then.
         epochs: epochs of training spent.
     """
 

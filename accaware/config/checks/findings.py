@@ -11,7 +11,7 @@ from accaware.config.text.paths import KeyPath, prefixes
 
 
 class Findings:
-    """A list of faults that only grows, without any on what couldn't be read, as the text tells.
+    """A list of faults that only grows, without any on what couldn't be read.
 
     Nor is anything said of a key that was probably meant by what stands elsewhere.
 

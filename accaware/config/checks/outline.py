@@ -1,4 +1,4 @@
-"""What a config's data consists of, as far as its names tell: which schemas are to be asked."""
+"""What a config consists of, by its names: which schemas its sections are checked against."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outline:
     """A whole config that is an object.
 
     Attributes:
-        mode: the one that is probably meant; None where nothing tells.
+        mode: the one that is probably meant; None where nothing names it.
         entries: of `compression`.
         optimizer_parts: the objects in `optimizer` whose schemas its type and schedule_type
             choose, with those names.
@@ -56,7 +56,7 @@ class Outline:
 
 
 def outlined(data: dict[str, Any]) -> Outline:
-    """The outline of a whole config's ``data``; what is wrong with it is for others to tell."""
+    """The outline of a whole config's ``data``, right or wrong."""
     section = data.get("compression")
     if isinstance(section, dict):
         entries = entries_of([section], [COMPRESSION])

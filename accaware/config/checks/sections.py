@@ -53,7 +53,7 @@ class Checker:
             self._findings.add(warning((keys[0],), message))
 
     def training(self, outline: Outline) -> Training | None:
-        """The search's parameters; None where the data tells too little of them."""
+        """The search's parameters; None where the data has too little of them."""
         section, mode = outline.data.get("accuracy_aware_training"), outline.mode
         if mode is None or not isinstance(section, dict):
             return None

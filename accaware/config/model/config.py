@@ -187,7 +187,7 @@ class RunConfig:
 
     @property
     def mode(self) -> str:
-        """The search's mode, as its parameters' class tells."""
+        """The search's mode, by the class of its parameters."""
         adaptive = isinstance(self.accuracy_aware_training, AdaptiveParams)
         return "adaptive_compression_level" if adaptive else "early_exit"
 

@@ -40,8 +40,6 @@ class Offsets:
 class Parsed:
     """``complete`` is False where the text's structure broke; ``data`` is then of no use.
 
-    ``ended`` is True where it broke because the text ends too soon.
-
     A value that can't be read is None in ``data``, a fault tells of it, and its path is among
     ``unread``, so that nobody complains of that None.
     """
@@ -51,7 +49,6 @@ class Parsed:
     faults: list[Fault] = field(default_factory=list)
     unread: set[KeyPath] = field(default_factory=set)
     complete: bool = False
-    ended: bool = False
 
 
 def parse(text: str) -> Parsed:
@@ -236,7 +233,6 @@ class _Parser:
     def _expected(self, what: str, path: KeyPath, opened: Token | None = None) -> NoReturn:
         token = self._ahead
         if token is None:
-            self.parsed.ended = True
             last = len(self._text.rstrip())
             since = ""
             if opened is not None:
