@@ -20,9 +20,9 @@ from accaware.config.model.plugin_path import located
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.ranking_paths import with_located_coefficients
 from accaware.config.model.task import task_of
+from accaware.config.model.typed import typed
 from accaware.config.schema.applicability import Data, counting, with_defaults
 from accaware.config.schema.catalog import properties, schema
-from accaware.config.typed import typed
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 
 _CLASSES: dict[str, type[AlgorithmConfig]] = {

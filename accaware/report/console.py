@@ -28,7 +28,8 @@ class Progress(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def notify(self, event: Event) -> None: ...
+    def notify(self, event: Event) -> None:
+        """Draw what an event changes."""
 
 
 def console_on(stream: IO[str]) -> Console:

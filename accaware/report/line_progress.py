@@ -44,6 +44,7 @@ class LineProgress:
         self._row = None
 
     def notify(self, event: Event) -> None:
+        """Print a line for an event that is worth one."""
         if isinstance(event, SearchStarted):
             self._metric = MetricText(event.budget)
             self._print(search_header(event, self._name))

@@ -77,6 +77,7 @@ class LiveProgress:
             self._console.print(self.table())
 
     def notify(self, event: Event) -> None:
+        """Draw what an event changes, or print what is to stay."""
         if isinstance(event, BatchFinished):
             self._bar.batch(event)
             return
@@ -172,6 +173,7 @@ class EpochBar:
 
     @property
     def renderable(self) -> RenderableType:
+        """The bar as rich draws it."""
         return self._progress.get_renderable()
 
     def goes_on_with(self, occasion: str) -> None:
@@ -180,6 +182,7 @@ class EpochBar:
         self._end()
 
     def batch(self, event: BatchFinished) -> None:
+        """Go on by a batch; another activity starts a bar of its own."""
         if self._task is None or event.activity != self._activity or event.done < self._done:
             self._end()
             self._activity = event.activity

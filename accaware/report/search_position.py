@@ -18,6 +18,7 @@ class Place:
         return f"trial {self._trial}" + (f", epoch {self._epoch}" if self._epoch else "")
 
     def notify(self, event: Event) -> None:
+        """Remember the trial and the epoch that an event begins or ends."""
         if isinstance(event, TrialStarted):
             self._trial, self._epoch = event.number, None
         elif isinstance(event, EpochStarted):

@@ -18,6 +18,7 @@ class Verdict:
 
     @classmethod
     def of(cls, trial: Trial) -> Verdict:
+        """What is said of a trial that ended."""
         if trial.state is TrialState.WITHIN_BUDGET:
             # The reason has more to say where a trial went wrong after its best epoch.
             return cls(trial.reason, "green")
@@ -48,6 +49,7 @@ class TrialRow:
 
     @classmethod
     def opened(cls, event: TrialStarted) -> TrialRow:
+        """The row of a trial that begins."""
         return cls(
             number=event.number,
             target_rate=event.target_rate,
@@ -56,6 +58,7 @@ class TrialRow:
         )
 
     def with_epoch(self, epoch: Epoch, budget: AccuracyBudget) -> TrialRow:
+        """The row after one more epoch, which counts where it is the best so far."""
         row = replace(self, epochs=self.epochs + (epoch.number > 0))
         if epoch.metric is None:
             return row if self.metric is not None else replace(row, rate=epoch.compression_rate)
@@ -71,6 +74,7 @@ class TrialRow:
         )
 
     def closed(self, trial: Trial) -> TrialRow:
+        """The row of the trial as it was judged."""
         return replace(
             self, rate=trial.compression_rate, metric=trial.metric, verdict=Verdict.of(trial)
         )
@@ -81,4 +85,5 @@ class TrialRow:
 
     @property
     def running(self) -> bool:
+        """Whether nobody has judged it yet."""
         return self.verdict is RUNNING

@@ -74,7 +74,8 @@ class RunStatus:
 
 
 def standing(directory: RunDirectory) -> RunStatus:
-    """
+    """Where the run in a directory stands.
+
     Raises:
         JournalError: a line of the journal can't be read.
         UsageError: result.json can't be read.

@@ -70,7 +70,7 @@ def decode(raw: bytes) -> str:
 
 
 class Lines:
-    """Where the lines of a text begin. A line ends at \\n, \\r\\n or \\r."""
+    r"""Where the lines of a text begin. A line ends at \n, \r\n or \r."""
 
     def __init__(self, text: str) -> None:
         self._text = text
