@@ -21,7 +21,7 @@ from accaware import AccAwareConfig
 from accaware.errors import AccAwareError
 from accaware.pytorch import create_compressed_model, export_model
 from accaware.pytorch.export import FORMATS
-from accaware.pytorch.export.comparison import Compared
+from accaware.pytorch.export.comparison.comparison import Compared
 
 MODELS = ("vgg11_bn", "mobilenet_v2", "densenet121", "efficientnet_b0", "shufflenet_v2_x1_0")
 SIZE = 64

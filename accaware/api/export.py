@@ -64,7 +64,7 @@ def export(
     # Imports torch, which takes seconds: only now that everything else is in order.
     from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
     from accaware.pytorch.export.export import checked_format
-    from accaware.pytorch.export.formats import FormatOptions
+    from accaware.pytorch.export.formats.format import FormatOptions
     from accaware.pytorch.model.device import named_device
     from accaware.pytorch.training.finished_run import FinishedRun
 

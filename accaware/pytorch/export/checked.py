@@ -12,10 +12,10 @@ from torch import nn
 import accaware
 from accaware.errors import RunError
 from accaware.pytorch.data.batches import inputs_of
-from accaware.pytorch.export.comparison import Compared
+from accaware.pytorch.export.comparison.comparison import Compared
+from accaware.pytorch.export.comparison.metric_check import check_metric
 from accaware.pytorch.export.export import export_model, files_of, format_named
-from accaware.pytorch.export.metric_check import check_metric
-from accaware.pytorch.export.stand_in import in_full_precision
+from accaware.pytorch.export.network.stand_in import in_full_precision
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.training.task import PluginTask

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from accaware.errors import RunError, UsageError
-from accaware.pytorch.export.batch_axis import BatchAxis
-from accaware.pytorch.export.comparison import Compared
-from accaware.pytorch.export.difference import ExportDifference
-from accaware.pytorch.export.formats import ExportFormat, FormatOptions, Written
-from accaware.pytorch.export.onnx import Onnx
-from accaware.pytorch.export.openvino import OpenVINO
-from accaware.pytorch.export.state_dict import StateDict
-from accaware.pytorch.export.torch_export import TorchExport
+from accaware.pytorch.export.comparison.comparison import Compared
+from accaware.pytorch.export.comparison.difference import ExportDifference
+from accaware.pytorch.export.formats.format import ExportFormat, FormatOptions, Written
+from accaware.pytorch.export.formats.onnx import Onnx
+from accaware.pytorch.export.formats.openvino import OpenVINO
+from accaware.pytorch.export.formats.state_dict import StateDict
+from accaware.pytorch.export.formats.torch_export import TorchExport
+from accaware.pytorch.export.network.batch_axis import BatchAxis
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import eagerly, unwrapped

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from accaware.errors import RunError
 from accaware.pytorch import export_model
-from accaware.pytorch.export.metric_check import check_metric
-from accaware.pytorch.export.stand_in import in_full_precision
+from accaware.pytorch.export.comparison.metric_check import check_metric
+from accaware.pytorch.export.network.stand_in import in_full_precision
 from tests.pytorch.export.networks import compressed, trained, validation_data
 
 

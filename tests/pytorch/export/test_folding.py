@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.quantization_language import BasicOperators
+from accaware.pytorch.export.network.deployed import deployed
+from accaware.pytorch.export.network.quantization_language import BasicOperators
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import Quantizers, attach
 from accaware.pytorch.quantization.quantizers import WeightQuantizer

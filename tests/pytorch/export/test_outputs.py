@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from accaware.errors import RunError
 from accaware.pytorch import export_model
 from accaware.pytorch.export import FORMATS
-from accaware.pytorch.export.difference import ExportDifference
+from accaware.pytorch.export.comparison.difference import ExportDifference
 from accaware.runtimes import runtime
 
 Pair = namedtuple("Pair", ["boxes", "scores"])

@@ -11,12 +11,12 @@ from torch import nn
 
 from accaware.errors import RunError, UsageError
 from accaware.extras import import_extra
-from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
-from accaware.pytorch.export.loaded import runtime_model
-from accaware.pytorch.export.named_outputs import free_name, giving_named, named_tensors
-from accaware.pytorch.export.program import exported_program, quietly
-from accaware.pytorch.export.quantization_language import QuantizeDequantize
+from accaware.pytorch.export.formats.format import FormatOptions, LoadedModel, Written
+from accaware.pytorch.export.formats.loaded import runtime_model
+from accaware.pytorch.export.network.deployed import deployed
+from accaware.pytorch.export.network.named_outputs import free_name, giving_named, named_tensors
+from accaware.pytorch.export.network.program import exported_program, quietly
+from accaware.pytorch.export.network.quantization_language import QuantizeDequantize
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
 from accaware.wording import first_line

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from accaware.errors import UsageError
-from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
-from accaware.pytorch.export.loaded import module_model
-from accaware.pytorch.export.named_outputs import giving_named, is_tree
-from accaware.pytorch.export.program import exported_program, quietly
-from accaware.pytorch.export.quantization_language import BasicOperators
+from accaware.pytorch.export.formats.format import FormatOptions, LoadedModel, Written
+from accaware.pytorch.export.formats.loaded import module_model
+from accaware.pytorch.export.network.deployed import deployed
+from accaware.pytorch.export.network.named_outputs import giving_named, is_tree
+from accaware.pytorch.export.network.program import exported_program, quietly
+from accaware.pytorch.export.network.quantization_language import BasicOperators
 from accaware.pytorch.model.inputs import ExampleInputs
 
 

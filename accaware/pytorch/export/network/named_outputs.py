@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from accaware.pytorch.export.stand_in import with_forward
+from accaware.pytorch.export.network.stand_in import with_forward
 
 _Change = Callable[[str, Tensor], Tensor]
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import RunError
-from accaware.pytorch.export.batch_axis import BatchAxis
-from accaware.pytorch.export.difference import ExportDifference
-from accaware.pytorch.export.formats import LoadedModel
-from accaware.pytorch.export.named_outputs import named_tensors, with_tensors
-from accaware.pytorch.export.stand_in import with_forward
+from accaware.pytorch.export.comparison.difference import ExportDifference
+from accaware.pytorch.export.formats.format import LoadedModel
+from accaware.pytorch.export.network.batch_axis import BatchAxis
+from accaware.pytorch.export.network.named_outputs import named_tensors, with_tensors
+from accaware.pytorch.export.network.stand_in import with_forward
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.training.mixed_precision import full_precision

@@ -16,8 +16,8 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from accaware.errors import RunError
-from accaware.pytorch.export.batch_axis import BatchAxis
-from accaware.pytorch.export.stand_in import with_forward
+from accaware.pytorch.export.network.batch_axis import BatchAxis
+from accaware.pytorch.export.network.stand_in import with_forward
 from accaware.pytorch.model.inputs import ExampleInputs
 
 

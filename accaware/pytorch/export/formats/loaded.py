@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.export.formats import LoadedModel
-from accaware.pytorch.export.named_outputs import named_tensors
+from accaware.pytorch.export.formats.format import LoadedModel
+from accaware.pytorch.export.network.named_outputs import named_tensors
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import Session
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from accaware.errors import UsageError
-from accaware.pytorch.export.deployed import deployed
-from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
-from accaware.pytorch.export.loaded import module_model
-from accaware.pytorch.export.quantization_language import BasicOperators
-from accaware.pytorch.export.torch_export import check_no_opset
+from accaware.pytorch.export.formats.format import FormatOptions, LoadedModel, Written
+from accaware.pytorch.export.formats.loaded import module_model
+from accaware.pytorch.export.formats.torch_export import check_no_opset
+from accaware.pytorch.export.network.deployed import deployed
+from accaware.pytorch.export.network.quantization_language import BasicOperators
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attached_to
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.export.line import Line, scale_layer
+from accaware.pytorch.export.network.line import Line, scale_layer
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.layers import CONVOLUTIONS

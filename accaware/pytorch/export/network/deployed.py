@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from accaware.pytorch.export.computed_weights import store_computed_weights
-from accaware.pytorch.export.folding import QuantizedWeight, fold_batch_norms
-from accaware.pytorch.export.quantization_language import (
+from accaware.pytorch.export.network.computed_weights import store_computed_weights
+from accaware.pytorch.export.network.folding import QuantizedWeight, fold_batch_norms
+from accaware.pytorch.export.network.quantization_language import (
     BasicOperators,
     Language,
     WrittenActivation,

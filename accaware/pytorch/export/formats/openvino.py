@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from accaware.extras import import_extra
-from accaware.pytorch.export.formats import FormatOptions, LoadedModel, Written
-from accaware.pytorch.export.loaded import runtime_model
-from accaware.pytorch.export.onnx import check_opset, write_onnx
+from accaware.pytorch.export.formats.format import FormatOptions, LoadedModel, Written
+from accaware.pytorch.export.formats.loaded import runtime_model
+from accaware.pytorch.export.formats.onnx import check_opset, write_onnx
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
 from accaware.runtimes.openvino_runtime import core

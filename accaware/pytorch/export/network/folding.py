@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.export.line import Line, scale_layer
-from accaware.pytorch.export.proof import LAYERS, calls_of, is_line, takes_line
+from accaware.pytorch.export.network.line import Line, scale_layer
+from accaware.pytorch.export.network.proof import LAYERS, calls_of, is_line, takes_line
 from accaware.pytorch.model.dataflow import Dataflow, ModuleCall
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.quantizers import Integers, WeightQuantizer

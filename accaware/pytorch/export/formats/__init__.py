@@ -1,0 +1,1 @@
+"""The formats that a model can be exported in, behind one Protocol."""

@@ -1,0 +1,1 @@
+"""The network that goes into a file: batch norms folded, weights computed, outputs named."""
