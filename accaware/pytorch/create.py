@@ -34,8 +34,7 @@ from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.training.distributed_runner import DistributedRunner
 from accaware.pytorch.training.runner import TorchRunner
-from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.ports import Runner
+from accaware.search.ports import Runner, TrainingCallbacks
 from accaware.search.schedules.schedules import Baseline
 from accaware.search.schedules.several import ScheduleConfig
 

@@ -32,8 +32,7 @@ from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
 from accaware.rundir.hardware import processor
-from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.ports import Observer
+from accaware.search.ports import Observer, TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
 from accaware.search.result import SearchResult

@@ -8,8 +8,8 @@ from typing import IO, Protocol, Self
 
 from rich.console import Console
 
-from accaware.report.line_progress import LineProgress
-from accaware.report.live_progress import LiveProgress
+from accaware.report.progress.line_progress import LineProgress
+from accaware.report.progress.live_progress import LiveProgress
 from accaware.search.events import Event
 
 LOG_WIDTH = 120

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
         create_accuracy_aware_training_loop,
     )
     from accaware.search.params import AdaptiveParams, EarlyExitParams
-    from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
-    from accaware.search.statistics import TrainingLoopStatistics
+    from accaware.search.result import (
+        Best,
+        SearchResult,
+        SearchStatus,
+        StopReason,
+        TrainingLoopStatistics,
+    )
     from accaware.search.trial import Epoch, History, Trial, TrialPhase, TrialState
 
 __all__ = [
@@ -48,8 +53,13 @@ __getattr__, __dir__ = lazy_names(
             "create_accuracy_aware_training_loop",
         ],
         "accaware.search.params": ["AdaptiveParams", "EarlyExitParams"],
-        "accaware.search.result": ["Best", "SearchResult", "SearchStatus", "StopReason"],
-        "accaware.search.statistics": ["TrainingLoopStatistics"],
+        "accaware.search.result": [
+            "Best",
+            "SearchResult",
+            "SearchStatus",
+            "StopReason",
+            "TrainingLoopStatistics",
+        ],
         "accaware.search.trial": ["Epoch", "History", "Trial", "TrialPhase", "TrialState"],
     },
 )

@@ -9,11 +9,10 @@ from accaware.errors import UsageError
 from accaware.search.events import EpochFinished, RateKnown, SearchStarted
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
-from accaware.search.record import TrialRecord
 from accaware.search.result import StopReason
 from accaware.search.strategy import Bounds, Propose, Stop, on_grid, uniform_decrease
 from accaware.search.training_loop import TrainingLoop
-from accaware.search.trial import Epoch, Step, TrialPhase
+from accaware.search.trial import Epoch, Step, TrialPhase, TrialRecord
 
 
 class AdaptiveCompressionTrainingLoop(TrainingLoop):

@@ -10,7 +10,6 @@ from typing import Any
 
 from accaware.errors import UsageError
 from accaware.search.budget import AccuracyBudget
-from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import (
     EpochFinished,
     EpochStarted,
@@ -22,11 +21,21 @@ from accaware.search.events import (
 )
 from accaware.search.observers import PythonWarnings, TensorBoardObserver
 from accaware.search.params import SearchParams
-from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
-from accaware.search.record import TrialRecord
-from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
-from accaware.search.statistics import TrainingLoopStatistics
-from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase
+from accaware.search.ports import (
+    CompressionController,
+    Observer,
+    Runner,
+    SearchConfig,
+    TrainingCallbacks,
+)
+from accaware.search.result import (
+    Best,
+    SearchResult,
+    SearchStatus,
+    StopReason,
+    TrainingLoopStatistics,
+)
+from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase, TrialRecord
 
 _KEPT_TRIALS = 2
 """Of those within budget, whose weights are kept, so that the disk they take is bounded."""

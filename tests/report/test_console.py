@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from accaware.report.console import can_redraw, console_on, is_seen, progress_on
-from accaware.report.line_progress import LineProgress
-from accaware.report.live_progress import LiveProgress
+from accaware.report.progress.line_progress import LineProgress
+from accaware.report.progress.live_progress import LiveProgress
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import io
 import math
 import re
 
-from accaware.report.line_progress import LineProgress
+from accaware.report.progress.line_progress import LineProgress
 from accaware.search import AdaptiveParams, EarlyExitParams
 from accaware.search.events import GenerationFinished, RankingStarted
 from tests.runners.fake import Script, adaptive, early_exit, search

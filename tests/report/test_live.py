@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from accaware.report.live_progress import LiveProgress
+from accaware.report.progress.live_progress import LiveProgress
 from accaware.search.events import BatchFinished, GenerationFinished, RankingStarted
 from tests.runners.fake import Script, adaptive, holds_up_to, search
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accaware.report.trial_row import TrialRow
+from accaware.report.progress.trial_row import TrialRow
 from accaware.search import AccuracyBudget, Epoch, TrialPhase
 from accaware.search.events import TrialStarted
 

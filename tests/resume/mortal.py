@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accaware.search import SearchResult
-from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import Event
 from accaware.search.params import SearchParams
+from accaware.search.ports import TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
 from accaware.search.schedules.schedules import Baseline, Schedule

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.params import AdaptiveParams, SearchParams
-from accaware.search.ports import CompressionController
+from accaware.search.ports import CompressionController, TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.params import AdaptiveParams
+from accaware.search.ports import TrainingCallbacks
 from accaware.search.schedules.scheduler import CompressionScheduler
 from accaware.search.schedules.schedules import Polynomial
 from tests.runners.base import CallbackRunner, Case, Optimizer

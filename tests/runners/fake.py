@@ -14,9 +14,9 @@ from accaware.search import (
     SearchResult,
     create_accuracy_aware_training_loop,
 )
-from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import Event, RateKnown, TrialStarted
 from accaware.search.params import EarlyExitParams, SearchParams
+from accaware.search.ports import TrainingCallbacks
 from accaware.search.schedules.scheduler import CompressionScheduler
 from accaware.search.schedules.schedules import Baseline, Schedule
 from accaware.search.trial import Checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.ports import TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.replayed_runner import ReplayedRunner
 from tests.runners import fake

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from accaware import AccAwareConfig
 from accaware.pytorch import create_compressed_model
-from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.params import AdaptiveParams
+from accaware.search.ports import TrainingCallbacks
 from tests.runners.base import Case
 
 BATCH = 64

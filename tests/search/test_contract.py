@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from accaware.search import AdaptiveCompressionTrainingLoop, SearchResult, TrialPhase
-from accaware.search.callbacks import TrainingCallbacks
 from accaware.search.events import (
     BatchFinished,
     EpochFinished,
@@ -27,7 +26,7 @@ from accaware.search.events import (
     TrialFinished,
     TrialStarted,
 )
-from accaware.search.ports import Runner
+from accaware.search.ports import Runner, TrainingCallbacks
 from tests.runners.base import Case, Config
 from tests.runners.cases import CASES, make_case
 from tests.runners.fake import Recorder

@@ -13,7 +13,7 @@ from accaware.api.lifecycle.user_observers import guarded_observers
 from accaware.api.listener import RunListener
 from accaware.api.run_result import RunResult
 from accaware.errors import AccAwareError, PluginContractError, RunError, UsageError
-from accaware.report.search_position import Place
+from accaware.report.progress.search_position import Place
 from accaware.results.exports import ExportInfo
 from accaware.results.handed_over import HandedOver
 from accaware.results.latency import LatencyComparison

@@ -17,9 +17,9 @@ from accaware.errors import AccAwareError, CompressionError
 from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, Slot
 from accaware.pytorch.channels.tracing import ChannelTable, trace_channels
 from accaware.pytorch.channels.tracing.channel_table import PRODUCERS
+from accaware.pytorch.model.device import SMALLER_INPUTS, reporting_memory_shortage
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.memory import SMALLER_INPUTS, reporting_memory_shortage
-from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.layers import Mode
 from accaware.wording import first_line
 
 _NOTHING = torch.empty(0, dtype=torch.long)

@@ -26,13 +26,13 @@ from accaware.pytorch.channels.trials.comparison import same_shapes
 from accaware.pytorch.channels.trials.removal import removal
 from accaware.pytorch.channels.trials.trial import RemovalTrial
 from accaware.pytorch.model.copies import copy_without_values
-from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.memory import (
+from accaware.pytorch.model.device import (
     SMALLER_INPUTS,
     raise_if_out_of_memory,
     reporting_memory_shortage,
 )
-from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.layers import Mode
 
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
 _Fault = Callable[[Sequence[int]], str | None]

@@ -22,8 +22,7 @@ from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
-from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.ports import Runner
+from accaware.search.ports import Runner, TrainingCallbacks
 from accaware.search.schedules.several import ScheduleConfig, combined, scheduler_of
 from accaware.search.training_loop import SEARCHED
 

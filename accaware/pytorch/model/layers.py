@@ -1,11 +1,31 @@
-"""Kinds of layers, and the numbers that they keep about their own tensors."""
+"""Kinds of layers and their modes, and the numbers that layers keep about their own tensors."""
 
 from __future__ import annotations
+
+from enum import Enum
 
 from torch import nn
 from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
+
+
+class Mode(Enum):
+    """What a model's own forwards do: as in training, or as in evaluation.
+
+    Layers evaluate in both, so that batch norm, dropout and stochastic depth are deterministic;
+    what differs is the containers' business, such as auxiliary heads.
+    """
+
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+    def set(self, model: nn.Module) -> None:
+        """Put the model into this mode; layers without children evaluate in both."""
+        for module in model.modules():
+            contains = any(True for _ in module.children())
+            module.training = self is Mode.TRAINING and contains
+
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

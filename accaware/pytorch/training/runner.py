@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from accaware.errors import PluginContractError, PluginFailure, UnkeepableError
 from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
-from accaware.search.callbacks import TrainingCallbacks
+from accaware.search.ports import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
 T = TypeVar("T")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.ports import CompressionController, Runner, Scheduler
+from accaware.search.ports import CompressionController, Runner, Scheduler, TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.replayed_runner import ReplayedRunner
 

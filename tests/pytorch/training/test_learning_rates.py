@@ -14,8 +14,7 @@ from torch.optim import lr_scheduler as schedules
 from accaware import AccAwareConfig
 from accaware.config.model.config import OptimizerConfig
 from accaware.pytorch.training.optimizers import build_optimizer
-from accaware.search.callbacks import TrainingCallbacks
-from accaware.search.ports import Runner
+from accaware.search.ports import Runner, TrainingCallbacks
 from tests.pytorch.training.scripts import adaptive, compressed
 
 BASE = 0.1

@@ -20,10 +20,10 @@ from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
 from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
 from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
+from accaware.pytorch.model.device import raise_if_out_of_memory
 from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.memory import raise_if_out_of_memory
-from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.layers import Mode
 from accaware.pytorch.model.tensors import output_tensors, tensors_in
 
 _OUTPUT = "its channels are the model's output"

@@ -25,8 +25,8 @@ from accaware.pytorch.channels.trials.removal import removal_with
 from accaware.pytorch.channels.trials.trial import Observed, RemovalTrial
 from accaware.pytorch.channels.trials.variation import vary
 from accaware.pytorch.model.copies import copy_in
-from accaware.pytorch.model.memory import raise_if_out_of_memory
-from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.device import raise_if_out_of_memory
+from accaware.pytorch.model.layers import Mode
 from accaware.wording import first_line
 
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}

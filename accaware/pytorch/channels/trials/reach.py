@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.channels.layout import ChannelGroup, Slot
 from accaware.pytorch.channels.trials.trial import Observed, RemovalTrial
-from accaware.pytorch.model.memory import raise_if_out_of_memory
+from accaware.pytorch.model.device import raise_if_out_of_memory
 
 
 @dataclass(frozen=True)

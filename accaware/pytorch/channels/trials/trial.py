@@ -15,7 +15,7 @@ from accaware.pytorch.channels.trials.products import multiply
 from accaware.pytorch.data.random_state import repeatable
 from accaware.pytorch.model.deterministic import call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.modes import Mode
+from accaware.pytorch.model.layers import Mode
 from accaware.pytorch.model.tensors import output_tensors, tensors_in
 from accaware.pytorch.model.wrappers import eagerly
 

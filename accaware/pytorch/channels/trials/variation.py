@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from accaware.pytorch.channels.trials.trial import RemovalTrial
-from accaware.pytorch.model.memory import raise_if_out_of_memory
+from accaware.pytorch.model.device import raise_if_out_of_memory
 
 
 def vary(model: nn.Module, trials: Iterable[RemovalTrial]) -> None:

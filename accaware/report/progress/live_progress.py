@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.formatting import MetricText, percent
-from accaware.report.line_progress import search_header
-from accaware.report.trial_row import STOPPED, TrialRow
+from accaware.report.progress.line_progress import search_header
+from accaware.report.progress.trial_row import STOPPED, TrialRow
 from accaware.search.events import (
     BatchFinished,
     EpochFinished,

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from accaware.report.formatting import NOTHING, MetricText, counted, duration, percent
-from accaware.report.trial_row import TrialRow
+from accaware.report.progress.trial_row import TrialRow
 from accaware.search.events import (
     EpochFinished,
     Event,
