@@ -13,7 +13,7 @@ from accaware.report.tables import export_table
 from accaware.results.exports import ExportInfo
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Manifest
-from accaware.rundir.outcome import read_outcome
+from accaware.rundir.result_file import read_result
 
 
 def export(
@@ -51,7 +51,7 @@ def export(
     listener = listener or PythonListener(progress=False)
     there = RunDirectory.open(Path(directory))
     there.check_has_model()
-    outcome = read_outcome(there.result)
+    outcome = read_result(there.result)
     best = None if outcome is None else outcome.result.best
     if best is None:
         hint = listener.to_resume(there.path)

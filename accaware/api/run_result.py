@@ -10,7 +10,7 @@ from accaware.report.summary import Summary
 from accaware.results import strict_json
 from accaware.results.handed_over import HandedOver
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.document import result_document
+from accaware.rundir.result_file import result_document
 from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
 from accaware.search.trial import Trial
 
