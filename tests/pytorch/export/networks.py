@@ -77,8 +77,9 @@ def _trained() -> SmallResNet:
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        # Training leaves none of these negative, and nothing forbids it.
-        model.blocks[0].bn1.weight[0].neg_()
+        # Training leaves none of these negative, and nothing forbids it; pruning keeps the largest.
+        largest = int(model.blocks[0].conv1.weight.flatten(1).norm(dim=1).argmax())
+        model.blocks[0].bn1.weight[largest].neg_()
         model.blocks[1].bn2.weight[1] = 0
     return model.eval()
 
