@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from accaware.errors import UsageError
 from accaware.results.from_json import structured
 from accaware.results.handed_over import HandedOver
 from accaware.results.strict_json import jsonable
-from accaware.search.budget import AccuracyBudget
+from accaware.search.budget import AccuracyBudget, as_decimal
 from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
 from accaware.search.trial import Epoch, Trial, TrialPhase, TrialState
 
@@ -114,7 +113,7 @@ def read_result(path: Path) -> ResultFile | None:
 
 def _result(content: dict[str, Any]) -> SearchResult:
     baseline, limit = content["baseline"], content["minimal_tolerable"]
-    tolerance = abs(Decimal(str(baseline)) - Decimal(str(limit)))
+    tolerance = abs(as_decimal(baseline) - as_decimal(limit))
     best = content["best"]
     return SearchResult(
         status=SearchStatus(content["status"]),

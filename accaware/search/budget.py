@@ -49,7 +49,7 @@ class AccuracyBudget:
         if relative is not None and absolute is None:
             return cls(
                 baseline,
-                float(_decimal(abs(baseline)) * _decimal(relative) / 100),
+                float(as_decimal(abs(baseline)) * as_decimal(relative) / 100),
                 higher_is_better,
             )
         if absolute is not None and relative is None:
@@ -62,7 +62,7 @@ class AccuracyBudget:
     @property
     def minimal_tolerable(self) -> float:
         """The worst metric still within budget (the largest one where lower is better)."""
-        baseline, tolerance = _decimal(self.baseline), _decimal(self.tolerance)
+        baseline, tolerance = as_decimal(self.baseline), as_decimal(self.tolerance)
         return float(baseline - tolerance if self.higher_is_better else baseline + tolerance)
 
     def margin(self, metric: float) -> float:
@@ -89,5 +89,6 @@ class AccuracyBudget:
         return 100 * self.absolute_degradation(metric) / abs(self.baseline)
 
 
-def _decimal(value: float) -> Decimal:
+def as_decimal(value: float) -> Decimal:
+    """The number as it is written, so that sums of what people write are exact."""
     return Decimal(str(float(value)))

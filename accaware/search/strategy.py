@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
+from accaware.search.budget import as_decimal
 from accaware.search.params import AdaptiveParams
 from accaware.search.result import StopReason
 from accaware.search.trial import History
@@ -47,7 +48,7 @@ class Bounds:
 
 def on_grid(rate: float, rounding: str = ROUND_HALF_EVEN) -> float:
     """``rate`` as the grid has it."""
-    return float(_decimal(rate).quantize(GRID, rounding))
+    return float(as_decimal(rate).quantize(GRID, rounding))
 
 
 def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -> Decision:
@@ -59,8 +60,8 @@ def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -
     Args:
         history: at least one step, the initial phase's, or without one the baseline model's.
     """
-    step = _decimal(params.initial_compression_rate_step)
-    factor = _decimal(params.compression_rate_step_reduction_factor)
+    step = as_decimal(params.initial_compression_rate_step)
+    factor = as_decimal(params.compression_rate_step_reduction_factor)
     direction, reductions = 0, 0
     for tried in history.steps:
         verdict = 1 if history.passed(tried) else -1
@@ -69,18 +70,14 @@ def uniform_decrease(history: History, params: AdaptiveParams, bounds: Bounds) -
             reductions += 1
         direction = verdict
 
-    rate = _decimal(history.steps[-1].target_rate)
-    lowest, highest = _decimal(bounds.minimal), _decimal(bounds.maximal)
+    rate = as_decimal(history.steps[-1].target_rate)
+    lowest, highest = as_decimal(bounds.minimal), as_decimal(bounds.maximal)
     if direction > 0 and rate >= highest:
         return Stop(StopReason.MAXIMAL_RATE)
     if direction < 0 and rate <= lowest:
         return Stop(StopReason.MINIMAL_RATE)
     step = step.quantize(GRID, ROUND_FLOOR)
-    if step < max(_decimal(params.minimal_compression_rate_step), GRID):
+    if step < max(as_decimal(params.minimal_compression_rate_step), GRID):
         return Stop(StopReason.STEP_BELOW_MINIMUM)
     target = min(max(rate + direction * step, lowest), highest)
     return Propose(float(target), params.lr_reduction_factor**reductions)
-
-
-def _decimal(value: float) -> Decimal:
-    return Decimal(str(float(value)))
