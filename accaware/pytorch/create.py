@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from accaware.config.model.config import (
+    FilterPruningConfig,
     LevelledConfig,
     MagnitudeSparsityConfig,
     RunConfig,
@@ -22,6 +23,7 @@ from accaware.pytorch.compression.calibration import BatchNormAdapter, Preparati
 from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.compression.distillation import Distillation
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
+from accaware.pytorch.compression.pruning.evolution import EvolutionSettings
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks, rank_by_learning
 from accaware.pytorch.compression.pruning_with_sparsity import PruningWithSparsity
@@ -29,7 +31,9 @@ from accaware.pytorch.compression.quantization_alone import QuantizationAlone
 from accaware.pytorch.compression.sizes import SizeReference
 from accaware.pytorch.data.training_sample import training_sample
 from accaware.pytorch.distributed.agreement import is_one_of_several
+from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.training.distributed_runner import DistributedRunner
@@ -71,28 +75,29 @@ def create_compressed_model(
             example_inputs, a train_loader or ranking_callbacks
             are missing; ranking coefficients don't fit.
     """
-    quantizing, teaching = config.quantization, config.knowledge_distillation
     handed_over, model = model, unwrapped(model)
     check_model(model)
     if train_loader is None:
         _check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
     flops = counted_flops(model, inputs)
-    pruning = None
-    if config.filter_pruning is not None:
+    pruning = sparsity = distillation = quantization = None
+    if (section := config.filter_pruning) is not None:
         device = next(model.parameters()).device
         sample = None if train_loader is None else training_sample(train_loader, model, device)
-        samples = [] if sample is None else [sample]
-        pruning = FilterPruning(model, config.filter_pruning, inputs, flops, samples)
-        if pruning.learns_ranking:
-            rank_by_learning(pruning, config, ranking_callbacks)
-    sparsity = None
-    if config.magnitude_sparsity is not None:
-        sparsity = MagnitudeSparsity(model, config.magnitude_sparsity)
+        pruning = _filter_pruning(model, section, inputs, flops, [] if sample is None else [sample])
+        if _learns_ranking(section):
+            _rank_by_learning(pruning, config, section, ranking_callbacks)
+    if (sparse := config.magnitude_sparsity) is not None:
+        sparsity = _magnitude_sparsity(model, sparse)
     # After learned ranking, which trains the model: nobody is to watch that.
-    distillation = None if teaching is None else Distillation(model, teaching)
+    if (teaching := config.knowledge_distillation) is not None:
+        distillation = Distillation(
+            model, kind=teaching.type, scale=teaching.scale, temperature=teaching.temperature
+        )
     # After the groups were found: these follow a model in which nothing is quantized.
-    quantization = None if quantizing is None else Quantization(model, quantizing, inputs)
+    if (quantizing := config.quantization) is not None:
+        quantization = Quantization(model, quantizing, inputs)
     algorithm = _algorithm(pruning, sparsity, quantization)
     schedules = [_schedule_config(section) for section in config.levelled]
     controller = PTCompressionController(
@@ -107,6 +112,75 @@ def create_compressed_model(
     )
     recompile(handed_over)
     return controller, handed_over
+
+
+def _filter_pruning(
+    model: nn.Module,
+    section: FilterPruningConfig,
+    inputs: ExampleInputs,
+    flops: FlopsModel,
+    samples: Sequence[ExampleInputs],
+) -> FilterPruning:
+    params = section.params
+    return FilterPruning(
+        model,
+        _scopes(model, section),
+        inputs,
+        samples,
+        flops=None if params.pruning_flops_target is None else flops,
+        importance=params.filter_importance,
+        multiple=params.channel_multiple,
+        across_layers=params.all_weights or _learns_ranking(section),
+        prune_first_conv=params.prune_first_conv,
+        prune_downsample_convs=params.prune_downsample_convs,
+    )
+
+
+def _learns_ranking(section: FilterPruningConfig) -> bool:
+    return section.params.interlayer_ranking_type == "learned_ranking"
+
+
+def _rank_by_learning(
+    pruning: FilterPruning,
+    config: RunConfig,
+    section: FilterPruningConfig,
+    callbacks: RankingCallbacks | None,
+) -> None:
+    params, legr = section.params, section.params.legr_params
+    load, save = params.load_ranking_coeffs_path, params.save_ranking_coeffs_path
+    evolution = EvolutionSettings(
+        generations=legr.generations,
+        seed=legr.random_seed,
+        higher_is_better=config.higher_is_better,
+        population=legr.population_size,
+        tournament=legr.num_samples,
+        mutated_share=legr.mutate_percent,
+        scale_sigma=legr.scale_sigma,
+    )
+    rank_by_learning(
+        pruning,
+        callbacks,
+        evolution,
+        train_steps=legr.train_steps,
+        max_pruning=legr.max_pruning,
+        load=None if load is None else config.directory / load,
+        save=None if save is None else config.directory / save,
+    )
+
+
+def _magnitude_sparsity(model: nn.Module, section: MagnitudeSparsityConfig) -> MagnitudeSparsity:
+    params = section.params
+    return MagnitudeSparsity(
+        model,
+        _scopes(model, section),
+        importance=params.weight_importance,
+        local=params.sparsity_level_setting_mode == "local",
+    )
+
+
+def _scopes(model: nn.Module, section: LevelledConfig) -> Scopes:
+    target, ignored = section.target_scopes, section.ignored_scopes
+    return Scopes(model, target, ignored, validate=section.validate_scopes)
 
 
 def _make_runner(

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accaware.pytorch.compression.pruning.evolution import Affine, Candidate, RankingEvolution
+from accaware.pytorch.compression.pruning.evolution import (
+    Affine,
+    Candidate,
+    EvolutionSettings,
+    RankingEvolution,
+)
 
 METRICS = st.floats(-10, 10) | st.just(math.nan)
 
@@ -24,10 +29,9 @@ def evolve(
     """Judge one candidate after the other by the metrics, whatever it is."""
     evolution = RankingEvolution(
         [1.0] * layers,
-        generations=len(metrics),
-        seed=seed,
-        higher_is_better=higher_is_better,
-        **numbers,
+        EvolutionSettings(
+            generations=len(metrics), seed=seed, higher_is_better=higher_is_better, **numbers
+        ),
     )
     candidates = []
     for metric in metrics:
@@ -116,7 +120,9 @@ def test_the_oldest_member_dies_however_good_it_was() -> None:
 
 
 def test_where_all_importances_are_equal_there_is_no_shift_to_learn() -> None:
-    evolution = RankingEvolution([0.0], generations=8, seed=0, higher_is_better=True)
+    evolution = RankingEvolution(
+        [0.0], EvolutionSettings(generations=8, seed=0, higher_is_better=True)
+    )
     for _ in range(8):
         candidate = evolution.propose()
         assert candidate[0].shift == 0
@@ -132,7 +138,9 @@ def test_it_finds_what_a_function_asks_for() -> None:
             for affine, scale in zip(candidate, wanted, strict=True)
         )
 
-    evolution = RankingEvolution([0.3] * 5, generations=400, seed=42, higher_is_better=True)
+    evolution = RankingEvolution(
+        [0.3] * 5, EvolutionSettings(generations=400, seed=42, higher_is_better=True)
+    )
     for _ in range(400):
         candidate = evolution.propose()
         evolution.judge(candidate, metric(candidate))

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accaware.config.model.config import KnowledgeDistillationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.model.copies import copied
@@ -27,11 +26,17 @@ class Distillation:
     Args:
         model: dense; the teacher is a copy of it. Its forward is watched from here on; a
             copy of it isn't, and has no teacher.
-        config: the algorithm's section.
+        kind: mse, or softmax or kl, which are the same: the divergence of the softmaxes.
+        scale: the loss is multiplied by it.
+        temperature: outputs are divided by it before their softmax; mse knows none.
     """
 
-    def __init__(self, model: nn.Module, config: KnowledgeDistillationConfig) -> None:
-        self._config = config
+    def __init__(
+        self, model: nn.Module, *, kind: str, scale: float = 1.0, temperature: float = 1.0
+    ) -> None:
+        self._kind = kind
+        self._scale = scale
+        self._temperature = temperature
         self._teacher = copied(model).eval().requires_grad_(False)
         self._last: _Forward | None = None
         self.used = False
@@ -62,7 +67,7 @@ class Distillation:
         if not pairs:
             raise UsageError("knowledge distillation needs outputs that are floating-point tensors")
         losses = [self._compare(mine, theirs) for mine, theirs in pairs]
-        return self._config.scale * torch.stack(losses).mean()
+        return self._scale * torch.stack(losses).mean()
 
     def forget(self) -> None:
         """A training step has ended: its forward is no longer to be compared."""
@@ -89,7 +94,7 @@ class Distillation:
 
     def describe(self) -> str:
         """One line on the loss and its scale."""
-        return f"knowledge distillation by {self._config.type}, scale {self._config.scale:g}"
+        return f"knowledge distillation by {self._kind}, scale {self._scale:g}"
 
     def saw(self, inputs: ExampleInputs, outputs: Any) -> None:
         """The model has computed in training mode."""
@@ -106,9 +111,9 @@ class Distillation:
         # divergence from them may be below 0.
         precise = torch.promote_types(student.dtype, torch.float32)
         student, teacher = student.to(precise), teacher.to(precise)
-        if self._config.type == "mse":
+        if self._kind == "mse":
             return nn.functional.mse_loss(student, teacher)
-        temperature = self._config.temperature
+        temperature = self._temperature
         divergence = nn.functional.kl_div(
             (student / temperature).log_softmax(1),
             (teacher / temperature).log_softmax(1),

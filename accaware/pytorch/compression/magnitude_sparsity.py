@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.config.model.config import MagnitudeSparsityConfig
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks, same_tensors
 from accaware.pytorch.channels.shared import Key, Shared
@@ -31,25 +30,28 @@ class MagnitudeSparsity:
 
     Args:
         model: trained; its weights are zeroed in place from here on.
-        config: the algorithm's section.
+        scopes: the layers to cover.
+        importance: abs for magnitudes, normed_abs for these in units of their layer's norm.
+        local: each layer gets the same share of zeros; else all layers are ranked together.
 
     Raises:
         CompressionError: no layer is left to cover.
-        UsageError: a scope matches nothing.
     """
 
     name = "magnitude_sparsity"
     maximal_compression_rate = 1.0
 
-    def __init__(self, model: nn.Module, config: MagnitudeSparsityConfig) -> None:
-        self._params = config.params
+    def __init__(
+        self,
+        model: nn.Module,
+        scopes: Scopes,
+        *,
+        importance: str = "normed_abs",
+        local: bool = False,
+    ) -> None:
+        self._importance = importance
+        self._local = local
         modules = dict(model.named_modules())
-        scopes = Scopes(
-            model,
-            config.target_scopes,
-            config.ignored_scopes,
-            validate=config.validate_scopes,
-        )
         self._weights, self.excluded = _covered(modules, scopes)
         listed = {entry.layer for entry in self.excluded}
         self.excluded += uncovered_weights(model, self._weights, listed)
@@ -94,10 +96,10 @@ class MagnitudeSparsity:
         return zeros / sum(weight.numel() for weight in self._weights.values())
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
-        """Zero the smallest weights, over all layers or in each, as the config's mode says."""
+        """Zero the smallest weights, over all layers or in each."""
         dense = self.dense_tensors()
         names, tensors = list(dense), list(dense.values())
-        if self._params.sparsity_level_setting_mode == "local":
+        if self._local:
             scores = [self._scores([tensor]) for tensor in tensors]
             pairs = zip(tensors, scores, strict=True)
             masks = [masks_of([tensor], target, score)[0] for tensor, score in pairs]
@@ -164,7 +166,7 @@ class MagnitudeSparsity:
         for tensor in tensors:
             precise = torch.promote_types(precise, tensor.dtype.to_real())
         units: list[Tensor] = []
-        if self._params.weight_importance == "normed_abs":
+        if self._importance == "normed_abs":
             least = torch.finfo(precise).tiny
             real = (each.abs() if each.is_complex() else each for each in tensors)
             norms = (torch.linalg.vector_norm(each, dtype=precise) for each in real)

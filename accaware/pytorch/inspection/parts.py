@@ -53,7 +53,7 @@ def parts_of(
 def _groups(model: nn.Module, pruning: FilterPruning, flops: FlopsModel) -> list[TriedPart]:
     parameters = [name for name, _ in model.named_parameters()]
     dense, total = pruning.compact.dense_shapes(), _elements(model)
-    multiple = pruning.params.channel_multiple
+    multiple = pruning.multiple
     importances = pruning.importances()
     ranking = PerGroupRanking(pruning.groups, importances, multiple)
     everything = Layout.dense(pruning.groups)

@@ -189,7 +189,7 @@ def test_depthwise_down_to_one_channel_and_back() -> None:
 
 def test_every_branch_of_a_concatenation_keeps_a_filter() -> None:
     model = odd.concat_then_add()
-    pruning = prune(model, image().float()[:1], all_weights=True)
+    pruning = prune(model, image().float()[:1], across_layers=True)
     pruning.set_rate(1.0, [])
     assert (model.left.out_channels, model.right.out_channels) == (1, 1)
     assert model.whole.out_channels == 2

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from accaware.config.model.config import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CompressionError, UsageError
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.scopes import Scopes
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import SIZES, make_model, prune
 
@@ -28,14 +31,14 @@ def counted(model: nn.Module, inputs: torch.Tensor) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "all_weights"),
+    ("name", "across_layers"),
     [("resnet18", False), ("mobilenet_v3_small", True), ("squeezenet1_1", False)],
 )
-def test_a_flops_target_is_reached_and_hardly_passed(name: str, all_weights: bool) -> None:
+def test_a_flops_target_is_reached_and_hardly_passed(name: str, across_layers: bool) -> None:
     model = make_model(name, torch.float32)
     inputs = image(name)
     dense = counted(model, inputs)
-    pruning = prune(model, inputs, pruning_flops_target=0.5, all_weights=all_weights)
+    pruning = prune(model, inputs, by_flops=True, across_layers=across_layers)
     for target in (0.2, 0.5, 0.8):
         pruning.set_rate(target, [])
         now = counted(model, inputs)
@@ -47,7 +50,7 @@ def test_a_flops_target_is_reached_and_hardly_passed(name: str, all_weights: boo
 
 def test_the_next_smaller_level_would_miss_the_flops_target() -> None:
     model = odd.plain(nn.BatchNorm2d(12), nn.ReLU()).float()
-    pruning = prune(model, torch.randn(1, 3, 8, 8), pruning_flops_target=0.4, all_weights=True)
+    pruning = prune(model, torch.randn(1, 3, 8, 8), by_flops=True, across_layers=True)
     reachable = []
     for permille in range(0, 1001, 5):
         shapes = pruning.compact.shapes_under(pruning._ranking().layout(permille / 1000))
@@ -78,14 +81,18 @@ def test_attention_counts_too() -> None:
     assert FlopsModel(layer, ExampleInputs.of(inputs)).dense == expected
 
 
-def small_resnet(**settings: object) -> tuple[FilterPruning, dict[str, str]]:
+def small_resnet(
+    *,
+    target_scopes: Sequence[str] | None = None,
+    ignored_scopes: Sequence[str] = (),
+    validate_scopes: bool = True,
+    **settings: Any,
+) -> tuple[FilterPruning, dict[str, str]]:
     torch.manual_seed(0)
     model = make_model("resnet18", torch.float32, num_classes=4)
-    of_scopes = {"ignored_scopes", "target_scopes", "validate_scopes"} & settings.keys()
-    scopes = {key: settings.pop(key) for key in of_scopes}
-    config = FilterPruningConfig(params=FilterPruningParams(**settings), **scopes)  # type: ignore[arg-type]
+    scopes = Scopes(model, target_scopes, ignored_scopes, validate=validate_scopes)
     inputs = ExampleInputs.of(torch.randn(1, 3, 32, 32))
-    pruning = FilterPruning(model, config, inputs, FlopsModel(model, inputs))
+    pruning = FilterPruning(model, scopes, inputs, **settings)
     return pruning, {entry.layer: entry.reason for entry in pruning.excluded}
 
 
@@ -161,7 +168,7 @@ def test_nothing_left_to_prune() -> None:
 
 
 def test_channel_multiple() -> None:
-    pruning, _ = small_resnet(channel_multiple=8, **ALL)
+    pruning, _ = small_resnet(multiple=8, **ALL)
     pruning.set_rate(0.53, [])
     for group, kept in zip(pruning.groups, pruning.compact.layout.kept, strict=True):
         assert int(kept.sum()) % 8 == 0, group.name

@@ -14,10 +14,10 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
 from torchvision.models.inception import BasicConv2d
 
-from accaware.config.model.config import FilterPruningConfig, FilterPruningParams
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.scopes import Scopes
 
 SIZES = {
     "resnet18": 64,
@@ -127,9 +127,17 @@ def make_inputs(name: str, dtype: torch.dtype = torch.float64, batch: int = 2) -
     return torch.randn((batch, 3, size, size), generator=generator, dtype=torch.float64).to(dtype)
 
 
-def prune(model: nn.Module, inputs: Any, **params: Any) -> FilterPruning:
-    """Filter pruning of all that can be pruned, unless ``params`` say otherwise."""
-    everything = {"prune_first_conv": True, "prune_downsample_convs": True}
-    config = FilterPruningConfig(params=FilterPruningParams(**{**everything, **params}))
+def prune(
+    model: nn.Module, inputs: Any, *, by_flops: bool = False, across_layers: bool = False
+) -> FilterPruning:
+    """Filter pruning of all that can be pruned."""
     example = ExampleInputs.of(inputs)
-    return FilterPruning(model, config, example, FlopsModel(model, example))
+    return FilterPruning(
+        model,
+        Scopes(model, None, ()),
+        example,
+        flops=FlopsModel(model, example) if by_flops else None,
+        across_layers=across_layers,
+        prune_first_conv=True,
+        prune_downsample_convs=True,
+    )

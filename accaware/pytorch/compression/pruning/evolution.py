@@ -21,6 +21,29 @@ Candidate = tuple[Affine, ...]
 """One for each layer."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvolutionSettings:
+    """How many candidates there are, and how they evolve; the defaults are the paper's.
+
+    Attributes:
+        generations: how many candidates there will be.
+        seed: of all that is drawn.
+        higher_is_better: whether a larger metric is the better one.
+        population: members that are alive at a time; a search too short for so many has fewer.
+        tournament: members that are drawn, the best of which is mutated; at most all of them.
+        mutated_share: of the layers, changed in a mutation; at least one is.
+        scale_sigma: standard deviation of the logarithm of a mutation's scale.
+    """
+
+    generations: int
+    seed: int
+    higher_is_better: bool
+    population: int = 64
+    tournament: int = 16
+    mutated_share: float = 0.1
+    scale_sigma: float = 1.0
+
+
 class RankingEvolution:
     """Proposes candidates and is told how good they are; the worst fate is to grow old.
 
@@ -33,36 +56,17 @@ class RankingEvolution:
 
     Args:
         spreads: for each layer the standard deviation of its importances, the unit of shifts.
-        generations: how many candidates there will be.
-        seed: of all that is drawn.
-        population: members that are alive at a time; a search too short for so many has fewer.
-        tournament: members that are drawn, the best of which is mutated; at most all of them.
-        mutated_share: of the layers, changed in a mutation; at least one is.
-        scale_sigma: standard deviation of the logarithm of a mutation's scale.
-
-    The defaults are the paper's.
+        settings: of this search.
     """
 
-    def __init__(
-        self,
-        spreads: Sequence[float],
-        *,
-        generations: int,
-        seed: int,
-        higher_is_better: bool,
-        population: int = 64,
-        tournament: int = 16,
-        mutated_share: float = 0.1,
-        scale_sigma: float = 1.0,
-    ) -> None:
+    def __init__(self, spreads: Sequence[float], settings: EvolutionSettings) -> None:
         self._spreads = tuple(spreads)
+        self._settings = settings
         # Half of a short search is left for mutations.
-        self._size = min(population, max(1, generations // 2))
-        self._tournament = min(tournament, self._size)
-        self._mutated_share = mutated_share
-        self._scale_sigma = scale_sigma
-        self._random = random.Random(seed)
-        self._sign = 1 if higher_is_better else -1
+        self._size = min(settings.population, max(1, settings.generations // 2))
+        self._tournament = min(settings.tournament, self._size)
+        self._random = random.Random(settings.seed)
+        self._sign = 1 if settings.higher_is_better else -1
         self._population: deque[tuple[Candidate, float]] = deque(maxlen=self._size)
         self._best: tuple[Candidate, float] | None = None
 
@@ -80,7 +84,7 @@ class RankingEvolution:
             return self._mutated(start, range(len(self._spreads)))
         entrants = self._random.sample(self._population, self._tournament)
         parent, _ = max(entrants, key=lambda entrant: self._fitness(entrant[1]))
-        count = max(1, round(self._mutated_share * len(self._spreads)))
+        count = max(1, round(self._settings.mutated_share * len(self._spreads)))
         return self._mutated(parent, self._random.sample(range(len(self._spreads)), count))
 
     def judge(self, candidate: Candidate, metric: float) -> None:
@@ -99,7 +103,7 @@ class RankingEvolution:
         for layer in layers:
             one = changed[layer]
             changed[layer] = Affine(
-                one.scale * math.exp(self._random.gauss(0, self._scale_sigma)),
+                one.scale * math.exp(self._random.gauss(0, self._settings.scale_sigma)),
                 one.shift + self._random.gauss(0, self._spreads[layer]),
             )
         return tuple(changed)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.config.model.config import FilterPruningConfig, FilterPruningParams
 from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.filters import FilterCount
@@ -32,18 +31,24 @@ class FilterPruning:
     """Removes filters by their importance.
 
     The compression rate is the share of filters removed among those of the layers that can
-    lose any, or, with ``pruning_flops_target``, the share of the model's FLOPs removed.
+    lose any, or, with ``flops``, the share of the model's FLOPs removed.
 
     Args:
         model: trained and dense; it is sliced in place from here on.
-        config: the algorithm's section.
+        scopes: the layers that may lose filters.
         inputs: example inputs, to trace the model with.
-        flops: the dense model's operations.
         samples: other inputs to try the groups on, of the training data say.
+        flops: the dense model's operations, where the rate is about these; None where it is
+            about filters.
+        importance: of a filter; one of ``IMPORTANCES``.
+        multiple: kept channels come in multiples of this where the group is wide enough.
+        across_layers: filters of all layers are ranked together; else each group loses the
+            same share.
+        prune_first_conv: whether the first convolutions may lose filters.
+        prune_downsample_convs: whether convolutions with a stride may.
 
     Raises:
         CompressionError: nothing of the model can be pruned, or its channels can't be traced.
-        UsageError: a scope matches nothing.
     """
 
     name = "filter_pruning"
@@ -51,22 +56,30 @@ class FilterPruning:
     def __init__(
         self,
         model: nn.Module,
-        config: FilterPruningConfig,
+        scopes: Scopes,
         inputs: ExampleInputs,
-        flops: FlopsModel,
         samples: Sequence[ExampleInputs] = (),
+        *,
+        flops: FlopsModel | None = None,
+        importance: str = "L2",
+        multiple: int = 1,
+        across_layers: bool = False,
+        prune_first_conv: bool = False,
+        prune_downsample_convs: bool = False,
     ) -> None:
-        self._params = config.params
+        self.importance = importance
+        self.multiple = multiple
+        self._across_layers = across_layers
         self._coefficients: Coefficients | None = None
         names = [name for name, _ in model.named_modules()]
-        scopes = Scopes(
-            model,
-            config.target_scopes,
-            config.ignored_scopes,
-            validate=config.validate_scopes,
-        )
         dependencies = find_dependencies(model, inputs)
-        allowed, forbidden = select_groups(model, dependencies, config.params, scopes)
+        allowed, forbidden = select_groups(
+            model,
+            dependencies,
+            scopes,
+            prune_first_conv=prune_first_conv,
+            prune_downsample_convs=prune_downsample_convs,
+        )
         groups, faulty = verify_groups(model, allowed, dependencies.reached, inputs, *samples)
         self.excluded: Sequence[ExcludedLayer] = sorted(
             [*dependencies.excluded, *forbidden, *faulty],
@@ -78,20 +91,10 @@ class FilterPruning:
                 f"no filter of {type(model).__name__} can be pruned ({reasons or 'no layers'})"
             )
         self.compact = CompactModel(model, groups)
-        self._flops = flops if self._params.pruning_flops_target is not None else None
+        self._flops = flops
         self._filters = FilterCount.of_groups(groups)
         self._dense_filters = self._filters.count(self.compact.dense_shapes())
         self.maximal_compression_rate = self._maximal_rate()
-
-    @property
-    def params(self) -> FilterPruningParams:
-        """Of the config's section."""
-        return self._params
-
-    @property
-    def learns_ranking(self) -> bool:
-        """Whether layers are compared by coefficients, which somebody has to give it."""
-        return self._params.interlayer_ranking_type == "learned_ranking"
 
     @property
     def ranked_layers(self) -> Sequence[str]:
@@ -174,19 +177,14 @@ class FilterPruning:
         return channel_importances(
             self.groups,
             self.compact.dense_tensors(),
-            self._params.filter_importance,
-            comparable=self._across,
+            self.importance,
+            comparable=self._across_layers,
             coefficients=self._coefficients,
         )
 
-    @property
-    def _across(self) -> bool:
-        """Whether layers are ranked together."""
-        return self.learns_ranking or self._params.all_weights
-
     def _ranking(self) -> Ranking:
-        kind = GlobalRanking if self._across else PerGroupRanking
-        return kind(self.groups, self.importances(), self._params.channel_multiple)
+        kind = GlobalRanking if self._across_layers else PerGroupRanking
+        return kind(self.groups, self.importances(), self.multiple)
 
     def _maximal_rate(self) -> float:
         return self._rate(self.compact.shapes_under(self._ranking().layout(1.0)))

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from accaware.config.model.config import FilterPruningParams, LegrParams, RunConfig
 from accaware.errors import RunError, UsageError
 from accaware.pytorch.compression.pruning import coefficients
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
 from accaware.pytorch.compression.pruning.dense_state import DenseState
-from accaware.pytorch.compression.pruning.evolution import RankingEvolution
+from accaware.pytorch.compression.pruning.evolution import EvolutionSettings, RankingEvolution
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.compression.pruning.importance import layer_importances
 from accaware.pytorch.data.random_state import RandomState
@@ -57,16 +57,27 @@ class RankingCallbacks:
 
 
 def rank_by_learning(
-    pruning: FilterPruning, config: RunConfig, callbacks: RankingCallbacks | None
+    pruning: FilterPruning,
+    callbacks: RankingCallbacks | None,
+    evolution: EvolutionSettings,
+    *,
+    train_steps: int,
+    max_pruning: float,
+    load: Path | None = None,
+    save: Path | None = None,
 ) -> None:
-    """Give ``pruning`` its coefficients: from a file where the config names one, else learned.
+    """Give ``pruning`` its coefficients: from a file where ``load`` names one, else learned.
 
     The model is as it was afterwards, to the bit, and so are the generators of random numbers.
 
     Args:
-        pruning: of a trained model, which is dense.
-        config: its section filter_pruning has interlayer_ranking_type learned_ranking.
+        pruning: of a trained model, which is dense; it ranks across layers.
         callbacks: not needed for a file.
+        evolution: how candidates come about.
+        train_steps: optimizer steps that each candidate is trained for.
+        max_pruning: the rate that each candidate is pruned to, in (0, 1).
+        load: a file of coefficients.
+        save: the file that what was learned is written to.
 
     Raises:
         UsageError: the file doesn't fit the model, nothing can be learned as asked, or
@@ -74,24 +85,17 @@ def rank_by_learning(
         RunError: no candidate had a metric that is a number.
         OSError: the coefficients can't be saved.
     """
-    params = pruning.params
-    load, save = params.load_ranking_coeffs_path, params.save_ranking_coeffs_path
 
     def found() -> Any:
         if load is not None:
-            path = config.directory / load
-            read = coefficients.read_coefficients(
-                path, pruning.ranked_layers, params.filter_importance
-            )
+            read = coefficients.read_coefficients(load, pruning.ranked_layers, pruning.importance)
             return coefficients.as_data(read)
         assert callbacks is not None
         if save is not None and is_first():
-            coefficients.check_writable(config.directory / save)
-        learned = _learned(pruning, params.legr_params, callbacks, config.higher_is_better)
+            coefficients.check_writable(save)
+        learned = _learned(_Candidates(pruning, callbacks, train_steps, max_pruning), evolution)
         if save is not None and is_first():
-            coefficients.write_coefficients(
-                config.directory / save, learned, params.filter_importance
-            )
+            coefficients.write_coefficients(save, learned, pruning.importance)
         return coefficients.as_data(learned)
 
     if load is None and callbacks is None:
@@ -106,53 +110,43 @@ def rank_by_learning(
     pruning.coefficients = coefficients.checked(data, pruning.ranked_layers, "learned ranking")
 
 
-def _learned(
-    pruning: FilterPruning,
-    params: LegrParams,
-    callbacks: RankingCallbacks,
-    higher_is_better: bool,
-) -> Coefficients:
-    if params.max_pruning > pruning.maximal_compression_rate:
-        raise UsageError(
-            f"legr_params.max_pruning {params.max_pruning:g} is above the highest rate that "
-            f"{type(pruning.compact.model).__name__} can reach, "
-            f"{pruning.maximal_compression_rate:.4g}"
-        )
-    candidates = _Candidates(pruning, params, callbacks)
-    evolution = RankingEvolution(
-        candidates.spreads(),
-        generations=params.generations,
-        seed=params.random_seed,
-        higher_is_better=higher_is_better,
-        population=params.population_size,
-        tournament=params.num_samples,
-        mutated_share=params.mutate_percent,
-        scale_sigma=params.scale_sigma,
-    )
-    candidates.notify(RankingStarted(params.generations))
-    for number in range(1, params.generations + 1):
+def _learned(candidates: _Candidates, settings: EvolutionSettings) -> Coefficients:
+    generations, layers = settings.generations, candidates.layers
+    evolution = RankingEvolution(candidates.spreads(), settings)
+    candidates.notify(RankingStarted(generations))
+    for number in range(1, generations + 1):
         candidate = evolution.propose()
-        metric = candidates.metric(dict(zip(pruning.ranked_layers, candidate, strict=True)))
+        metric = candidates.metric(dict(zip(layers, candidate, strict=True)))
         evolution.judge(candidate, metric)
         best = evolution.best and evolution.best[1]
-        candidates.notify(GenerationFinished(number, params.generations, metric, best))
+        candidates.notify(GenerationFinished(number, generations, metric, best))
     if evolution.best is None:
-        raise RunError(
-            f"learned ranking: the metric was nan for all {params.generations} candidates"
-        )
-    return dict(zip(pruning.ranked_layers, evolution.best[0], strict=True))
+        raise RunError(f"learned ranking: the metric was nan for all {generations} candidates")
+    return dict(zip(layers, evolution.best[0], strict=True))
 
 
 class _Candidates:
     """Judges candidates, each from the same weights, on the same batches."""
 
     def __init__(
-        self, pruning: FilterPruning, params: LegrParams, callbacks: RankingCallbacks
+        self,
+        pruning: FilterPruning,
+        callbacks: RankingCallbacks,
+        train_steps: int,
+        max_pruning: float,
     ) -> None:
         self._pruning = pruning
         self._model = pruning.compact.model
-        self._params = params
+        if max_pruning > pruning.maximal_compression_rate:
+            raise UsageError(
+                f"legr_params.max_pruning {max_pruning:g} is above the highest rate that "
+                f"{type(self._model).__name__} can reach, "
+                f"{pruning.maximal_compression_rate:.4g}"
+            )
         self._callbacks = callbacks
+        self._train_steps = train_steps
+        self._max_pruning = max_pruning
+        self.layers = pruning.ranked_layers
         device = next(self._model.parameters()).device
         # Generators last: bringing back the others may draw random numbers.
         parts = (*callbacks.parts, RandomState((), device))
@@ -161,23 +155,21 @@ class _Candidates:
 
     def spreads(self) -> list[float]:
         """For each ranked layer the standard deviation of its importances."""
-        params: FilterPruningParams = self._pruning.params
         dense = self._pruning.compact.dense_tensors()
         by_layer: Mapping[str, torch.Tensor] = layer_importances(
-            self._pruning.groups, dense, params.filter_importance, comparable=True
+            self._pruning.groups, dense, self._pruning.importance, comparable=True
         )
-        layers = self._pruning.ranked_layers
-        return agreed([float(by_layer[layer].std(correction=0)) for layer in layers])
+        return agreed([float(by_layer[layer].std(correction=0)) for layer in self.layers])
 
     def metric(self, candidate: Coefficients) -> float:
         """What a model pruned by these coefficients achieves after its few steps."""
         self._pruning.coefficients = candidate
         try:
-            self._pruning.set_rate(self._params.max_pruning)
+            self._pruning.set_rate(self._max_pruning)
             layout = tuple(mask.numpy().tobytes() for mask in self._pruning.compact.layout.kept)
             # Two candidates with one layout are one model, and are trained alike.
             if layout not in self._known:
-                self._callbacks.train_steps_fn(self._model, self._params.train_steps)
+                self._callbacks.train_steps_fn(self._model, self._train_steps)
                 self._known[layout] = agreed(float(self._callbacks.validate_fn(self._model)))
             return self._known[layout]
         finally:

@@ -1,4 +1,4 @@
-"""Which groups the config allows to be pruned, before anything is tried."""
+"""Which groups may be pruned by what was asked for, before anything is tried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from accaware.config.model.config import FilterPruningParams
 from accaware.pytorch.channels.groups import Dependencies
 from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer
 from accaware.pytorch.model.layers import is_depthwise
@@ -14,21 +13,30 @@ from accaware.pytorch.model.scopes import Scopes
 
 
 def select_groups(
-    model: nn.Module, dependencies: Dependencies, params: FilterPruningParams, scopes: Scopes
+    model: nn.Module,
+    dependencies: Dependencies,
+    scopes: Scopes,
+    *,
+    prune_first_conv: bool,
+    prune_downsample_convs: bool,
 ) -> tuple[list[ChannelGroup], list[ExcludedLayer]]:
     """The allowed groups, and the layers of the others with the reason.
 
     Coupled layers go together or not at all, so one layer that has to stay keeps its group.
     """
     modules = dict(model.named_modules())
+
+    def why_excluded(name: str) -> str | None:
+        if not prune_first_conv and name in dependencies.first_convolutions:
+            return "it is a first convolution (prune_first_conv is false)"
+        if not prune_downsample_convs and _downsamples(modules[name]):
+            return "it is a convolution with stride (prune_downsample_convs is false)"
+        return scopes.why_excluded(name)
+
     allowed: list[ChannelGroup] = []
     excluded: list[ExcludedLayer] = []
     for group in dependencies.groups:
-        reasons = {
-            layer: reason
-            for layer in group.producers
-            if (reason := _reason(layer, modules[layer], dependencies, params, scopes))
-        }
+        reasons = {layer: reason for layer in group.producers if (reason := why_excluded(layer))}
         if not reasons:
             allowed.append(group)
             continue
@@ -40,18 +48,9 @@ def select_groups(
     return allowed, excluded
 
 
-def _reason(
-    name: str,
-    module: nn.Module,
-    dependencies: Dependencies,
-    params: FilterPruningParams,
-    scopes: Scopes,
-) -> str | None:
-    if not params.prune_first_conv and name in dependencies.first_convolutions:
-        return "it is a first convolution (prune_first_conv is false)"
-    stride = getattr(module, "stride", 1)
-    downsamples = any(step > 1 for step in (stride if isinstance(stride, Iterable) else (stride,)))
+def _downsamples(module: nn.Module) -> bool:
     # A depthwise convolution has no filters of its own choosing: it follows its input.
-    if downsamples and not params.prune_downsample_convs and not is_depthwise(module):
-        return "it is a convolution with stride (prune_downsample_convs is false)"
-    return scopes.why_excluded(name)
+    if is_depthwise(module):
+        return False
+    stride = getattr(module, "stride", 1)
+    return any(step > 1 for step in (stride if isinstance(stride, Iterable) else (stride,)))
