@@ -66,8 +66,8 @@ def test_the_block_works(tmp_path: Path) -> None:
         assert accaware.status("run").can_resume
         """,
         """
-        from accaware.runtimes import installed
-        assert [runtime.name for runtime in installed()] == ["onnxruntime", "openvino"]
+        from accaware.runtimes import RUNTIMES, runtime
+        assert [runtime(name).name for name in RUNTIMES] == ["onnxruntime", "openvino"]
         """,
     ],
     ids=["search", "config", "plugins", "names and status", "runtimes"],

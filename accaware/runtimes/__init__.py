@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from accaware.errors import MissingExtraError, UsageError
+from accaware.errors import UsageError
 from accaware.runtimes.onnx_runtime import OnnxRuntime
 from accaware.runtimes.openvino_runtime import OpenVINORuntime
 from accaware.runtimes.runtime import Inputs, Kernel, Runtime, Session
 
-__all__ = ["RUNTIMES", "Inputs", "Kernel", "Runtime", "Session", "installed", "runtime"]
+__all__ = ["RUNTIMES", "Inputs", "Kernel", "Runtime", "Session", "runtime"]
 
 RUNTIMES: Mapping[str, Callable[[], Runtime]] = {
     each.name: each for each in (OnnxRuntime, OpenVINORuntime)
@@ -27,14 +27,3 @@ def runtime(name: str) -> Runtime:
     if name not in RUNTIMES:
         raise UsageError(f"there is no runtime {name!r}; there is {', '.join(RUNTIMES)}")
     return RUNTIMES[name]()
-
-
-def installed() -> list[Runtime]:
-    """The runtimes that can be used here."""
-    found = []
-    for make in RUNTIMES.values():
-        try:
-            found.append(make())
-        except MissingExtraError:
-            continue
-    return found

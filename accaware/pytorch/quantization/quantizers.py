@@ -122,10 +122,6 @@ class WeightQuantizer:
         least, most = scale * (self.low - zero_point), scale * (self.high - zero_point)
         return float(least.min()), float(most.max())
 
-    def fixed(self, scale: Tensor, zero_point: Tensor) -> None:
-        """From here on use these: the weight holds values that were quantized with them."""
-        self.scale, self.zero_point = scale, zero_point.to(torch.int32)
-
     def _symmetric_scale(self, rows: Tensor, largest: Tensor) -> Tensor:
         """The largest magnitude at the end of the range, or less where there are few bits.
 

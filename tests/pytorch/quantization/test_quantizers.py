@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -105,8 +107,8 @@ def test_fixed_scales_dont_follow_the_weight() -> None:
     quantizer = WeightQuantizer.of(4, symmetric=True, axis=0, half_range=False)
     weight = weight_of(1, 1.0)
     quantized, integers = quantizer(weight), quantizer.integers(weight)
-    fixed = WeightQuantizer.of(4, symmetric=True, axis=0, half_range=False)
-    fixed.fixed(integers.scale, integers.zero_point)
+    zero_point = integers.zero_point.to(torch.int32)
+    fixed = replace(quantizer, scale=integers.scale, zero_point=zero_point)
     torch.testing.assert_close(fixed(quantized), quantized)
 
 
