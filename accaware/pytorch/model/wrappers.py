@@ -61,12 +61,42 @@ def recompile(model: nn.Module) -> None:
         torch.compiler.reset()
 
 
+class Recompiled:
+    """Compiles a model anew when its shapes have changed, or what is hooked into its layers.
+
+    What was compiled before is dropped: after eight versions of one function torch.compile would
+    give up on it. And it doesn't look at hooks again by itself.
+    """
+
+    def __init__(self) -> None:
+        self._signature: object = None
+        self._compiled: nn.Module | None = None
+
+    def of(self, model: nn.Module) -> nn.Module:
+        """The compiled model, which shares all that it has with ``model``."""
+        signature = _signature(model)
+        if self._compiled is None or signature != self._signature:
+            torch.compiler.reset()
+            self._compiled = torch.compile(model)  # type: ignore[assignment]
+            self._signature = signature
+        assert self._compiled is not None
+        return self._compiled
+
+
 def eagerly() -> AbstractContextManager[object]:
     """Whatever is compiled runs as if it weren't, so that each of its steps can be watched."""
     if "torch._dynamo" not in sys.modules:
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance
+
+
+def _signature(model: nn.Module) -> object:
+    layers = [
+        (type(layer), tuple(layer._forward_hooks), tuple(layer._forward_pre_hooks))
+        for layer in model.modules()
+    ]
+    return id(model), layers, [parameter.shape for parameter in model.parameters()]
 
 
 def _is(model: nn.Module, module: str, name: str) -> bool:

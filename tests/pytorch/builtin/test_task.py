@@ -12,7 +12,7 @@ from torch import nn
 
 from accaware.errors import TaskError
 from accaware.pytorch.builtin.torchvision import TorchvisionTask
-from accaware.pytorch.model.compile_cache import Recompiled
+from accaware.pytorch.model.wrappers import Recompiled
 from accaware.pytorch.training.mixed_precision import MixedPrecision
 from accaware.pytorch.training.plugin_ranking import IdleCompression
 from tests.pytorch.builtin.conftest import config

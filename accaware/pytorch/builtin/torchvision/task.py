@@ -17,7 +17,7 @@ from accaware.pytorch.builtin.torchvision.faults import Faults
 from accaware.pytorch.builtin.torchvision.models import NamedModel
 from accaware.pytorch.builtin.torchvision.transforms import Preprocessing, Transform
 from accaware.pytorch.builtin.torchvision.weights import check_weights_file
-from accaware.pytorch.model.compile_cache import Recompiled
+from accaware.pytorch.model.wrappers import Recompiled
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.mixed_precision import MixedPrecision, cpu_gains
 
