@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accaware.config.model.plugin_path import located
+from accaware.config.model.file_paths import located_plugin
 from accaware.errors import UsageError
 
 Changes = Mapping[str, Any] | Iterable[str]
@@ -45,7 +45,7 @@ class Overrides:
         named = self.plugin if self.handed_over is None else None
         own = {
             # In a config, a relative path would start at the config's folder.
-            "plugin": located(str(named), Path.cwd()) if named else None,
+            "plugin": located_plugin(str(named), Path.cwd()) if named else None,
             "dataset_dir": str(Path(self.data).expanduser().absolute()) if self.data else None,
             "download": self.download or None,
             "device": self.device,

@@ -16,9 +16,8 @@ from accaware.config.model.config import (
     OptimizerConfig,
     RunConfig,
 )
-from accaware.config.model.plugin_path import located
+from accaware.config.model.file_paths import located_plugin, with_located_coefficients
 from accaware.config.model.quantization import QuantizationConfig
-from accaware.config.model.ranking_paths import with_located_coefficients
 from accaware.config.model.task import task_of
 from accaware.config.model.typed import typed
 from accaware.config.schema.applicability import Data, counting, with_defaults
@@ -98,7 +97,7 @@ def config(
         settings,
         accuracy_aware_training=search,
         compression=tuple(with_located_coefficients(one, directory) for one in algorithms),
-        plugin=None if plugin is None else located(plugin, directory),
+        plugin=None if plugin is None else located_plugin(plugin, directory),
         optimizer=optimizer(data.get("optimizer", {})),
         task=task_of(data, directory),
         directory=directory,

@@ -7,8 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from accaware.config.model.config import AlgorithmConfig, RunConfig
-from accaware.config.model.plugin_path import located
-from accaware.config.model.ranking_paths import with_located_coefficients
+from accaware.config.model.file_paths import located_plugin, with_located_coefficients
 from accaware.config.rules.initial_phase import INITIAL_LEVELS, SCHEDULE_PARAMS, follows_schedules
 from accaware.config.schema.applicability import counting
 from accaware.config.schema.catalog import schema
@@ -20,7 +19,7 @@ def dump(config: RunConfig) -> dict[str, Any]:
     del data["directory"]
     data |= data.pop("task", {})
     if config.plugin is not None:
-        data["plugin"] = located(config.plugin, config.directory)
+        data["plugin"] = located_plugin(config.plugin, config.directory)
     data["optimizer"] = counting(schema("optimizer"), data["optimizer"])
     params = data["accuracy_aware_training"]
     data["accuracy_aware_training"] = {"mode": config.mode, "params": params}

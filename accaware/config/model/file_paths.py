@@ -1,15 +1,31 @@
-"""Where the files of ranking coefficients that a config names lie."""
+"""Where the files that a config names lie."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from accaware.config.model.config import AlgorithmConfig, FilterPruningConfig
 
+_PLUGIN_FILE = re.compile(r"(?P<file>.*\.py)(?P<of>:\w+)?", re.DOTALL)
+
+
+def located_plugin(plugin: str, directory: Path) -> str:
+    """``plugin`` with an absolute path if it is a file; a module's name stays as it is.
+
+    Args:
+        plugin: ``file.py``, ``package.module``, either with an optional ``:Class``.
+        directory: where a relative path starts.
+    """
+    match = _PLUGIN_FILE.fullmatch(plugin)
+    if match is None:
+        return plugin
+    return f"{(directory / match['file']).absolute()}{match['of'] or ''}"
+
 
 def with_located_coefficients(algorithm: AlgorithmConfig, directory: Path) -> AlgorithmConfig:
-    """``algorithm`` with these paths absolute.
+    """``algorithm`` with the paths of its ranking coefficients absolute.
 
     Args:
         directory: where a relative path starts.
