@@ -17,7 +17,7 @@ from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
 from accaware.pytorch.model.copies import copied
-from accaware.pytorch.model.device import named_device
+from accaware.pytorch.model.device import hardware_of, named_device
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
@@ -31,7 +31,6 @@ from accaware.results.latency import LatencyComparison
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
-from accaware.rundir.hardware import processor
 from accaware.search.ports import Observer, TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
@@ -254,11 +253,3 @@ class TorchRun:
         metadata = metadata_of(dump(self._config), result.best)
         exporting = CheckedExport(self._task, self._task.model, self._inputs, metadata)
         return exporting.write(default_path(folder, format), format=format)
-
-
-def hardware_of(device: torch.device) -> str:
-    """What computes there: the GPU's name and number, else the processor's model."""
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
-    return processor()

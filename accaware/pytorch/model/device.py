@@ -1,9 +1,11 @@
-"""The device that a model is on: its name, and being out of its memory."""
+"""The device that a model is on: its name, its hardware, and being out of its memory."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -29,6 +31,25 @@ def named_device(name: str) -> torch.device:
         have = ", ".join(kind for kind, available in there.items() if available)
         raise UsageError(f"device {name!r} is not available to torch here; there is {have}")
     return torch.device(name)
+
+
+def hardware_of(device: torch.device) -> str:
+    """What computes there: the GPU's name and number, else the processor's model."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
+    return _processor()
+
+
+def _processor() -> str:
+    """The CPU's model, or its architecture where the system tells no more."""
+    try:
+        # Elsewhere than on Linux there is no such file, and for some CPUs no such line in it.
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()
 
 
 SMALLER_INPUTS = (
