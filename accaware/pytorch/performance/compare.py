@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from accaware.pytorch.export.export import FORMATS
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.performance.exported_subject import FORMAT_OF, ExportedSubject
-from accaware.pytorch.performance.subject import Subject
 from accaware.pytorch.performance.torch_subject import TorchSubject
 from accaware.pytorch.performance.turns import latencies
 from accaware.pytorch.quantization.attach import is_quantized
@@ -36,6 +35,23 @@ Report = Callable[[str, int, int], None]
 
 def quiet(what: str, done: int, total: int) -> None:
     """Reports to nobody."""
+
+
+class Subject(Protocol):
+    """A model in a runtime, with its inputs."""
+
+    def forward(self) -> object:
+        """Run once, which is what is timed."""
+
+    @property
+    def file_size(self) -> int:
+        """Bytes."""
+
+    def peak_memory(self) -> int | None:
+        """Bytes; None where this system doesn't tell."""
+
+    def convolutions(self) -> Mapping[str, int] | None:
+        """How many ran in each precision; None where there is no profile."""
 
 
 @dataclass(frozen=True)
