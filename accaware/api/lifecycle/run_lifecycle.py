@@ -13,7 +13,6 @@ from accaware.api.lifecycle.user_observers import guarded_observers
 from accaware.api.listener import RunListener
 from accaware.api.run_result import RunResult
 from accaware.errors import AccAwareError, PluginContractError, RunError, UsageError
-from accaware.report.progress.search_position import Place
 from accaware.results.exports import ExportInfo
 from accaware.results.handed_over import HandedOver
 from accaware.results.latency import LatencyComparison
@@ -23,7 +22,14 @@ from accaware.rundir.atomic import naming, write_text
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal import Journal, WhileLive
 from accaware.rundir.result_file import UNFINISHED
-from accaware.search.events import Event, Warned
+from accaware.search.events import (
+    EpochFinished,
+    EpochStarted,
+    Event,
+    TrialFinished,
+    TrialStarted,
+    Warned,
+)
 from accaware.search.ports import Observer
 from accaware.search.replay.replay import Replay
 from accaware.search.result import SearchResult
@@ -101,7 +107,7 @@ def conduct(
         OSError: a file can't be written or read; names it.
     """
     run: CompressionRun | None = None
-    place = Place()
+    place = _Place()
     recording = directory.rewind()
     for name in recording.damaged:
         listener.warn(f"{name} is damaged; going on from the one before it")
@@ -151,6 +157,30 @@ def _with_notes(new: RunError, old: BaseException) -> RunError:
     for note in getattr(old, "__notes__", ()):
         new.add_note(note)
     return new
+
+
+class _Place:
+    """Knows the trial and the epoch at hand."""
+
+    def __init__(self) -> None:
+        self._trial: int | None = None
+        self._epoch: int | None = None
+
+    def __str__(self) -> str:
+        if self._trial is None:
+            return ""
+        return f"trial {self._trial}" + (f", epoch {self._epoch}" if self._epoch else "")
+
+    def notify(self, event: Event) -> None:
+        """Remember the trial and the epoch that an event begins or ends."""
+        if isinstance(event, TrialStarted):
+            self._trial, self._epoch = event.number, None
+        elif isinstance(event, EpochStarted):
+            self._epoch = event.number
+        elif isinstance(event, EpochFinished):
+            self._epoch = None
+        elif isinstance(event, TrialFinished):
+            self._trial = None
 
 
 class _Warnings:
