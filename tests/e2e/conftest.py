@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 SMALL = (
     "plugin_args.width=8",
-    "plugin_args.epochs=6",
+    "plugin_args.epochs=4",
     "device=cpu",
 )
 SHORT = (
