@@ -20,7 +20,7 @@ from accaware.pytorch import create_compressed_model, load_compressed, save_comp
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.state.checkpoint import read_checkpoint
 from tests.pytorch.channels.shared_models import Scaled
-from tests.pytorch.channels.test_shared_names import EXAMPLE, MIXES, config, made
+from tests.pytorch.state.test_shared_names import EXAMPLE, MIXES, config, made
 
 
 @pytest.fixture(scope="module")

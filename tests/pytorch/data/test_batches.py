@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.data.batches import first_sample, inputs_of
+from accaware.pytorch.data.batches import first_sample, inputs_of, to_device
+from accaware.pytorch.model.inputs import batch_size_of
 
 A, B, Y = torch.zeros(4, 2), torch.ones(4, 2), torch.zeros(4)
 
@@ -59,3 +61,27 @@ class Whole(nn.Module):
 def test_inputs_lie_flat_or_together(model: nn.Module, batch: Any) -> None:
     assert torch.equal(inputs_of(batch, model).call(model), A + B)
     assert first_sample(batch, model).call(model).shape == (1, 2)
+
+
+class Encoding(UserDict[str, Tensor]):
+    """A mapping as tokenizers give it: no dict, and on a device as a whole."""
+
+    def to(self, device: torch.device) -> Encoding:
+        return Encoding({key: value.to(device) for key, value in self.items()})
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_mapping_that_is_no_dict_has_its_size_and_goes_in_by_keyword(labelled: bool) -> None:
+    encoding = Encoding(tokens=torch.zeros(5, 7), mask=torch.ones(5, 7))
+    batch = (encoding, torch.arange(5)) if labelled else encoding
+    assert batch_size_of(batch) == 5
+    moved = to_device(batch, torch.device("cpu"))
+    assert batch_size_of(moved) == 5
+
+    class Net(nn.Module):
+        def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+            return (tokens * mask).sum(1)
+
+    inputs = inputs_of(batch, Net())
+    assert inputs.call(Net()).shape == (5,)
+    assert first_sample(batch, Net()).call(Net()).shape == (1,)
