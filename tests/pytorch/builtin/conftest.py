@@ -3,14 +3,13 @@ from __future__ import annotations
 import json
 import pickle
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
-import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -18,14 +17,6 @@ from accaware import AccAwareConfig
 from tests.config.samples import pruning
 
 Make = Callable[..., AccAwareConfig]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def config(**keys: Any) -> AccAwareConfig:

@@ -28,14 +28,6 @@ DISTILLED = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Mine:
     """A trained network on the digits; the default training, and a count of its own."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,14 +21,6 @@ from tests.pytorch.training.scripts import EXAMPLE, adaptive, compressed
 from tests.runners.torch_case import PRUNING, digits, trained_model
 
 RUNTIMES = ("pytorch", "onnxruntime", "openvino")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def dense_model() -> nn.Module:
