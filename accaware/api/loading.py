@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -112,5 +111,4 @@ def _examined(source: ConfigSource, settings: tuple[str, ...]) -> Outcome:
 
 def _without_plugin(config: AccAwareConfig) -> AccAwareConfig:
     """The same, naming none: what is handed over stands in its place."""
-    values = {one.name: getattr(config, one.name) for one in fields(RunConfig)}
-    return AccAwareConfig.of(RunConfig(**{**values, "plugin": None}))
+    return AccAwareConfig.of(RunConfig(**{**vars(config), "plugin": None}))

@@ -7,23 +7,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from accaware.config.dump import dump
 from accaware.config.examine import examine
-from accaware.config.model.config import (
-    FilterPruningConfig,
-    KnowledgeDistillationConfig,
-    MagnitudeSparsityConfig,
-    RunConfig,
-)
-from accaware.config.model.quantization import QuantizationConfig
+from accaware.config.model.config import AlgorithmConfig, RunConfig
 from accaware.config.text.document import Document
 from accaware.config.text.fault import Fault
 from accaware.config.text.override import apply_override
 from accaware.config.text.source import UnreadableError, decode, read
 from accaware.errors import ConfigError, Diagnostic
-from accaware.search.params import AdaptiveParams, EarlyExitParams
+from accaware.search.params import SearchParams
 
 
 class ConfigWarning(UserWarning):
@@ -150,13 +144,8 @@ def examine_text(text: str, name: str, directory: Path, overrides: Sequence[str]
 
 
 _SECTIONS: Mapping[str, tuple[type, ...]] = {
-    "accuracy_aware_training": (AdaptiveParams, EarlyExitParams),
-    "compression": (
-        FilterPruningConfig,
-        MagnitudeSparsityConfig,
-        QuantizationConfig,
-        KnowledgeDistillationConfig,
-    ),
+    "accuracy_aware_training": get_args(SearchParams),
+    "compression": get_args(AlgorithmConfig),
 }
 
 
