@@ -19,6 +19,7 @@ from accaware.errors import CheckpointError
 from accaware.pytorch.channels.layout import (
     ChannelGroup,
     Keep,
+    KeptIndices,
     KeptMasks,
     Layout,
     SlicePlan,
@@ -29,9 +30,6 @@ from accaware.pytorch.channels.layout import (
 )
 from accaware.pytorch.channels.shared import Key, Shared
 from accaware.pytorch.model.layers import count_of, rows_per_group, update_sizes
-
-Kept = Mapping[int, Tensor]
-"""Dimension of a tensor -> (N,) the positions along it that aren't zero."""
 
 
 class CompactModel:
@@ -156,7 +154,7 @@ class CompactModel:
         self._update_sizes()
 
     @contextmanager
-    def masked(self, layout: Layout) -> Iterator[dict[int, Kept]]:
+    def masked(self, layout: Layout) -> Iterator[dict[int, KeptIndices]]:
         """The dense model, in which nobody reads the removed channels.
 
         What the layers that read them multiply them by is zeroed. What makes them is left alone:
@@ -187,7 +185,7 @@ class CompactModel:
                             place = id(live), slot.dim
                             rows = gone.new_ones(live.shape[slot.dim], dtype=torch.bool)
                             everything.setdefault(place, rows)[gone] = False
-        kept_of: dict[int, Kept] = {}
+        kept_of: dict[int, KeptIndices] = {}
         for (tensor, dim), mask in everything.items():
             kept_of[tensor] = {**kept_of.get(tensor, {}), dim: mask.nonzero().flatten()}
         try:

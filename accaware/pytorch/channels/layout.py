@@ -126,8 +126,11 @@ KeptMasks = dict[str, dict[int, Tensor]]
 """Tensor name -> dimension -> (dense size,) boolean mask of the positions that are kept."""
 
 
-Keep = dict[str, dict[int, Tensor]]
-"""Tensor name -> dimension -> (kept,) indices; no entry for a dimension that keeps all."""
+KeptIndices = dict[int, Tensor]
+"""Dimension of a tensor -> (kept,) indices; no entry for a dimension that keeps all."""
+
+Keep = dict[str, KeptIndices]
+"""Tensor name -> what is kept of it."""
 
 
 class SlicePlan:
@@ -204,7 +207,7 @@ def same_tensors(mine: Mapping[K, Tensor], theirs: Mapping[K, Tensor]) -> bool:
     return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
-def slice_dense(dense: Tensor, keep: dict[int, Tensor]) -> Tensor:
+def slice_dense(dense: Tensor, keep: KeptIndices) -> Tensor:
     """The kept part of a dense tensor, always a copy."""
     part = dense
     for dim, indices in keep.items():
@@ -238,7 +241,7 @@ def slice_again(
     return part
 
 
-def scatter_into(dense: Tensor, part: Tensor, keep: dict[int, Tensor]) -> None:
+def scatter_into(dense: Tensor, part: Tensor, keep: KeptIndices) -> None:
     """Write a kept part back to where it came from in the dense tensor, in place."""
     if not keep:
         dense.copy_(part)

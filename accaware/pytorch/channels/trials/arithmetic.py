@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.channels.compact import Kept
+from accaware.pytorch.channels.layout import KeptIndices
 
 _LARGE = 2**14
 """Elements from which on a parameter stays in single precision where it lies."""
@@ -30,7 +30,7 @@ class Arithmetic:
 
     dtype: torch.dtype
     narrow: frozenset[int] = frozenset()
-    kept: Mapping[int, Kept] = field(default_factory=dict)
+    kept: Mapping[int, KeptIndices] = field(default_factory=dict)
 
     def widened(self, value: Any) -> Any:
         """Arguments of a function, with the parameters among them in ``dtype``."""

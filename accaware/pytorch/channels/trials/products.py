@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from accaware.pytorch.channels.compact import Kept
+from accaware.pytorch.channels.layout import KeptIndices
 
 _IMAGE_DIMS = {"linear": 0, "conv1d": 1, "conv2d": 2, "conv3d": 3}
 _AT_ONCE = 2**22
@@ -18,7 +18,7 @@ larger image goes through in strips, which stay near the processor."""
 
 
 def multiply(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], kept: Kept
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], kept: KeptIndices
 ) -> Tensor | None:
     """What a layer gives, without computing what its zeros make zero.
 
