@@ -194,6 +194,7 @@ def test_the_configs_with_int8(run: Run, name: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"channel_multiple": 4, "pruning_flops_target": 0.5},
         {"all_weights": True, "pruning_target": 0.4},
         {"all_weights": True, "channel_multiple": 4, "pruning_flops_target": 0.4},
     ],
