@@ -82,6 +82,11 @@ class AccuracyBudget:
         """What was lost, in the metric's units; negative where the metric improved."""
         return self.baseline - metric if self.higher_is_better else metric - self.baseline
 
+    def deficit(self, metric: float) -> float:
+        """What was lost, in budgets: 1 at the limit. For no budget, in percent of the baseline."""
+        unit = self.tolerance or abs(self.baseline) / 100 or 1.0
+        return self.absolute_degradation(metric) / unit
+
     def relative_degradation(self, metric: float) -> float | None:
         """What was lost in percent of the baseline, None for a baseline of 0."""
         if self.baseline == 0:

@@ -11,10 +11,14 @@ from accaware.search.trial import Epoch, Trial, TrialPhase
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """``maximal_rate`` is the search's upper bound: the config's, or less if the model can't."""
+    """``maximal_rate`` is the search's upper bound: the config's, or less if the model can't.
+
+    ``most_epochs`` is what it may cost, however its trials end.
+    """
 
     budget: AccuracyBudget
     maximal_rate: float
+    most_epochs: int
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,18 @@ from accaware.search.events import EpochFinished, RateKnown, SearchStarted
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.result import StopReason
-from accaware.search.strategy import Bounds, Propose, Stop, on_grid, uniform_decrease
+from accaware.search.strategies.learning_curve import can_still_pass
+from accaware.search.strategies.ramp import Ramp
+from accaware.search.strategies.strategy import (
+    Answered,
+    Bounds,
+    FollowSchedule,
+    Propose,
+    Stop,
+    Strategy,
+    on_grid,
+)
+from accaware.search.strategies.uniform_decrease import UniformDecrease
 from accaware.search.training_loop import TrainingLoop
 from accaware.search.trial import Epoch, Step, TrialPhase, TrialRecord
 
@@ -43,51 +54,51 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         super().adopt(params)
         self._adaptive = params
         self._bounds = Bounds.of(params, self._maximal_rate)
+        self._strategy: Strategy = UniformDecrease(params, self._bounds)
+        if params.strategy == "ramp":
+            self._strategy = Ramp(params, self._bounds, self._budget)
 
     def _search(self, runner: Runner) -> StopReason:
-        self._emit(SearchStarted(self._budget, self._bounds.maximal))
+        most = min(self._strategy.most_epochs, self._params.maximal_total_epochs)
+        self._emit(SearchStarted(self._budget, self._bounds.maximal, most))
         self._baseline_weights = runner.save("untouched")
-        if self._adaptive.initial_training_phase_epochs == 0:
-            self._begin_at_baseline()
-        elif self._initial_phase(runner):
-            return StopReason.STOPPED_BY_USER_FUNCTION
-        while True:
-            decision = uniform_decrease(self._history, self._adaptive, self._bounds)
-            if isinstance(decision, Stop):
-                return decision.reason
-            known = self._history.known(decision.rate)
-            if known is not None:
-                self._know(known)
-                continue
-            if self._epochs_left <= 0:
-                return StopReason.EPOCHS_SPENT
-            if self._trial(runner, decision):
-                return StopReason.STOPPED_BY_USER_FUNCTION
+        stopped = False
+        while not stopped:
+            match self._strategy.decide(self._history):
+                case Stop(reason):
+                    return reason
+                case Answered(step):
+                    self._know(step)
+                case _ if self._epochs_left <= 0:
+                    return StopReason.EPOCHS_SPENT
+                case FollowSchedule(epochs):
+                    stopped = self._initial_phase(runner, epochs)
+                case Propose() as proposal:
+                    stopped = self._trial(runner, proposal)
+        return StopReason.STOPPED_BY_USER_FUNCTION
 
-    def _begin_at_baseline(self) -> None:
-        """Without an initial phase the first step goes up from rate 0, which is within budget."""
-        self._controller.scheduler.disable()
-        self._history = self._history.with_known(Step(0.0, None))
-
-    def _initial_phase(self, runner: Runner) -> bool:
+    def _initial_phase(self, runner: Runner, epochs: int) -> bool:
         """Train with the compression section's schedule; judged where fully compressed.
 
         Returns:
             Whether the user's early stopping ended it.
         """
         scheduler = self._controller.scheduler
-        epochs = min(self._adaptive.initial_training_phase_epochs, self._epochs_left)
-        runner.start(1.0)
-        record = self._open(TrialPhase.INITIAL, on_grid(scheduler.target), epochs, 1.0, None)
+        epochs = min(epochs, self._epochs_left)
+        lr_factor = self._params.learning_rate_factor
+        runner.start(lr_factor)
+        record = self._open(TrialPhase.INITIAL, on_grid(scheduler.target), epochs, lr_factor, None)
         for remaining in reversed(range(epochs)):
             scheduler.epoch_step()
+            self._anneal(runner, epochs - 1 - remaining, epochs)
             epoch = self._run_epoch(
                 runner,
                 record,
                 last=remaining == 0,
                 fully_compressed=scheduler.fully_compressed,
             )
-            if self._trial_is_over(record, epoch):
+            passed = self._adaptive.stop_trial_when_within_budget and self._has_passed(epoch)
+            if passed or self._is_broken_off(record):
                 break
             if epoch.metric is not None:
                 scheduler.observe(self._budget.admits(epoch.metric))
@@ -106,31 +117,43 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         Returns:
             Whether the user's early stopping ended it.
         """
-        start = self._history.start_for(proposal.rate)
+        start = None if proposal.start is None else self._history.trials[proposal.start]
+        if not self._history.trials:
+            self._controller.scheduler.disable()
         self._load(runner, start)
         self._controller.compression_rate = proposal.rate
         same = self._history.achieved(proposal.rate, self._controller.compression_rate)
-        if same is not None:
+        if same is not None and proposal.phase is not TrialPhase.POLISH:
             self._know(same)
             return False
         runner.start(proposal.lr_factor)
-        epochs = min(self._adaptive.patience_epochs, self._epochs_left)
-        record = self._open(TrialPhase.SEARCH, proposal.rate, epochs, proposal.lr_factor, start)
+        epochs = min(proposal.epochs, self._epochs_left)
+        record = self._open(proposal.phase, proposal.rate, epochs, proposal.lr_factor, start)
         for remaining in reversed(range(epochs)):
+            self._anneal(runner, epochs - 1 - remaining, epochs)
             epoch = self._run_epoch(runner, record, last=remaining == 0, fully_compressed=True)
-            if self._trial_is_over(record, epoch):
+            if proposal.gives_up and not self._can_still_pass(record, remaining):
+                record.given_up = True
+            passed = proposal.ends_within_budget and self._has_passed(epoch)
+            if passed or record.given_up or self._is_broken_off(record):
                 break
         self._close(record)
         self._tidy(runner)
         return record.stopped_by_user
 
-    def _trial_is_over(self, record: TrialRecord, epoch: Epoch) -> bool:
-        satisfied = (
-            self._adaptive.stop_trial_when_within_budget
-            and epoch.fully_compressed
-            and self._budget.admits(epoch.metric)
-        )
-        return satisfied or record.failure is not None or record.stopped_by_user
+    def _has_passed(self, epoch: Epoch) -> bool:
+        return epoch.fully_compressed and self._budget.admits(epoch.metric)
+
+    def _can_still_pass(self, record: TrialRecord, epochs_left: int) -> bool:
+        metrics = [epoch.metric for epoch in record.epochs if epoch.metric is not None]
+        left = -(-epochs_left // self._params.validate_every_n_epochs)
+        return can_still_pass([*map(self._budget.margin, metrics)], left)
+
+    def _is_broken_off(self, record: TrialRecord) -> bool:
+        return record.failure is not None or record.stopped_by_user
+
+    def _wanted(self) -> frozenset[int]:
+        return self._strategy.wanted(self._history)
 
     def _know(self, step: Step) -> None:
         """Take a step whose answer costs no epoch."""
@@ -161,16 +184,18 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
 
     def _search(self, runner: Runner) -> StopReason:
         scheduler = self._controller.scheduler
-        self._emit(SearchStarted(self._budget, scheduler.target))
-        self._baseline_weights = runner.save("untouched")
-        runner.start(1.0)
         target, total = on_grid(scheduler.target), self._params.maximal_total_epochs
-        record = self._open(TrialPhase.INITIAL, target, total, 1.0, None)
+        self._emit(SearchStarted(self._budget, scheduler.target, total))
+        self._baseline_weights = runner.save("untouched")
+        lr_factor = self._params.learning_rate_factor
+        runner.start(lr_factor)
+        record = self._open(TrialPhase.INITIAL, target, total, lr_factor, None)
         scheduler.epoch_step()
         epoch = self._validate_before_training(runner, record)
         while not self._is_over(record, epoch):
             if self._epochs:
                 scheduler.epoch_step()
+            self._anneal(runner, self._epochs, total)
             epoch = self._run_epoch(
                 runner,
                 record,

@@ -35,6 +35,14 @@ class AdaptiveParams:
     stop_trial_when_within_budget: bool = False
     minimal_compression_rate: float = 0.0
     maximal_compression_rate: float = 0.95
+    strategy: str = "uniform_decrease"
+    trial_learning_rate: float | str = "as_configured"
+    polish: bool = False
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """By which every trial's base learning rate is multiplied to begin with."""
+        return _factor_of(self.trial_learning_rate)
 
     def check(self) -> None:
         """For parameters that were built in Python and so met no schema.
@@ -64,6 +72,10 @@ class AdaptiveParams:
                 "from 0 to 1": (
                     0 <= self.minimal_compression_rate <= self.maximal_compression_rate <= 1
                 ),
+                "strategy must be uniform_decrease or ramp": (
+                    self.strategy in ("uniform_decrease", "ramp")
+                ),
+                **_learning_rate_rules(self.trial_learning_rate),
             }
         )
 
@@ -76,6 +88,12 @@ class EarlyExitParams:
     maximal_absolute_accuracy_degradation: float | None = None
     maximal_total_epochs: int
     validate_every_n_epochs: int = 1
+    trial_learning_rate: float | str = "as_configured"
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """By which the base learning rate is multiplied."""
+        return _factor_of(self.trial_learning_rate)
 
     def check(self) -> None:
         """As of :class:`AdaptiveParams`."""
@@ -83,11 +101,23 @@ class EarlyExitParams:
             {
                 "validate_every_n_epochs must be 1 or more": self.validate_every_n_epochs >= 1,
                 "maximal_total_epochs must be 1 or more": self.maximal_total_epochs >= 1,
+                **_learning_rate_rules(self.trial_learning_rate),
             }
         )
 
 
 SearchParams = AdaptiveParams | EarlyExitParams
+
+
+def _factor_of(trial_learning_rate: float | str) -> float:
+    return 1.0 if isinstance(trial_learning_rate, str) else trial_learning_rate
+
+
+def _learning_rate_rules(value: float | str) -> dict[str, bool]:
+    rule = "trial_learning_rate must be as_configured, cosine, search or a factor above 0"
+    if isinstance(value, str):
+        return {rule: value in ("as_configured", "cosine", "search")}
+    return {rule: value > 0}
 
 
 def _require(rules: dict[str, bool]) -> None:

@@ -107,6 +107,9 @@ class Runner(Protocol):
     def start(self, lr_factor: float) -> None:
         """A fresh optimizer and schedule, the base learning rate multiplied by ``lr_factor``."""
 
+    def anneal(self, share: float) -> None:
+        """From here on the learning rate is this share of what it would be without."""
+
     def train_epoch(self, epoch: int) -> float | None:
         """Train one epoch (``epoch`` counts from 0 over the whole run); its loss, if it has one."""
 

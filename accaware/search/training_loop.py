@@ -215,6 +215,11 @@ class TrainingLoop:
         self._emit(EpochFinished(record.number, epoch))
         return epoch
 
+    def _anneal(self, runner: Runner, epoch: int, epochs: int) -> None:
+        """Where the learning rate falls within a trial, give it that of an epoch, from 0."""
+        if self._params.trial_learning_rate == "cosine":
+            runner.anneal((1 + math.cos(math.pi * epoch / epochs)) / 2)
+
     def _judge(self, runner: Runner, record: TrialRecord, epoch: Epoch) -> None:
         if record.add(epoch, self._budget):
             record.keep(epoch, runner.save(f"trial-{record.number}"))
@@ -236,7 +241,7 @@ class TrainingLoop:
         """
         ranked = self._history.ranked(self._budget)
         passed = [trial for trial in ranked if trial.within_budget]
-        keep = {trial.number for trial in passed[:_KEPT_TRIALS] or ranked[:1]}
+        keep = {trial.number for trial in passed[:_KEPT_TRIALS] or ranked[:1]} | self._wanted()
         trials = []
         for trial in self._history.trials:
             if trial.checkpoint is not None and trial.number not in keep:
@@ -244,6 +249,10 @@ class TrainingLoop:
                 trial = replace(trial, checkpoint=None)
             trials.append(trial)
         self._history = replace(self._history, trials=tuple(trials))
+
+    def _wanted(self) -> frozenset[int]:
+        """The trials whose weights the search itself may still want."""
+        return frozenset()
 
     # The end ------------------------------------------------------------------------------
 

@@ -14,10 +14,16 @@ Checkpoint = NewType("Checkpoint", str)
 
 
 class TrialPhase(str, Enum):
-    """Whether a trial is the schedule's or the search's own."""
+    """What a trial is for.
+
+    The schedule's, a step of the ramp, one whose verdict the search goes by, or more training of
+    the best one.
+    """
 
     INITIAL = "initial"
+    RAMP = "ramp"
     SEARCH = "search"
+    POLISH = "polish"
 
 
 class TrialState(str, Enum):
@@ -83,10 +89,11 @@ class Trial:
     def judged(self) -> bool:
         """Whether it tells what comes of its target.
 
-        Where an initial phase failed, its schedule or its first training did, not the rate.
+        Where an initial phase or a step of the ramp isn't within budget, its schedule or its few
+        epochs may be to blame, and not the rate.
         """
-        if self.phase is TrialPhase.INITIAL and self.state is TrialState.FAILED:
-            return False
+        if self.phase is not TrialPhase.SEARCH:
+            return self.within_budget
         return any(epoch.fully_compressed for epoch in self.epochs)
 
 
@@ -122,6 +129,15 @@ class History:
         """Whether a step was within budget; one without a trial is the baseline model's."""
         return step.trial is None or self.trials[step.trial].within_budget
 
+    def failed(self, step: Step) -> bool:
+        """Whether a step wasn't within budget, by a trial that tells."""
+        return not self.passed(step) and step.trial is not None and self.trials[step.trial].judged
+
+    def reached(self, step: Step) -> float:
+        """The rate that answers a step: where its layout achieves more than was asked, that."""
+        achieved = 0.0 if step.trial is None else self.trials[step.trial].compression_rate
+        return max(step.target_rate, achieved)
+
     def known(self, target_rate: float) -> Step | None:
         """The answer where ``target_rate`` is outside the bracket that is left to search.
 
@@ -139,7 +155,7 @@ class History:
         beyond = (
             step
             for step in self.steps
-            if self._failed(step) and step.target_rate > highest.target_rate
+            if self.failed(step) and step.target_rate > highest.target_rate
         )
         lowest = min(beyond, key=lambda step: step.target_rate, default=None)
         if lowest is not None and target_rate >= lowest.target_rate:
@@ -158,15 +174,14 @@ class History:
     def start_for(self, target_rate: float) -> Trial | None:
         """The trial to start from: the highest rate within budget below ``target_rate``.
 
-        Of those whose weights are kept. None is the baseline model.
+        Of those whose weights are kept. Where none was within budget yet, the best effort: its
+        epochs aren't lost. None is the baseline model.
         """
-        below = [
-            trial
-            for trial in self.trials
-            if trial.within_budget
-            and trial.checkpoint is not None
-            and trial.compression_rate < target_rate
-        ]
+        kept = [trial for trial in self.trials if trial.checkpoint is not None]
+        passed = [trial for trial in kept if trial.within_budget]
+        below = [trial for trial in passed if trial.compression_rate < target_rate]
+        if not passed and kept:
+            return kept[-1]
         return max(below, key=lambda trial: trial.compression_rate, default=None)
 
     def ranked(self, budget: AccuracyBudget) -> list[Trial]:
@@ -184,8 +199,6 @@ class History:
         kept = (trial for trial in self.trials if trial.checkpoint is not None)
         return sorted(kept, key=rank, reverse=True)
 
-    def _failed(self, step: Step) -> bool:
-        return not self.passed(step) and step.trial is not None and self.trials[step.trial].judged
 
 
 class TrialRecord:
@@ -195,6 +208,7 @@ class TrialRecord:
         rate: achieved when last looked at.
         failure: why the trial can't go on, one clause; None while it can.
         stopped_by_user: the user's early stopping ended it.
+        given_up: it wasn't expected to pass any more.
     """
 
     def __init__(
@@ -208,6 +222,7 @@ class TrialRecord:
         self.epochs: list[Epoch] = []
         self.failure: str | None = None
         self.stopped_by_user = False
+        self.given_up = False
         self._best: Epoch | None = None
         self._checkpoint: Checkpoint | None = None
 
@@ -245,6 +260,8 @@ class TrialRecord:
         else:
             state = TrialState.NOT_WITHIN_BUDGET
             reason = f"beyond the limit by {-budget.margin(metric):.4g}"
+            if self.given_up:
+                reason += ", too far to be made up for"
         return Trial(
             number=self.number,
             phase=self.phase,

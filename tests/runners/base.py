@@ -79,6 +79,11 @@ class CallbackRunner:
         pair = configured if isinstance(configured, tuple) else (configured, None)
         self.optimizer, self.lr_scheduler = pair
         self.optimizer.learning_rate *= lr_factor
+        self.share = 1.0
+
+    def anneal(self, share: float) -> None:
+        self.optimizer.learning_rate *= share / self.share
+        self.share = share
 
     def train_epoch(self, epoch: int) -> float | None:
         return self.callbacks.train_epoch_fn(

@@ -143,15 +143,23 @@ def test_what_holds_for_any_search(
     assert found.runner.saved.keys() == {"untouched"} | kept
     assert len(kept) == (min(len(passed), 2) or (1 if result.best else 0))
 
-    # A trial starts from the highest rate within budget below its own, however few are kept.
+    # A trial starts from the highest rate within budget below its own, however few are kept; as
+    # long as there is none at all, from the best effort.
     for event in found.recorder.of(TrialStarted)[1:]:
-        below = [
-            trial.compression_rate
-            for trial in passed
-            if trial.number < event.number and trial.compression_rate < event.target_rate
-        ]
+        before = trials[: event.number]
         start = None if event.start is None else trials[event.start].compression_rate
-        assert start == max(below, default=None)
+        if any(trial.within_budget for trial in before):
+            below = [
+                trial.compression_rate
+                for trial in before
+                if trial.within_budget and trial.compression_rate < event.target_rate
+            ]
+            assert start == max(below, default=None)
+        else:
+            efforts = [budget.margin(trial.metric) for trial in before if trial.metric is not None]
+            assert (start is None) == (not efforts)
+            if event.start is not None:
+                assert budget.margin(trials[event.start].metric) == max(efforts)
 
 
 @given(worlds, params(), starts, layouts, reaches)

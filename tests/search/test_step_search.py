@@ -79,7 +79,7 @@ def test_a_reachable_rate_on_the_grid_is_not_rounded_below_itself(reachable: flo
 def test_a_step_below_the_minimal_rate_is_clamped_to_it() -> None:
     params = adaptive(minimal_compression_rate=0.45)
     run = search(holds_up_to(0.46), params).run()
-    assert run.targets == [0.5, 0.45, 0.475]
+    assert run.targets == [0.5, 0.45, 0.5, 0.475]
     assert run.result.best is not None
     assert run.result.best.target_rate == 0.45
 
@@ -93,8 +93,8 @@ def test_a_minimal_rate_out_of_budget_is_tried_once_and_ends_the_search() -> Non
 @pytest.mark.parametrize(
     ("threshold", "targets", "best"),
     [
-        (0.09, [0.1, 0.05, 0.075], 0.075),
-        (0.06, [0.1, 0.05, 0.075], 0.05),
+        (0.09, [0.1, 0.05, 0.1, 0.075], 0.075),
+        (0.06, [0.1, 0.05, 0.1, 0.075], 0.05),
         (0.04, [0.1, 0.05, 0.025], 0.025),
     ],
 )
@@ -134,9 +134,35 @@ def test_a_rate_already_known_to_pass_costs_no_epoch() -> None:
 
 
 def test_a_rate_above_a_failed_one_is_known_to_fail() -> None:
-    run = search(holds_up_to(0.06), start=0.08).run()
-    assert run.asked[2:4] == [(0.05, True), (0.1, False)]
-    assert run.recorder.of(RateKnown)[1].trial == 0
+    params = without_initial_phase(initial_compression_rate_step=0.2)
+    run = search(holds_up_to(0.06), params).run()
+    assert run.asked[3:5] == [(0.05, True), (0.1, False)]
+    assert run.recorder.of(RateKnown)[1].trial == 1
+    run = search(holds_up_to(0.58)).run()
+    assert run.recorder.of(RateKnown)[-1] == RateKnown(0.6, 0.6, 1)
+
+
+def test_a_failed_initial_phase_is_no_bound() -> None:
+    """Its schedule may be to blame: what holds in a trial is found above it, too."""
+
+    passes = {0.5: False}
+
+    def metric(rate: float, age: int) -> float:
+        held = passes.get(rate, rate <= 0.77)
+        passes.pop(rate, None)
+        return 1.0 if held else 0.0
+
+    run = search(metric).run()
+    assert run.asked[:4] == [(0.5, True), (0.4, True), (0.45, True), (0.5, True)]
+    assert run.result.best is not None
+    assert run.result.best.target_rate == 0.75
+
+
+def test_a_minimal_rate_that_only_the_initial_phase_failed_at_is_tried() -> None:
+    params = adaptive(minimal_compression_rate=0.5, patience_epochs=2)
+    run = search(lambda rate, age: 0.0 if age < 2 else 1.0 - (rate > 0.5), params).run()
+    assert run.targets[:2] == [0.5, 0.5]
+    assert run.result.within_budget
 
 
 def test_a_rate_below_a_passed_one_is_known_to_pass() -> None:
@@ -199,7 +225,7 @@ def test_two_targets_with_one_layout_are_one_trial() -> None:
 def test_a_target_that_removes_nothing_is_rate_zero() -> None:
     run = search(holds_up_to(0.05), start=0.1, layout=lambda rate: int(rate * 10 + 1e-9) / 10)
     run.run()
-    assert run.targets == [0.1]
+    assert run.targets == [0.1, 0.1]
     assert run.recorder.of(RateKnown)[-1] == RateKnown(0.075, 0.0, None)
 
 
@@ -233,13 +259,18 @@ def test_the_weights_that_a_trial_starts_from_are_those_of_that_trial() -> None:
     assert lineages[-2:] == [(0.5, 0.6, 0.7, 0.75), (0.5, 0.6, 0.7, 0.75, 0.775)]
 
 
-def test_a_trial_below_all_that_passed_starts_from_the_baseline_model() -> None:
-    run = search(holds_up_to(0.35)).run()
+def test_a_trial_starts_below_its_own_rate_even_where_a_higher_one_failed() -> None:
+    run = search(holds_up_to(0.35), start=0.3).run()
     starts = {event.target_rate: event.start for event in run.recorder.of(TrialStarted)}
-    assert starts[0.4] is None
-    assert starts[0.3] is None
-    assert run.runner.calls.count(("load", "untouched")) >= 2
-    assert run.model.lineage[0] == 0.3
+    assert starts == {0.3: None, 0.4: 0, 0.35: 0, 0.375: 2}
+
+
+def test_as_long_as_nothing_has_passed_the_best_effort_is_gone_on_with() -> None:
+    """Its epochs aren't lost."""
+    run = search(lambda rate, age: 1.0 - max(rate - 0.25, 0.0)).run()
+    starts = [(event.target_rate, event.start) for event in run.recorder.of(TrialStarted)]
+    assert starts[:3] == [(0.5, None), (0.4, 0), (0.3, 1)]
+    assert run.model.lineage[:3] == (0.5, 0.4, 0.3)
 
 
 def test_what_counts_below_a_target_is_the_achieved_rate() -> None:
@@ -426,7 +457,7 @@ def test_without_an_initial_phase_the_search_begins_with_its_first_step() -> Non
 def test_its_first_step_begins_at_the_baseline_model_and_turns_where_it_fails() -> None:
     run = search(holds_up_to(0.06), without_initial_phase()).run()
     assert run.targets == [0.1, 0.05, 0.075]
-    assert [event.start for event in run.recorder.of(TrialStarted)] == [None, None, 1]
+    assert [event.start for event in run.recorder.of(TrialStarted)] == [None, 0, 1]
     assert [event.lr_factor for event in run.recorder.of(TrialStarted)] == [1.0, 0.5, 0.25]
 
 

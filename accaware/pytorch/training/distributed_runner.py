@@ -36,6 +36,10 @@ class DistributedRunner:
         """Make a fresh optimizer in each process."""
         self._runner.start(lr_factor)
 
+    def anneal(self, share: float) -> None:
+        """Lower the learning rate in each process."""
+        self._runner.anneal(share)
+
     def train_epoch(self, epoch: int) -> float | None:
         """Train in all processes; the loss is the first one's."""
         return self.agree(self._runner.train_epoch(epoch))

@@ -66,6 +66,7 @@ class TorchRunner:
         self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
         self._dumps: dict[Checkpoint, Any] = {}
         self._warned = False
+        self._share = 1.0
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
 
@@ -78,7 +79,15 @@ class TorchRunner:
         optimizer, scheduler = self._configure()
         if lr_factor != 1:
             _scale_learning_rate(optimizer, _schedulers(scheduler), lr_factor)
+        self._share = 1.0
         self._follow(optimizer)
+
+    def anneal(self, share: float) -> None:
+        """Scale the learning rate, and the user's own schedule of it, to a share of theirs."""
+        assert self.optimizer is not None
+        schedulers = _schedulers(self.lr_scheduler)
+        _scale_learning_rate(self.optimizer, schedulers, share / self._share)
+        self._share = share
 
     def _configure(self) -> tuple[Optimizer, Any]:
         optimizer, scheduler = optimizer_and_schedule(self._callbacks.configure_optimizers_fn())
@@ -206,6 +215,7 @@ class TorchRunner:
             "schedules": [_state_of(schedule) for schedule in _schedulers(self.lr_scheduler)],
             "modes": [module.training for module in self._model.modules()],
             "warned": self._warned,
+            "share": self._share,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -215,6 +225,7 @@ class TorchRunner:
             ValueError: the optimizer or its schedules are others.
         """
         self._warned = state["warned"]
+        self._share = state["share"]
         for module, training in zip(self._model.modules(), state["modes"], strict=True):
             module.training = training
         if state["optimizer"] is None:

@@ -35,6 +35,10 @@ class ReplayedRunner:
         """Make a fresh optimizer, but not in a replay: the snapshot brings one."""
         self._replay.act(lambda: self._runner.start(lr_factor))
 
+    def anneal(self, share: float) -> None:
+        """Lower the learning rate, but not in a replay: the snapshot brings the lowered one."""
+        self._replay.act(lambda: self._runner.anneal(share))
+
     def train_epoch(self, epoch: int) -> float | None:
         """The recorded loss of the epoch, or that of training it now."""
         return self._replay.answer("train_epoch", lambda: self._runner.train_epoch(epoch))

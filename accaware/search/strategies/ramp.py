@@ -1,0 +1,265 @@
+"""The ramp: an epoch at each of ever higher rates, and then trials between what held and didn't."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accaware.search.budget import AccuracyBudget
+from accaware.search.params import AdaptiveParams
+from accaware.search.result import StopReason
+from accaware.search.strategies.learning_rate import FactorTried, best_factor, next_factor
+from accaware.search.strategies.strategy import Bounds, Decision, Propose, Stop, on_grid
+from accaware.search.trial import History, Trial, TrialPhase
+
+_KEPT = 0.85
+"""Of what is left, after each step of the ramp."""
+
+_COLLAPSED = 12.0
+"""Budgets of deficit at which the ramp ends: no trial makes up for that."""
+
+_RECOVERABLE = 4.0
+"""Budgets of deficit, after an epoch of the ramp, that a trial can be expected to make up for."""
+
+_SLACK = 1e-3
+"""Of a step of the ramp: a rate that is this much below one counts as the one."""
+
+_BEYOND = 2
+"""Steps of the ramp beyond the collapse at which nothing is expected to hold any more."""
+
+
+class Ramp:
+    """One epoch at each of ever higher rates until the metric collapses, then a bisection.
+
+    A trial starts from the nearest rate at or below its own whose weights are kept, within budget
+    or not, so that no epoch of the ramp is lost, and ends when it has passed. Rates are halved
+    on the scale of what is left, as the last tenths are what makes a model small.
+    """
+
+    def __init__(self, params: AdaptiveParams, bounds: Bounds, budget: AccuracyBudget) -> None:
+        self._params = params
+        self._bounds = bounds
+        self._budget = budget
+
+    @property
+    def most_epochs(self) -> int:
+        """The whole ramp, the epochs that look for a learning rate, and trials that all fail."""
+        steps = 0
+        rate = 0.0
+        while rate < self._bounds.maximal:
+            rate = self._after(rate)
+            steps += 1
+        trials = 2  # the first guess, and the bound
+        bracket = _Bracket(0.0, self._bounds.maximal)
+        while not self._is_narrow(bracket):
+            bracket = _Bracket(bracket.low, bracket.middle)
+            trials += 1
+        looking = 2 if self._params.trial_learning_rate == "search" else 0
+        polishing = self._params.patience_epochs if self._params.polish else 0
+        return steps + looking + trials * self._params.patience_epochs + polishing
+
+    def decide(self, history: History) -> Decision:
+        """The next step of the ramp, or the next trial of the bisection."""
+        climb = _Climb.of(history, self._budget)
+        if climb.is_to_be_repeated and self._params.trial_learning_rate == "search":
+            factor = next_factor(climb.factors)
+            if factor is not None:
+                return self._ramp(climb.tries[0].target_rate, factor, climb.before_last)
+        if climb.highest < self._bounds.maximal and not self._collapsed(climb.last):
+            return self._ramp(self._after(climb.highest), climb.factor, climb.last)
+        return self._bisect(history, climb)
+
+    def wanted(self, history: History) -> frozenset[int]:
+        """Those between the bounds of the bracket, and the highest one below them."""
+        low, high = 0.0, 1.0
+        climb = _Climb.of(history, self._budget)
+        if climb.highest >= self._bounds.maximal or self._collapsed(climb.last):
+            bracket = self._bracket(history, climb)
+            low, high = bracket.low, bracket.high
+        base = _nearest(history, low)
+        inside = {
+            trial.number
+            for trial in history.trials
+            if trial.compression_rate > low and trial.target_rate <= high
+        }
+        return frozenset(inside | ({base.number} if base else set()))
+
+    def _after(self, rate: float) -> float:
+        """The next rate of the ramp, 1 - 0.85^e."""
+        exponent = math.floor(math.log(1 - rate) / math.log(_KEPT) + _SLACK) + 1
+        following = on_grid(1 - _KEPT**exponent)
+        return min(max(following, self._bounds.minimal), self._bounds.maximal)
+
+    def _ramp(self, rate: float, factor: float | None, start: Trial | None) -> Propose:
+        return Propose(
+            rate=rate,
+            epochs=1,
+            lr_factor=self._params.learning_rate_factor if factor is None else factor,
+            start=None if start is None else start.number,
+            phase=TrialPhase.RAMP,
+        )
+
+    def _collapsed(self, trial: Trial | None) -> bool:
+        if trial is None:
+            return False
+        return trial.metric is None or self._budget.deficit(trial.metric) > _COLLAPSED
+
+    def _bisect(self, history: History, climb: _Climb) -> Decision:
+        bracket, lowest = self._bracket(history, climb), self._bounds.minimal
+        if bracket.low >= self._bounds.maximal:
+            return self._end(history, StopReason.MAXIMAL_RATE)
+        guess = self._guess(history, climb)
+        if guess is not None and bracket.low < guess <= bracket.high:
+            return self._trial(history, climb, guess)
+        if not self._is_narrow(bracket):
+            return self._trial(history, climb, bracket.middle)
+        if lowest > 0 and not any(map(history.passed, history.steps)):
+            if any(history.failed(step) and step.target_rate <= lowest for step in history.steps):
+                return self._end(history, StopReason.MINIMAL_RATE)
+            return self._trial(history, climb, lowest)
+        return self._end(history, StopReason.STEP_BELOW_MINIMUM)
+
+    def _bracket(self, history: History, climb: _Climb) -> _Bracket:
+        """The highest rate that passed, and the lowest above it that a whole trial failed at."""
+        passed = [step for step in history.steps if history.passed(step)]
+        low = max((history.reached(step) for step in passed), default=self._bounds.minimal)
+        failed = [step.target_rate for step in history.steps if history.failed(step)]
+        high = self._bounds.maximal
+        if self._collapsed(climb.last):
+            high = min(high, on_grid(1 - (1 - climb.highest) * _KEPT**_BEYOND))
+        return _Bracket(low, min((rate for rate in failed if rate > low), default=max(high, low)))
+
+    def _guess(self, history: History, climb: _Climb) -> float | None:
+        """For the first trial: the highest rate of the ramp that looks recoverable."""
+        if any(trial.phase is TrialPhase.SEARCH for trial in history.trials):
+            return None
+        near = [
+            trial.target_rate
+            for trial in climb.best
+            if trial.metric is not None and self._budget.deficit(trial.metric) <= _RECOVERABLE
+        ]
+        return max(near, default=None)
+
+    def _is_narrow(self, bracket: _Bracket) -> bool:
+        return bracket.high - bracket.low < 2 * self._params.minimal_compression_rate_step
+
+    def _trial(self, history: History, climb: _Climb, rate: float) -> Propose:
+        start = _nearest(history, rate)
+        return Propose(
+            rate=rate,
+            epochs=self._params.patience_epochs,
+            lr_factor=self._params.learning_rate_factor if climb.factor is None else climb.factor,
+            start=None if start is None else start.number,
+            ends_within_budget=True,
+            gives_up=True,
+        )
+
+    def _end(self, history: History, reason: StopReason) -> Decision:
+        """The search is over, but for the polishing of its best trial."""
+        best = next(iter(history.ranked(self._budget)), None)
+        polished = any(trial.phase is TrialPhase.POLISH for trial in history.trials)
+        if not self._params.polish or polished or best is None or not best.within_budget:
+            return Stop(reason)
+        left = self._params.patience_epochs - len(best.epochs)
+        if left <= 0:
+            return Stop(reason)
+        return Propose(
+            rate=best.target_rate,
+            epochs=left,
+            lr_factor=best.lr_factor,
+            start=best.number,
+            phase=TrialPhase.POLISH,
+        )
+
+
+@dataclass(frozen=True)
+class _Bracket:
+    """Between a rate that holds and one that doesn't, or isn't expected to."""
+
+    low: float
+    high: float
+
+    @property
+    def middle(self) -> float:
+        """Half way on the scale of what is left."""
+        return on_grid(1 - math.sqrt((1 - self.low) * (1 - self.high)))
+
+
+@dataclass(frozen=True)
+class _Climb:
+    """How far the ramp has come.
+
+    Attributes:
+        best: of each of its rates the best trial, in their order.
+        tries: all trials at the rate at which the metric was first beyond the limit.
+        factors: of the learning rate, with which these were trained.
+        highest: the highest rate that was reached.
+        is_to_be_repeated: the last rate is the first one that was beyond the limit.
+    """
+
+    best: Sequence[Trial]
+    tries: Sequence[Trial]
+    factors: Sequence[FactorTried]
+    highest: float
+    is_to_be_repeated: bool
+
+    @classmethod
+    def of(cls, history: History, budget: AccuracyBudget) -> _Climb:
+        by_rate: dict[float, list[Trial]] = {}
+        for trial in history.trials:
+            if trial.phase is TrialPhase.RAMP:
+                by_rate.setdefault(trial.target_rate, []).append(trial)
+        beyond = [tries for tries in by_rate.values() if not tries[0].within_budget]
+        tries = beyond[0] if beyond else []
+        climbed = [
+            history.reached(step)
+            for step in history.steps
+            if step.trial is None or history.trials[step.trial].phase is TrialPhase.RAMP
+        ]
+        factors = [
+            FactorTried(
+                trial.lr_factor, None if trial.metric is None else budget.margin(trial.metric)
+            )
+            for trial in tries
+        ]
+        return cls(
+            [_best_of(tries, budget) for tries in by_rate.values()],
+            tries,
+            factors,
+            max(climbed, default=0.0),
+            bool(beyond) and tries is [*by_rate.values()][-1],
+        )
+
+    @property
+    def last(self) -> Trial | None:
+        """The best trial of the last rate."""
+        return self.best[-1] if self.best else None
+
+    @property
+    def before_last(self) -> Trial | None:
+        """The best trial of the rate before the last one."""
+        return self.best[-2] if len(self.best) > 1 else None
+
+    @property
+    def factor(self) -> float | None:
+        """Of the learning rate, the best that is known; None as long as none is."""
+        return best_factor(self.factors) if self.factors else None
+
+
+def _best_of(tries: Sequence[Trial], budget: AccuracyBudget) -> Trial:
+    def margin(trial: Trial) -> float:
+        return float("-inf") if trial.metric is None else budget.margin(trial.metric)
+
+    return max(tries, key=margin)
+
+
+def _nearest(history: History, rate: float) -> Trial | None:
+    """The trial with the highest rate at or below this whose weights are kept; the last one."""
+    below = [
+        trial
+        for trial in history.trials
+        # A layout that reaches a little more than was asked for is the one for that rate.
+        if trial.checkpoint is not None and min(trial.target_rate, trial.compression_rate) <= rate
+    ]
+    return max(below, key=lambda trial: (trial.compression_rate, trial.number), default=None)
