@@ -27,6 +27,7 @@ from accaware.pytorch.create.algorithms import (
     magnitude_sparsity_of,
 )
 from accaware.pytorch.create.preparations import check_needs_no_data, preparations_of
+from accaware.pytorch.create.quantization import quantization_settings_of
 from accaware.pytorch.data.training_sample import training_sample
 from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -91,7 +92,8 @@ def create_compressed_model(
         distillation = distillation_of(model, taught)
     # After the groups were found: these follow a model in which nothing is quantized.
     if (quantized := config.quantization) is not None:
-        quantization = Quantization(model, quantized, inputs)
+        settings = quantization_settings_of(model, quantized)
+        quantization = Quantization(model, settings, inputs)
     algorithm = _algorithm(pruning, sparsity, quantization)
     schedules = [_schedule_config(section) for section in config.levelled]
     controller = PTCompressionController(
