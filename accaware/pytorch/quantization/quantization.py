@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from accaware.config.model.quantization import QuantizationConfig
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.data.batch_statistics import batch_statistics
@@ -19,6 +18,7 @@ from accaware.pytorch.model.wrappers import eagerly
 from accaware.pytorch.quantization.attach import attach
 from accaware.pytorch.quantization.plan import plan_quantization
 from accaware.pytorch.quantization.ranges import estimator_of
+from accaware.pytorch.quantization.settings import QuantizationSettings
 from accaware.results.quantizers import QuantizerInfo
 
 _MEASURED = ("low", "high", "scale", "zero_point")
@@ -29,18 +29,19 @@ class Quantization:
 
     Args:
         model: trained, as it came; its forward is changed from here on, its tensors are not.
-        config: the algorithm's section.
+        settings: what of it is quantized, and how.
         inputs: example inputs, to follow the model with.
 
     Raises:
         CompressionError: no layer is left to quantize.
-        UsageError: a scope matches nothing.
     """
 
     name = "quantization"
 
-    def __init__(self, model: nn.Module, config: QuantizationConfig, inputs: ExampleInputs) -> None:
-        plan = plan_quantization(model, config, inputs)
+    def __init__(
+        self, model: nn.Module, settings: QuantizationSettings, inputs: ExampleInputs
+    ) -> None:
+        plan = plan_quantization(model, settings, inputs)
         self._model = model
         self._ranges = plan.ranges
         self.quantizers = plan.quantizers
@@ -59,7 +60,7 @@ class Quantization:
     @property
     def samples(self) -> int:
         """How many training samples the ranges are measured on."""
-        return max((each.num_init_samples for each in self._ranges), default=0)
+        return max((each.samples for each in self._ranges), default=0)
 
     @property
     def saved_bits(self) -> float:

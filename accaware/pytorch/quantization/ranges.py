@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from accaware.config.model.quantization import RangeInitializer
+from accaware.pytorch.quantization.settings import RangeSettings
 
 _KEPT = 2**16
 """Values of a batch that are kept for percentiles, evenly spread over it."""
@@ -29,14 +29,14 @@ class RangeEstimator(Protocol):
         """The least and the greatest value to cover; None where nothing was seen."""
 
 
-def estimator_of(config: RangeInitializer) -> RangeEstimator:
-    """The estimator that a config names.
+def estimator_of(settings: RangeSettings) -> RangeEstimator:
+    """The estimator of the type that the settings name.
 
     Raises:
-        ValueError: for a type that no checked config has.
+        ValueError: there is none of this type.
     """
-    percentiles = config.params.min_percentile / 100, config.params.max_percentile / 100
-    match config.type:
+    percentiles = settings.min_percentile / 100, settings.max_percentile / 100
+    match settings.type:
         case "min_max":
             return ExtremeRange()
         case "mean_min_max" | "mixed_min_max":
@@ -48,7 +48,7 @@ def estimator_of(config: RangeInitializer) -> RangeEstimator:
             return KeptRange(lambda values: _quantiles(values[None], *percentiles))
         case "threesigma":
             return KeptRange(_three_sigma)
-    raise ValueError(f"there is no range of type {config.type!r}")
+    raise ValueError(f"there is no range of type {settings.type!r}")
 
 
 class ExtremeRange:

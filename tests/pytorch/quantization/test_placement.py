@@ -1,4 +1,4 @@
-"""Where quantizers stand in networks of all kinds."""
+"""Where quantizers stand in networks of all kinds, and how a section's settings reach them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from torch import Tensor, nn
 from accaware.config.model.quantization import (
     ActivationOverride,
     ActivationsQuantization,
+    OverrideInitializer,
     QuantizationConfig,
+    QuantizationInitializer,
+    RangeInitializer,
+    RangeParams,
     ScopeOverrides,
     WeightOverride,
     WeightsQuantization,
 )
 from accaware.errors import CompressionError, UsageError
+from accaware.pytorch.create.quantization import quantization_settings_of
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.plan import QuantizationPlan, plan_quantization
 
 
 def plan(model: nn.Module, inputs: Any = None, **config: Any) -> QuantizationPlan:
     given = torch.randn(1, 4, 8, 8) if inputs is None else inputs
-    return plan_quantization(model, QuantizationConfig(**config), ExampleInputs.of(given))
+    settings = quantization_settings_of(model, QuantizationConfig(**config))
+    return plan_quantization(model, settings, ExampleInputs.of(given))
 
 
 def places(found: QuantizationPlan) -> list[str]:
@@ -181,6 +187,91 @@ def test_overrides_hold_within_their_scope() -> None:
     of_first, of_last = found.quantizers.activations
     assert (of_first.bits, of_first.symmetric) == (6, True)
     assert (of_last.bits, of_last.symmetric) == (8, False)
+
+
+def test_the_first_override_that_fits_is_laid_over_what_counts_everywhere() -> None:
+    found = plan(
+        nn.Sequential(conv(), nn.ReLU(), conv()),
+        weights=WeightsQuantization(bits=6, mode="asymmetric", per_channel=False),
+        activations=ActivationsQuantization(bits=5, signed=True),
+        quantize_outputs=True,
+        scope_overrides=ScopeOverrides(
+            weights={"2": WeightOverride(bits=4), "{re}.*": WeightOverride(bits=3)},
+            activations={"2": ActivationOverride(signed=False), "?": ActivationOverride(bits=3)},
+        ),
+    )
+    weights = found.quantizers.weights
+    assert [weights[name].bits for name in ("0", "2")] == [3, 4]
+    assert [(each.symmetric, each.axis) for each in weights.values()] == [(False, None)] * 2
+    # No scope means the model itself, at whose output the last one is.
+    of = [(each.bits, each.signed) for each in found.quantizers.activations]
+    assert of == [(3, True), (5, False), (5, True)]
+
+
+def test_the_first_range_that_fits_an_activation_counts() -> None:
+    ranges = (
+        RangeInitializer(type="min_max", target_quantizer_group="weights"),
+        RangeInitializer(type="threesigma", target_scopes=("2",)),
+        RangeInitializer(
+            type="percentile",
+            num_init_samples=7,
+            params=RangeParams(min_percentile=1, max_percentile=98),
+            ignored_scopes=("4",),
+        ),
+    )
+    found = plan(
+        nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv()),
+        quantize_outputs=True,
+        initializer=QuantizationInitializer(range=ranges),
+    )
+    assert places(found) == ["0 input", "2 input", "4 input", "output"]
+    assert [(each.type, each.samples) for each in found.ranges] == [
+        ("percentile", 7),
+        ("threesigma", 256),
+        ("mixed_min_max", 256),
+        ("threesigma", 256),
+    ]
+    assert (found.ranges[0].min_percentile, found.ranges[0].max_percentile) == (1, 98)
+
+
+def test_an_overrides_ranges_stand_in_place_of_all_others() -> None:
+    def with_range(*ranges: RangeInitializer) -> QuantizationPlan:
+        override = ActivationOverride(initializer=OverrideInitializer(range=ranges))
+        return plan(
+            nn.Sequential(conv(), nn.ReLU(), conv()),
+            initializer=QuantizationInitializer(range=(RangeInitializer(type="threesigma"),)),
+            scope_overrides=ScopeOverrides(activations={"2": override}),
+        )
+
+    def types(found: QuantizationPlan) -> list[str]:
+        return [each.type for each in found.ranges]
+
+    assert types(with_range(RangeInitializer(type="min_max"))) == ["threesigma", "min_max"]
+    elsewhere = RangeInitializer(type="min_max", target_scopes=("0",))
+    assert types(with_range(elsewhere)) == ["threesigma", "mixed_min_max"]
+    with pytest.raises(UsageError, match="'nothing' matches no module"):
+        with_range(RangeInitializer(target_scopes=("nothing",)))
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        {"weights": WeightsQuantization(target_scopes=("nothing",))},
+        {"activations": ActivationsQuantization(ignored_scopes=("nothing",))},
+        {"scope_overrides": ScopeOverrides(weights={"nothing": WeightOverride(bits=4)})},
+        {"scope_overrides": ScopeOverrides(activations={"nothing": ActivationOverride(bits=4)})},
+        {
+            "initializer": QuantizationInitializer(
+                range=(
+                    RangeInitializer(target_quantizer_group="weights", target_scopes=("nothing",)),
+                )
+            )
+        },
+    ],
+)
+def test_a_scope_that_means_no_module_is_refused_wherever_it_stands(scopes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="_scopes: 'nothing' matches no module of the model"):
+        plan(nn.Sequential(conv(), nn.ReLU(), conv()), **scopes)
 
 
 @pytest.mark.parametrize(

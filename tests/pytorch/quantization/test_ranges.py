@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accaware.config.model.quantization import RangeInitializer, RangeParams
 from accaware.pytorch.quantization.ranges import RangeEstimator, estimator_of
+from accaware.pytorch.quantization.settings import RangeSettings
 
 TYPES = (
     "mixed_min_max",
@@ -20,8 +20,14 @@ TYPES = (
 )
 
 
-def estimator(kind: str, **params: float) -> RangeEstimator:
-    return estimator_of(RangeInitializer(type=kind, params=RangeParams(**params)))
+def estimator(
+    kind: str, min_percentile: float = 0.1, max_percentile: float = 99.9
+) -> RangeEstimator:
+    return estimator_of(
+        RangeSettings(
+            type=kind, samples=2, min_percentile=min_percentile, max_percentile=max_percentile
+        )
+    )
 
 
 @pytest.mark.parametrize("kind", TYPES)
