@@ -57,7 +57,7 @@ class Denoising(Task):
     metric: ClassVar[Mapping[str, Any]] = {"name": "rmse", "higher_is_better": False}
     distillation = "mse"
     optimizer: ClassVar[Mapping[str, Any]] = {"type": "Adam", "base_lr": 0.001}
-    dense_epochs = 40
+    dense_epochs = 30
     dense_lr = 0.005
 
     def network(self) -> nn.Module:

@@ -14,7 +14,7 @@ class Digits(Task):
     """1,257 images to train on and two times 270: 1 % is 2.7 samples."""
 
     name = "digits"
-    dense_epochs = 40
+    dense_epochs = 20
 
     def network(self) -> nn.Module:
         return digits.DigitsResNet(width=16)

@@ -47,7 +47,7 @@ class Glyphs(Task):
     """36 classes, of which some look alike: it can't be solved, and accuracy is at stake."""
 
     name = "glyphs"
-    dense_epochs = 40
+    dense_epochs = 20
 
     def network(self) -> nn.Module:
         return VGG((16, 32, 64), len(SYMBOLS))
