@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, TensorDataset, default_collate
 
 from accaware.pytorch.builtin import digits
-from search_tasks.task import Parts, Task
+from search_comparison.task import Parts, Task
 
 
 class Digits(Task):

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from search_tasks.task import Parts, Task
+from search_comparison.task import Parts, Task
 
 SYMBOLS = string.digits + string.ascii_uppercase
 SIZE = 12

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 import os
+import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,8 @@ from accaware.pytorch.training.plugin_ranking import IdleCompression
 
 BATCH = 64
 CPU = torch.device("cpu")
+DRAWS = 1000
+"""Of a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Dense:
 
     Attributes:
         seen, unseen: its metric on each half of the validation data.
-        epoch_seconds: of one epoch of its training, in the mean.
+        epoch_seconds: of the CPU, for one epoch of its training, in the mean.
     """
 
     weights: Mapping[str, Tensor]
@@ -100,10 +103,33 @@ class Task(ABC):
         """For a search: what it may see."""
         return self.parts.train, self.parts.seen
 
+    def samples(self, model: nn.Module, loader: Iterable[Any]) -> Tensor:
+        """(N,) what the metric is made of: here 1 for a right answer and 0 for a wrong one."""
+        model.eval()
+        with torch.no_grad():
+            right = [model(images).argmax(dim=1) == classes for images, classes in loader]
+        return torch.cat(right).double()
+
+    def metric_of(self, samples: Tensor) -> float:
+        """The metric of (N,) samples; here top-1 in percent."""
+        return 100 * samples.mean().item()
+
     def measure(self, model: nn.Module, data: TensorDataset) -> float:
         """The metric, as a search measures it."""
-        validate: Callable[..., float] = getattr(self, "validate", classification.validate)
-        return validate(model, DataLoader(data, BATCH))
+        return self.metric_of(self.samples(model, DataLoader(data, BATCH)))
+
+    def against_dense(self, model: nn.Module, data: TensorDataset) -> tuple[float, float]:
+        """The model's metric, and the standard error of its difference from the dense one's.
+
+        By a bootstrap over samples, each of which takes both models' results along.
+        """
+        own, dense = (
+            self.samples(each, DataLoader(data, BATCH)) for each in (model, self.create_model())
+        )
+        random = torch.Generator().manual_seed(0)
+        draws = torch.randint(len(own), (DRAWS, len(own)), generator=random)
+        differences = [self.metric_of(own[draw]) - self.metric_of(dense[draw]) for draw in draws]
+        return self.metric_of(own), statistics.stdev(differences)
 
     def load_dense(self, folder: Path) -> Dense:
         """The dense model of this seed out of ``folder``; trained first where it isn't there."""
@@ -125,11 +151,11 @@ class Task(ABC):
         loader: Iterable[Any] = DataLoader(self.parts.train, BATCH, shuffle=True, drop_last=True)
         optimizer = self.dense_optimizer(model)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.dense_epochs)
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(self.dense_epochs):
             train(model, loader, optimizer, IdleCompression(CPU))
             schedule.step()
-        seconds = (time.perf_counter() - began) / self.dense_epochs
+        seconds = (time.process_time() - began) / self.dense_epochs
         return Dense(
             weights=model.state_dict(),
             seen=self.measure(model, self.parts.seen),

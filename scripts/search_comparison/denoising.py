@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from search_tasks.task import Parts, Task
+from search_comparison.task import Parts, Task
 
 SIDE = 16
 NOISE = 0.1
@@ -97,13 +97,17 @@ class Denoising(Task):
 
     def validate(self, model: nn.Module, loader: Iterable[Any]) -> float:
         """The metric, over all pixels."""
+        return self.metric_of(self.samples(model, loader))
+
+    def samples(self, model: nn.Module, loader: Iterable[Any]) -> Tensor:
+        """(N,) the mean squared error of each patch."""
         model.eval()
-        squares, pixels = 0.0, 0
         with torch.no_grad():
-            for noisy, clean in loader:
-                squares += nn.functional.mse_loss(model(noisy), clean, reduction="sum").item()
-                pixels += clean.numel()
-        return 1000 * math.sqrt(squares / pixels)
+            squares = [(model(noisy) - clean).square() for noisy, clean in loader]
+        return torch.cat(squares).double().mean(dim=(1, 2, 3))
+
+    def metric_of(self, samples: Tensor) -> float:
+        return 1000 * math.sqrt(samples.mean().item())
 
 
 def _patches(photograph: np.ndarray, stride: int) -> np.ndarray:
