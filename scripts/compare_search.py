@@ -3,9 +3,15 @@
     python scripts/compare_search.py --recipes uniform_decrease distillation --output runs.jsonl
 
 Each run is one search with a budget of 1 % on a dense model that is trained once and kept; it
-validates on half of the validation data. A table for each task tells, over seeds, how much is
-left out, what it took, and whether the final model is also within budget on the other half, which
-the search never saw. A model that isn't within budget counts as the dense one, 1 x.
+validates on half of the validation data. There is a table for each task, over seeds, in which
+
+- "FLOPs x" and "params x" are dense over compressed, geometric means; a run that ends beyond its
+  budget counts as 1 there; "from - to" is the spread of the first;
+- "drop" is what the metric lost, in budgets;
+- "unseen drop" is the same on the other half, which the search never saw, of the models that were
+  within budget on the first; "beyond" tells how many of them aren't on this one, and "by > 1 SE"
+  how many by more than the standard error of that drop;
+- seconds are the processor's, so that a busy machine doesn't count.
 
 A recipe is a set of keys over the task's config; "a+b" is both. More can be given, as in
 

@@ -78,6 +78,5 @@ def config_of(task: type[Task], seed: int, settings: Mapping[str, Any]) -> AccAw
     data["compression"] = rest.pop("compression", data["compression"])
     if APPEND in rest:
         data["compression"].append(rest.pop(APPEND))
-    return examine_config(
-        data, [f"{key}={json.dumps(value)}" for key, value in rest.items()]
-    ).require()
+    texts = [f"{key}={json.dumps(value)}" for key, value in rest.items()]
+    return examine_config(data, texts).require()
