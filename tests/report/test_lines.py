@@ -82,9 +82,9 @@ def test_lower_is_better_and_epochs_without_validation() -> None:
 
 
 def test_a_rate_that_is_known_already_costs_a_line_only() -> None:
-    log = _log(lambda rate, age: 1.0 if rate < 0.5 else 0.0, adaptive(), baseline=1.0)
+    log = _log(lambda rate, age: 1.0 if rate < 0.6 else 0.0, adaptive(), baseline=1.0)
     assert [line for line in log if line.startswith("rate ")] == [
-        "rate 50.0 %: already answered by trial 0"
+        "rate 60.0 %: already answered by trial 1"
     ]
 
 
