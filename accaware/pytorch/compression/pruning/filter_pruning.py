@@ -24,7 +24,7 @@ from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
 
 _BISECTIONS = 24
-"""Halvings of the level when it is chosen by FLOPs: finer than any model's filters."""
+"""Halvings of the level that gives a rate: finer than any model's filters."""
 
 
 class FilterPruning:
@@ -123,12 +123,7 @@ class FilterPruning:
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
         """Rank the filters on dense weights and remove the lowest; rate 0 brings all back."""
-        if target <= 0:
-            layout = Layout.dense(self.groups)
-        elif self._flops is not None:
-            layout = self._layout_by_flops(target)
-        else:
-            layout = self._ranking().layout(target)
+        layout = Layout.dense(self.groups) if target <= 0 else self._layout_at(target)
         # Ranking has asked for the dense tensors.
         self.compact.set_layout(layout, optimizers, gathered=target > 0)
 
@@ -189,14 +184,19 @@ class FilterPruning:
     def _maximal_rate(self) -> float:
         return self._rate(self.compact.shapes_under(self._ranking().layout(1.0)))
 
-    def _layout_by_flops(self, target: float) -> Layout:
-        """The lowest level that removes at least ``target`` of the FLOPs, by bisection."""
+    def _layout_at(self, target: float) -> Layout:
+        """The first layout that removes at least ``target``; the last one, where none does."""
         ranking = self._ranking()
+
+        def rate(level: float) -> float:
+            if self._flops is None:
+                return ranking.filters_removed(level) / self._dense_filters
+            return self._rate(self.compact.shapes_under(ranking.layout(level)))
+
         low, high = 0.0, 1.0
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            shapes = self.compact.shapes_under(ranking.layout(middle))
-            low, high = (low, middle) if self._rate(shapes) >= target else (middle, high)
+            low, high = (low, middle) if rate(middle) >= target else (middle, high)
         return ranking.layout(high)
 
     def _rate(self, shapes: Mapping[str, torch.Size]) -> float:
