@@ -121,7 +121,7 @@ def _filter_pruning(
     flops: FlopsModel,
     samples: Sequence[ExampleInputs],
 ) -> FilterPruning:
-    params = section.params
+    params, learns = section.params, _learns_ranking(section)
     return FilterPruning(
         model,
         _scopes(model, section),
@@ -130,7 +130,10 @@ def _filter_pruning(
         flops=None if params.pruning_flops_target is None else flops,
         importance=params.filter_importance,
         multiple=params.channel_multiple,
-        across_layers=params.all_weights or _learns_ranking(section),
+        across_layers=params.all_weights or learns,
+        # Coefficients were and are learned for sums, and find the layers' balance themselves.
+        coupled_importance="sum" if learns else params.coupled_importance,
+        max_layer_pruning=1.0 if learns else params.max_layer_pruning,
         prune_first_conv=params.prune_first_conv,
         prune_downsample_convs=params.prune_downsample_convs,
     )

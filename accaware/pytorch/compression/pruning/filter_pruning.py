@@ -44,6 +44,9 @@ class FilterPruning:
         multiple: kept channels come in multiples of this where the group is wide enough.
         across_layers: filters of all layers are ranked together; else each group loses the
             same share.
+        coupled_importance: across layers, whether the ``mean`` or the ``sum`` of filters that go
+            together is compared with others.
+        max_layer_pruning: across layers, the share of a layer's filters that may go at most.
         prune_first_conv: whether the first convolutions may lose filters.
         prune_downsample_convs: whether convolutions with a stride may.
 
@@ -64,12 +67,16 @@ class FilterPruning:
         importance: str = "L2",
         multiple: int = 1,
         across_layers: bool = False,
+        coupled_importance: str = "mean",
+        max_layer_pruning: float = 1.0,
         prune_first_conv: bool = False,
         prune_downsample_convs: bool = False,
     ) -> None:
         self.importance = importance
         self.multiple = multiple
         self._across_layers = across_layers
+        self._coupled = coupled_importance
+        self._most = max_layer_pruning
         self._coefficients: Coefficients | None = None
         names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
@@ -174,12 +181,14 @@ class FilterPruning:
             self.compact.dense_tensors(),
             self.importance,
             comparable=self._across_layers,
+            coupled=self._coupled if self._across_layers else "sum",
             coefficients=self._coefficients,
         )
 
     def _ranking(self) -> Ranking:
-        kind = GlobalRanking if self._across_layers else PerGroupRanking
-        return kind(self.groups, self.importances(), self.multiple)
+        if self._across_layers:
+            return GlobalRanking(self.groups, self.importances(), self.multiple, self._most)
+        return PerGroupRanking(self.groups, self.importances(), self.multiple)
 
     def _maximal_rate(self) -> float:
         return self._rate(self.compact.shapes_under(self._ranking().layout(1.0)))

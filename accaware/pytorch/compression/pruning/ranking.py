@@ -73,16 +73,21 @@ class GlobalRanking:
         groups: give the number of filters that go with a channel.
         importances: (C,) for each group, comparable between groups.
         multiple: as in PerGroupRanking; channels of a group wait until enough can go at once.
+        most: the share of a layer's channels that may go, so that none collapses.
     """
 
     def __init__(
-        self, groups: Sequence[ChannelGroup], importances: Sequence[Tensor], multiple: int = 1
+        self,
+        groups: Sequence[ChannelGroup],
+        importances: Sequence[Tensor],
+        multiple: int = 1,
+        most: float = 1.0,
     ) -> None:
         self._orders: list[Tensor] = []
         candidates: list[tuple[float, int, int]] = []
         filters = []
         for number, (group, scores) in enumerate(zip(groups, importances, strict=True)):
-            order, least = _order(group, scores)
+            order, least = _order(group, scores, most)
             self._orders.append(order)
             filters.append(group.filters_per_channel()[order].cumsum(0).tolist())
             ranked = scores[order].tolist()
@@ -122,11 +127,11 @@ class GlobalRanking:
         return bisect.bisect_left(self._removed, wanted) + 1 if wanted else 0
 
 
-def _order(group: ChannelGroup, scores: Tensor) -> tuple[Tensor, int]:
+def _order(group: ChannelGroup, scores: Tensor, most: float = 1.0) -> tuple[Tensor, int]:
     """The order in which a group's channels go, and how many at its end never do."""
     # Stable, so that equal importances go in one order on every machine.
     order = torch.argsort(scores, stable=True)
-    stay = group.indispensable(order)
+    stay = group.indispensable(order, most)
     free = torch.ones(group.size, dtype=torch.bool)
     free[stay] = False
     return torch.cat([order[free[order]], stay]), len(stay)
