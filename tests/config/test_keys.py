@@ -427,6 +427,8 @@ IGNORED = [
         True,
         "interlayer_ranking_type is unweighted_ranking, not learned_ranking",
     ),
+    (pruning, "compression.params.coupled_importance", "sum", "all_weights is true, not false"),
+    (pruning, "compression.params.max_layer_pruning", 0.5, "all_weights is true, not false"),
     (loaded, "compression.params.legr_params", {}, "counts without load_ranking_coeffs_path"),
     (
         loaded,

@@ -241,6 +241,18 @@ ROUND_TRIPS: list[Data] = [
     sparsity(schedule="adaptive", patience=2),
     sparsity(update_per_optimizer_step=True, steps_per_epoch=7),
     sparsity(multistep_steps=[1], patience=4),
+    pruning()
+    | {
+        "compression": {
+            "algorithm": "filter_pruning",
+            "params": {
+                "schedule": "baseline",
+                "all_weights": True,
+                "coupled_importance": "sum",
+                "max_layer_pruning": 1,
+            },
+        }
+    },
     learned(legr_params={"generations": 3}, save_ranking_coeffs_path="a.json"),
     learned(load_ranking_coeffs_path="sub/a.json", all_weights=True),
     pruning() | {"plugin": "pkg.module:Plugin", "plugin_args": {"a": [1, None]}, "seed": 7},

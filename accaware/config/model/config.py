@@ -46,6 +46,8 @@ class FilterPruningParams:
     filter_importance: str = "L2"
     interlayer_ranking_type: str = "unweighted_ranking"
     all_weights: bool = False
+    coupled_importance: str = "mean"
+    max_layer_pruning: float = 0.9
     prune_first_conv: bool = False
     prune_downsample_convs: bool = False
     prune_batch_norms: bool = True

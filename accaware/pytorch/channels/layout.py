@@ -9,6 +9,7 @@ Pruning", 2023, section 3).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,19 +69,23 @@ class ChannelGroup:
             counts += torch.bincount(slot.channels, minlength=self.size)
         return counts
 
-    def indispensable(self, order: Tensor) -> Tensor:
-        """The channels that stay whatever goes: the best one of every layer that has some.
+    def indispensable(self, order: Tensor, most: float = 1.0) -> Tensor:
+        """The channels that stay whatever goes: the best of every layer that has some.
 
         A layer may have a part of the group only (one branch of a concatenation), and no layer
         may be left without any.
 
         Args:
             order: (C,) the channels, the best one last.
+            most: the share of a layer's channels that may go; one stays in any case.
         """
         ranks = torch.empty_like(order)
         ranks[order] = torch.arange(self.size)
-        best = {int(ranks[channels].max()) for channels in self._partial}
-        return order[torch.tensor(sorted(best | {self.size - 1}))]
+        stay: set[int] = set()
+        for channels in (order, *self._partial):
+            own = torch.unique(ranks[channels])
+            stay.update(own[min(math.floor(most * len(own)), len(own) - 1) :].tolist())
+        return order[torch.tensor(sorted(stay))]
 
     @cached_property
     def _partial(self) -> Sequence[Tensor]:

@@ -62,20 +62,19 @@ class PruningWithSparsity:
         ]
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
-        """Both take the same share."""
+        """Pruning takes the first layout at or above its half of it, and sparsity the rest.
+
+        What is left of a rate is divided evenly, so both take the same share where pruning can.
+        """
         share = 1 - math.sqrt(1 - target)
-        self.set_levels([share, share], optimizers)
+        self._prune(share, optimizers)
+        left = 1 - self._pruning.compression_rate
+        self._sparsity.set_rate(max(0.0, 1 - (1 - target) / left), optimizers)
 
     def set_levels(self, levels: Sequence[float], optimizers: Iterable[Optimizer] = ()) -> None:
         """The rate of pruning, and that of sparsity among what it leaves."""
         pruned, sparse = levels
-        if pruned != self._pruned:
-            # Zeros would be in the way twice: filters are judged by their weights, and what is
-            # remembered of a filter that goes is what it was.
-            self._sparsity.release()
-            self._pruning.set_rate(pruned, optimizers)
-            self._sparsity.restart()
-            self._pruned = pruned
+        self._prune(pruned, optimizers)
         self._sparsity.set_rate(sparse, optimizers)
 
     def attach(self, optimizer: Optimizer) -> None:
@@ -111,6 +110,15 @@ class PruningWithSparsity:
     def describe(self) -> str:
         """What both say of themselves, on one line."""
         return f"{self._pruning.describe()}; {self._sparsity.describe()}"
+
+    def _prune(self, pruned: float, optimizers: Iterable[Optimizer]) -> None:
+        if pruned != self._pruned:
+            # Zeros would be in the way twice: filters are judged by their weights, and what is
+            # remembered of a filter that goes is what it was.
+            self._sparsity.release()
+            self._pruning.set_rate(pruned, optimizers)
+            self._sparsity.restart()
+            self._pruned = pruned
 
     @contextmanager
     def _released(self) -> Iterator[None]:

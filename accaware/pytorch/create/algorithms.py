@@ -39,7 +39,7 @@ def filter_pruning_of(
         CompressionError: nothing of the model can be pruned, or its channels can't be traced.
         UsageError: a scope matches nothing.
     """
-    params = section.params
+    params, learns = section.params, _learns_ranking(section)
     return FilterPruning(
         model,
         scopes_of(model, section),
@@ -48,7 +48,10 @@ def filter_pruning_of(
         flops=None if params.pruning_flops_target is None else flops,
         importance=params.filter_importance,
         multiple=params.channel_multiple,
-        across_layers=params.all_weights or _learns_ranking(section),
+        across_layers=params.all_weights or learns,
+        # Coefficients were and are learned for sums, and find the layers' balance themselves.
+        coupled_importance="sum" if learns else params.coupled_importance,
+        max_layer_pruning=1.0 if learns else params.max_layer_pruning,
         prune_first_conv=params.prune_first_conv,
         prune_downsample_convs=params.prune_downsample_convs,
     )

@@ -121,5 +121,11 @@ def _ranked_as_it_is(section: AlgorithmConfig) -> AlgorithmConfig:
     params = section.params
     if params.interlayer_ranking_type != "learned_ranking" or params.load_ranking_coeffs_path:
         return section
-    known = replace(params, interlayer_ranking_type="unweighted_ranking", all_weights=True)
+    known = replace(
+        params,
+        interlayer_ranking_type="unweighted_ranking",
+        all_weights=True,
+        coupled_importance="sum",
+        max_layer_pruning=1.0,
+    )
     return replace(section, params=known)

@@ -116,6 +116,17 @@ def test_a_rate_is_shared_between_them(rate: float) -> None:
     assert mix.pruning.compression_rate == pytest.approx(1 - (1 - rate) ** 0.5, abs=0.05)
 
 
+def test_where_pruning_can_not_take_its_half_sparsity_takes_the_rest() -> None:
+    coarse = {**PRUNING, "params": {**PRUNING["params"], "channel_multiple": 8}}
+    controller, mix = mixed(trained_model(), coarse, SPARSITY)
+    assert mix.pruning.maximal_compression_rate == 1 - (8 + 8) / (16 + 24)
+    for rate in (0.01, 0.5, 0.9, 0.97):
+        controller.compression_rate = rate
+        # Of what is asked for a layout of eighths may take more, but nothing takes less.
+        assert controller.compression_rate >= min(rate, controller.maximal_compression_rate) - 1e-3
+    assert controller.compression_rate == pytest.approx(0.97, abs=1e-3)
+
+
 def test_a_state_is_brought_back_into_another_controller() -> None:
     model = trained_model()
     controller, mix = mixed(model)

@@ -83,6 +83,35 @@ def test_global_ranking_removes_as_many_filters_as_asked_where_it_can(drawn, lev
     assert removed(ranking.layout(level)) >= min(wanted, most)
 
 
+@given(ranked(), st.floats(0, 1), RANKINGS)
+@settings(deadline=None, max_examples=100)
+def test_filters_are_counted_without_a_layout(drawn, level, kind) -> None:
+    groups, scores, multiple = drawn
+    ranking = kind(groups, scores, multiple)
+    pairs = zip(groups, ranking.layout(level).kept, strict=True)
+    removed = sum(int(group.filters_per_channel()[~kept].sum()) for group, kept in pairs)
+    assert ranking.filters_removed(level) == removed
+
+
+@given(ranked(), st.floats(0, 1), st.floats(0.05, 1))
+@settings(deadline=None, max_examples=100)
+def test_global_ranking_leaves_every_layer_its_share(drawn, level, most) -> None:
+    groups, scores, multiple = drawn
+    free = GlobalRanking(groups, scores, multiple)
+    bounded = GlobalRanking(groups, scores, multiple, most)
+    for group, kept in zip(groups, bounded.layout(level).kept, strict=True):
+        for slot in group.slots:
+            own = len(slot.channels)
+            assert own - int(kept[slot.channels].sum()) <= most * own
+    # The bound takes nothing away where it isn't met.
+    if all(
+        int((~kept[slot.channels]).sum()) <= most * len(slot.channels)
+        for group, kept in zip(groups, free.layout(level).kept, strict=True)
+        for slot in group.slots
+    ):
+        assert bounded.layout(level) == free.layout(level)
+
+
 @given(ranked(), st.floats(0, 1))
 @settings(deadline=None, max_examples=50)
 def test_per_group_ranking_takes_the_same_share_of_each(drawn, level) -> None:

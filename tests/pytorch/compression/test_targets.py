@@ -15,6 +15,8 @@ from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
+from accaware.search.params import AdaptiveParams
+from accaware.search.strategy import Bounds
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import SIZES, make_model, prune
 
@@ -172,4 +174,30 @@ def test_channel_multiple() -> None:
     pruning.set_rate(0.53, [])
     for group, kept in zip(pruning.groups, pruning.compact.layout.kept, strict=True):
         assert int(kept.sum()) % 8 == 0, group.name
-    assert 0.4 < pruning.compression_rate < 0.53
+    assert 0.53 <= pruning.compression_rate < 0.6
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_a_rate_is_met_by_the_first_layout_at_or_above_it(across: bool, multiple: int) -> None:
+    """So every layout is reached by asking for what it achieves, the last one too."""
+    pruning, _ = small_resnet(multiple=multiple, across_layers=across, **ALL)
+    most = pruning.maximal_compression_rate
+    achieved = []
+    # The search's own bound is a whole millionth, a hair below what can be reached.
+    params = AdaptiveParams(
+        initial_training_phase_epochs=0, patience_epochs=1, maximal_compression_rate=1.0
+    )
+    bound = Bounds.of(params, most).maximal
+    for target in (0.1, 0.3, 0.45, 0.6, 0.72, 0.9 * most, bound, most, 1.0):
+        pruning.set_rate(target, [])
+        rate = pruning.compression_rate
+        assert rate >= min(target, most)
+        achieved.append(rate)
+        # What lies between is nobody's: a little less than what was achieved gives it again.
+        pruning.set_rate(max(min(target, most), rate - 1e-6), [])
+        assert pruning.compression_rate == rate
+        pruning.set_rate(rate, [])
+        assert pruning.compression_rate == rate
+    assert achieved == sorted(achieved)
+    assert achieved[-3:] == [most, most, most]

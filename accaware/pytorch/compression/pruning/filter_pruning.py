@@ -24,7 +24,7 @@ from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
 
 _BISECTIONS = 24
-"""Halvings of the level when it is chosen by FLOPs: finer than any model's filters."""
+"""Halvings of the level that gives a rate: finer than any model's filters."""
 
 
 class FilterPruning:
@@ -44,6 +44,9 @@ class FilterPruning:
         multiple: kept channels come in multiples of this where the group is wide enough.
         across_layers: filters of all layers are ranked together; else each group loses the
             same share.
+        coupled_importance: across layers, whether the ``mean`` or the ``sum`` of filters that go
+            together is compared with others.
+        max_layer_pruning: across layers, the share of a layer's filters that may go at most.
         prune_first_conv: whether the first convolutions may lose filters.
         prune_downsample_convs: whether convolutions with a stride may.
 
@@ -64,12 +67,16 @@ class FilterPruning:
         importance: str = "L2",
         multiple: int = 1,
         across_layers: bool = False,
+        coupled_importance: str = "mean",
+        max_layer_pruning: float = 1.0,
         prune_first_conv: bool = False,
         prune_downsample_convs: bool = False,
     ) -> None:
         self.importance = importance
         self.multiple = multiple
         self._across_layers = across_layers
+        self._coupled = coupled_importance
+        self._most = max_layer_pruning
         self._coefficients: Coefficients | None = None
         names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
@@ -123,12 +130,7 @@ class FilterPruning:
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
         """Rank the filters on dense weights and remove the lowest; rate 0 brings all back."""
-        if target <= 0:
-            layout = Layout.dense(self.groups)
-        elif self._flops is not None:
-            layout = self._layout_by_flops(target)
-        else:
-            layout = self._ranking().layout(target)
+        layout = Layout.dense(self.groups) if target <= 0 else self._layout_at(target)
         # Ranking has asked for the dense tensors.
         self.compact.set_layout(layout, optimizers, gathered=target > 0)
 
@@ -179,24 +181,31 @@ class FilterPruning:
             self.compact.dense_tensors(),
             self.importance,
             comparable=self._across_layers,
+            coupled=self._coupled if self._across_layers else "sum",
             coefficients=self._coefficients,
         )
 
     def _ranking(self) -> Ranking:
-        kind = GlobalRanking if self._across_layers else PerGroupRanking
-        return kind(self.groups, self.importances(), self.multiple)
+        if self._across_layers:
+            return GlobalRanking(self.groups, self.importances(), self.multiple, self._most)
+        return PerGroupRanking(self.groups, self.importances(), self.multiple)
 
     def _maximal_rate(self) -> float:
         return self._rate(self.compact.shapes_under(self._ranking().layout(1.0)))
 
-    def _layout_by_flops(self, target: float) -> Layout:
-        """The lowest level that removes at least ``target`` of the FLOPs, by bisection."""
+    def _layout_at(self, target: float) -> Layout:
+        """The first layout that removes at least ``target``; the last one, where none does."""
         ranking = self._ranking()
+
+        def rate(level: float) -> float:
+            if self._flops is None:
+                return ranking.filters_removed(level) / self._dense_filters
+            return self._rate(self.compact.shapes_under(ranking.layout(level)))
+
         low, high = 0.0, 1.0
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            shapes = self.compact.shapes_under(ranking.layout(middle))
-            low, high = (low, middle) if self._rate(shapes) >= target else (middle, high)
+            low, high = (low, middle) if rate(middle) >= target else (middle, high)
         return ranking.layout(high)
 
     def _rate(self, shapes: Mapping[str, torch.Size]) -> float:

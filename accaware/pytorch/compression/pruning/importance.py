@@ -95,13 +95,15 @@ def channel_importances(
     importance: str,
     *,
     comparable: bool,
+    coupled: str = "sum",
     coefficients: Mapping[str, Affine] | None = None,
 ) -> list[Tensor]:
     """For each group the (C,) importances of its channels, on the CPU.
 
-    Coupled filters add up: a channel matters as much as all the filters that go with it.
-
     Args:
+        coupled: of filters that go together, the ``sum`` or the ``mean`` is their channel's
+            importance. By their sum, channels that many layers share (a residual stream) are
+            nearly always above those of a single layer.
         coefficients: by layer, what is made of its filters' importances; None for nothing.
     """
     by_layer = layer_importances(groups, dense, importance, comparable=comparable)
@@ -114,7 +116,7 @@ def channel_importances(
                 affine = coefficients[layer_of(slot)]
                 scores = affine.scale * scores + affine.shift
             total.index_add_(0, slot.channels, scores[slot.positions])
-        result.append(total)
+        result.append(total / group.filters_per_channel() if coupled == "mean" else total)
     return result
 
 

@@ -5,8 +5,9 @@ all layers are ranked together by ``scale * importance + shift``, with a scale a
 each layer, which an evolution looks for once. The result holds for every rate.
 
 Importances are in units of their layer's root mean square, so that a scale of 1 and a shift of 0
-in every layer is the ranking of ``all_weights``. The paper takes squared L2 norms as they are;
-there the scales have to learn the layers' magnitudes as well.
+in every layer is the ranking of ``all_weights``, with coupled filters summed and without a bound on
+what a layer may lose: the coefficients find the layers' balance. The paper takes squared L2 norms
+as they are; there the scales have to learn the layers' magnitudes as well.
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ class Ranking(Protocol):
     def layout(self, level: float) -> Layout:
         """The layout at a level; a higher level never keeps a channel that a lower one drops."""
 
+    def filters_removed(self, level: float) -> int:
+        """How many filters the layout at a level lacks, without making it."""
+
 
 class PerGroupRanking:
     """The same share of every group.
@@ -38,15 +41,29 @@ class PerGroupRanking:
     ) -> None:
         self._orders = [*map(_order, groups, importances)]
         self._multiple = multiple
+        self._filters = [
+            [0, *group.filters_per_channel()[order].cumsum(0).tolist()]
+            for group, (order, _) in zip(groups, self._orders, strict=True)
+        ]
 
     def layout(self, level: float) -> Layout:
         """The layout in which each group loses this share of its own channels."""
-        kept = []
+        pairs = zip(self._orders, self._gone(level), strict=True)
+        return Layout(tuple(_without(order, gone) for (order, _), gone in pairs))
+
+    def filters_removed(self, level: float) -> int:
+        """How many filters go with these channels."""
+        pairs = zip(self._filters, self._gone(level), strict=True)
+        return sum(filters[gone] for filters, gone in pairs)
+
+    def _gone(self, level: float) -> list[int]:
+        """How many channels of each group."""
+        gone = []
         for order, least in self._orders:
             size = len(order)
             wanted = max(least, size - math.floor(level * size + 0.5))
-            kept.append(_without(order, size - allowed_count(wanted, size, self._multiple)))
-        return Layout(tuple(kept))
+            gone.append(size - allowed_count(wanted, size, self._multiple))
+        return gone
 
 
 class GlobalRanking:
@@ -56,16 +73,21 @@ class GlobalRanking:
         groups: give the number of filters that go with a channel.
         importances: (C,) for each group, comparable between groups.
         multiple: as in PerGroupRanking; channels of a group wait until enough can go at once.
+        most: the share of a layer's channels that may go, so that none collapses.
     """
 
     def __init__(
-        self, groups: Sequence[ChannelGroup], importances: Sequence[Tensor], multiple: int = 1
+        self,
+        groups: Sequence[ChannelGroup],
+        importances: Sequence[Tensor],
+        multiple: int = 1,
+        most: float = 1.0,
     ) -> None:
         self._orders: list[Tensor] = []
         candidates: list[tuple[float, int, int]] = []
         filters = []
         for number, (group, scores) in enumerate(zip(groups, importances, strict=True)):
-            order, least = _order(group, scores)
+            order, least = _order(group, scores, most)
             self._orders.append(order)
             filters.append(group.filters_per_channel()[order].cumsum(0).tolist())
             ranked = scores[order].tolist()
@@ -89,19 +111,27 @@ class GlobalRanking:
 
     def layout(self, level: float) -> Layout:
         """The layout in which the lowest of all channels are gone, down to this share of them."""
-        wanted = math.floor(level * self._total + 0.5)
-        steps = bisect.bisect_left(self._removed, wanted) + 1 if wanted else 0
+        steps = self._steps(level)
         gone = dict(zip(self._groups[:steps], self._gone[:steps], strict=True))
         return Layout(
             tuple(_without(order, gone.get(number, 0)) for number, order in enumerate(self._orders))
         )
 
+    def filters_removed(self, level: float) -> int:
+        """How many filters go with these channels."""
+        steps = min(self._steps(level), len(self._removed))
+        return self._removed[steps - 1] if steps else 0
 
-def _order(group: ChannelGroup, scores: Tensor) -> tuple[Tensor, int]:
+    def _steps(self, level: float) -> int:
+        wanted = math.floor(level * self._total + 0.5)
+        return bisect.bisect_left(self._removed, wanted) + 1 if wanted else 0
+
+
+def _order(group: ChannelGroup, scores: Tensor, most: float = 1.0) -> tuple[Tensor, int]:
     """The order in which a group's channels go, and how many at its end never do."""
     # Stable, so that equal importances go in one order on every machine.
     order = torch.argsort(scores, stable=True)
-    stay = group.indispensable(order)
+    stay = group.indispensable(order, most)
     free = torch.ones(group.size, dtype=torch.bool)
     free[stay] = False
     return torch.cat([order[free[order]], stay]), len(stay)
