@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,7 +106,7 @@ def create_compressed_model(
         algorithm,
         schedules or [ScheduleConfig(schedule=Baseline(algorithm.maximal_compression_rate))],
         SizeReference(model, flops, () if pruning is None else pruning.groups),
-        _make_runner,
+        partial(_make_runner, config.accuracy_aware_training.weight_averaging),
         quantization=quantization,
         distillation=distillation,
         preparations=_preparations(config, quantization, train_loader),
@@ -184,12 +185,13 @@ def _scopes(model: nn.Module, section: LevelledConfig) -> Scopes:
 
 
 def _make_runner(
+    weight_averaging: str,
     model: nn.Module,
     controller: PTCompressionController,
     callbacks: TrainingCallbacks,
     log_dir: str | None,
 ) -> Runner:
-    runner = TorchRunner(model, controller, callbacks, log_dir)
+    runner = TorchRunner(model, controller, callbacks, log_dir, weight_averaging=weight_averaging)
     return DistributedRunner(runner) if is_one_of_several() else runner
 
 

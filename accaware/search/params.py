@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from accaware.errors import UsageError
 
+WEIGHT_AVERAGING = ("none", "polynomial")
+
+_AVERAGING_RULE = f"weight_averaging must be {' or '.join(WEIGHT_AVERAGING)}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveParams:
@@ -19,7 +23,8 @@ class AdaptiveParams:
     percent of the baseline, ``maximal_absolute_accuracy_degradation`` in the metric's own units.
     Rates and their steps are fractions in [0, 1]; epochs are counts. With 0
     ``initial_training_phase_epochs`` there is no initial phase, and the search begins with its
-    first step up from the baseline model.
+    first step up from the baseline model. With ``weight_averaging`` other than none, what is
+    validated and kept of a trial is the average over its steps.
     """
 
     maximal_relative_accuracy_degradation: float | None = None
@@ -35,6 +40,7 @@ class AdaptiveParams:
     stop_trial_when_within_budget: bool = False
     minimal_compression_rate: float = 0.0
     maximal_compression_rate: float = 0.95
+    weight_averaging: str = "none"
 
     def check(self) -> None:
         """For parameters that were built in Python and so met no schema.
@@ -64,6 +70,7 @@ class AdaptiveParams:
                 "from 0 to 1": (
                     0 <= self.minimal_compression_rate <= self.maximal_compression_rate <= 1
                 ),
+                _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
             }
         )
 
@@ -76,6 +83,7 @@ class EarlyExitParams:
     maximal_absolute_accuracy_degradation: float | None = None
     maximal_total_epochs: int
     validate_every_n_epochs: int = 1
+    weight_averaging: str = "none"
 
     def check(self) -> None:
         """As of :class:`AdaptiveParams`."""
@@ -83,6 +91,7 @@ class EarlyExitParams:
             {
                 "validate_every_n_epochs must be 1 or more": self.validate_every_n_epochs >= 1,
                 "maximal_total_epochs must be 1 or more": self.maximal_total_epochs >= 1,
+                _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
             }
         )
 
