@@ -114,6 +114,7 @@ class TorchRun:
                 configure_optimizers_fn=task.configure_optimizers,
             ),
             str(checkpoints),
+            weight_averaging=config.accuracy_aware_training.weight_averaging,
         )
         parts: dict[str, Stateful] = {
             "compression": CompressionState(self._controller),

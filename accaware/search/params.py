@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from accaware.errors import UsageError
 
+WEIGHT_AVERAGING = ("none", "polynomial")
+
+_AVERAGING_RULE = f"weight_averaging must be {' or '.join(WEIGHT_AVERAGING)}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveParams:
@@ -19,7 +23,8 @@ class AdaptiveParams:
     percent of the baseline, ``maximal_absolute_accuracy_degradation`` in the metric's own units.
     Rates and their steps are fractions in [0, 1]; epochs are counts. With 0
     ``initial_training_phase_epochs`` there is no initial phase, and the search begins with its
-    first step up from the baseline model.
+    first step up from the baseline model. With ``weight_averaging`` other than none, what is
+    validated and kept of a trial is the average over its steps.
     """
 
     maximal_relative_accuracy_degradation: float | None = None
@@ -38,6 +43,7 @@ class AdaptiveParams:
     strategy: str = "uniform_decrease"
     trial_learning_rate: float | str = "as_configured"
     polish: bool = False
+    weight_averaging: str = "none"
 
     @property
     def learning_rate_factor(self) -> float:
@@ -76,6 +82,7 @@ class AdaptiveParams:
                     self.strategy in ("uniform_decrease", "ramp")
                 ),
                 **_learning_rate_rules(self.trial_learning_rate),
+                _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
             }
         )
 
@@ -89,6 +96,7 @@ class EarlyExitParams:
     maximal_total_epochs: int
     validate_every_n_epochs: int = 1
     trial_learning_rate: float | str = "as_configured"
+    weight_averaging: str = "none"
 
     @property
     def learning_rate_factor(self) -> float:
@@ -102,6 +110,7 @@ class EarlyExitParams:
                 "validate_every_n_epochs must be 1 or more": self.validate_every_n_epochs >= 1,
                 "maximal_total_epochs must be 1 or more": self.maximal_total_epochs >= 1,
                 **_learning_rate_rules(self.trial_learning_rate),
+                _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
             }
         )
 

@@ -200,7 +200,6 @@ class History:
         return sorted(kept, key=rank, reverse=True)
 
 
-
 class TrialRecord:
     """A running trial: its epochs, its best one so far, and what ended it.
 

@@ -33,6 +33,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "precision": ("full", "mixed"),
     "teacher": ("none", "untouched"),
     "norms": ("as they are", "adapted"),
+    "averaging": ("none", "polynomial"),
     "schedule": ("per epoch", "per step"),
     "format": ("state-dict", "torch-export", "onnx", "openvino"),
     "exported": ("by the run", "by the command"),

@@ -78,6 +78,7 @@ def settings(row: Row) -> dict[str, Any]:
     params: dict[str, Any] = {
         "maximal_absolute_accuracy_degradation": 0.5 if early else 60.0,
         "maximal_total_epochs": 3,
+        "weight_averaging": row["averaging"],
     }
     if not early:
         params |= {"initial_training_phase_epochs": 2, "patience_epochs": 1}

@@ -79,9 +79,14 @@ FROM_THE_FIRST_STEP = {
 }
 # Long enough for a learning-rate schedule that was not restored to make a difference.
 PATIENT = {**ADAPTIVE, "params": {**ADAPTIVE["params"], "patience_epochs": 3}}
+AVERAGED = {**PATIENT, "params": {**PATIENT["params"], "weight_averaging": "polynomial"}}
 EARLY_EXIT: dict[str, Any] = {
     "mode": "early_exit",
     "params": {"maximal_absolute_accuracy_degradation": -0.0, "maximal_total_epochs": 5},
+}
+AVERAGED_EARLY_EXIT = {
+    **EARLY_EXIT,
+    "params": {**EARLY_EXIT["params"], "weight_averaging": "polynomial"},
 }
 
 
@@ -139,11 +144,13 @@ def search(
         pytest.param(PATIENT, PRUNING, id="adaptive-pruning"),
         pytest.param(PATIENT, SPARSITY, id="adaptive-sparsity"),
         pytest.param(PATIENT, INT8, id="adaptive-int8"),
+        pytest.param(AVERAGED, PRUNING, id="adaptive-pruning-averaged"),
         pytest.param(FROM_THE_FIRST_STEP, UNSCHEDULED, id="no_initial_epochs-pruning"),
         pytest.param(EARLY_EXIT, PRUNING, id="early_exit-pruning"),
         pytest.param(EARLY_EXIT, SPARSITY, id="early_exit-sparsity"),
         pytest.param(EARLY_EXIT, INT8, id="early_exit-int8"),
         pytest.param(EARLY_EXIT, [SPARSITY, *INT8], id="early_exit-all"),
+        pytest.param(AVERAGED_EARLY_EXIT, [SPARSITY, *INT8], id="early_exit-all-averaged"),
     ],
 )
 def test_from_every_snapshot_it_ends_the_same(

@@ -11,6 +11,7 @@ CASES = {
     "numpy": "tests.runners.digits",
     "replayed": "tests.runners.replayed",
     "torch": "tests.runners.torch_case",
+    "torch-averaged": "tests.runners.torch_averaged_case",
     "torch-int8": "tests.runners.torch_int8_case",
     "torch-sparsity": "tests.runners.torch_sparse_case",
 }

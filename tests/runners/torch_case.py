@@ -120,7 +120,10 @@ def removed(model: nn.Module) -> float:
     return 1 - sum(len(convolution.weight) for convolution in convolutions) / (16 + 24)
 
 
-def case_of(compression: Any, measure: Callable[[nn.Module], float], closeness: float) -> Case:
+def case_of(
+    compression: Any, measure: Callable[[nn.Module], float], closeness: float, **more: Any
+) -> Case:
+    """``more`` are parameters of the search."""
     model = trained_model()
     baseline = accuracy(model)
     params = {
@@ -128,6 +131,7 @@ def case_of(compression: Any, measure: Callable[[nn.Module], float], closeness: 
         "initial_training_phase_epochs": 3,
         "patience_epochs": 2,
         "stop_trial_when_within_budget": True,
+        **more,
     }
     config = AccAwareConfig.from_dict(
         {

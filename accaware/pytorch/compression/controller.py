@@ -104,6 +104,8 @@ class PTCompressionController:
         self.quantization = quantization
         self.distillation = distillation
         self.preparations = tuple(preparations)
+        self.after_change: Callable[[], None] = lambda: None
+        """Called when the model is another network: other channels, zeros, values, statistics."""
         self._unprepared = False
         self.scheduler = scheduler_of(schedules, self._enter_levels, self._enter_epoch)
 
@@ -152,6 +154,7 @@ class PTCompressionController:
         if self.quantization is not None:
             self.quantization.active = False
         recompile(self._handed_over)
+        self.after_change()
 
     @property
     def maximal_compression_rate(self) -> float:
@@ -246,6 +249,7 @@ class PTCompressionController:
         self._target = state["target_rate"]
         self._unprepared = state["unprepared"]
         recompile(self._handed_over)
+        self.after_change()
 
     def create_runner(
         self, model: nn.Module, callbacks: TrainingCallbacks, log_dir: str | None
@@ -264,6 +268,7 @@ class PTCompressionController:
         within = self.scheduler.within_epoch
         before = None if within else self._achieved_for_preparations()
         self._algorithm.set_levels(levels, self._optimizers)
+        self.after_change()
         self._target = combined(levels)
         if within:
             self._unprepared = True
@@ -284,6 +289,7 @@ class PTCompressionController:
     def _set_rate(self, target: float) -> None:
         before = self._achieved_for_preparations()
         self._algorithm.set_rate(target, self._optimizers)
+        self.after_change()
         self._target = target
         recompile(self._handed_over)
         self._note_change(before)
@@ -309,6 +315,7 @@ class PTCompressionController:
         device = next(self._model.parameters()).device
         for preparation in self.preparations:
             preparation.prepare(self._model, device)
+        self.after_change()
 
 
 def _bring_back(name: str, tensor: Tensor, saved: Mapping[str, Tensor]) -> None:

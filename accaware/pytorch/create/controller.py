@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ def create_compressed_model(
         algorithm,
         schedules or [ScheduleConfig(schedule=Baseline(algorithm.maximal_compression_rate))],
         SizeReference(model, flops, () if pruning is None else pruning.groups),
-        _make_runner,
+        partial(_make_runner, config.accuracy_aware_training.weight_averaging),
         quantization=quantization,
         distillation=distillation,
         preparations=preparations_of(config, quantization, train_loader),
@@ -111,12 +112,13 @@ def create_compressed_model(
 
 
 def _make_runner(
+    weight_averaging: str,
     model: nn.Module,
     controller: PTCompressionController,
     callbacks: TrainingCallbacks,
     log_dir: str | None,
 ) -> Runner:
-    runner = TorchRunner(model, controller, callbacks, log_dir)
+    runner = TorchRunner(model, controller, callbacks, log_dir, weight_averaging=weight_averaging)
     return DistributedRunner(runner) if is_one_of_several() else runner
 
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from accaware.errors import PluginContractError, PluginFailure, UnkeepableError
 from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
+from accaware.pytorch.training.weight_average import WeightAverage
 from accaware.search.ports import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
@@ -38,6 +39,10 @@ _UNUSED_DISTILLATION = (
     "compression.loss() (of a script's controller: controller.loss()) to the training loss"
 )
 
+_UNUSED_AVERAGING = (
+    "weight_averaging has no effect: train_epoch never stepped the optimizer that it was given"
+)
+
 
 class TorchRunner:
     """Trains and validates one model with the user's functions.
@@ -45,6 +50,8 @@ class TorchRunner:
     Args:
         model: what the controller compresses, or a wrapper around it.
         log_dir: keeps the checkpoints; None for a temporary folder that goes with the runner.
+        weight_averaging: none, or polynomial: then averaged weights are validated and saved, and
+            training goes on with the others.
     """
 
     def __init__(
@@ -53,6 +60,8 @@ class TorchRunner:
         controller: PTCompressionController,
         callbacks: TrainingCallbacks,
         log_dir: str | None = None,
+        *,
+        weight_averaging: str = "none",
     ) -> None:
         self._model = model
         self._controller = controller
@@ -65,7 +74,12 @@ class TorchRunner:
         self.files = StateFiles(self._folder)
         self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
         self._dumps: dict[Checkpoint, Any] = {}
-        self._warned = False
+        self._average: WeightAverage | None = None
+        if weight_averaging == "polynomial":
+            self._average = WeightAverage(controller.model)
+            controller.after_change = self._average.restart
+        self._averaged_none = False
+        self._warned: set[str] = set()
         self._share = 1.0
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
@@ -97,9 +111,13 @@ class TorchRunner:
     def _follow(self, optimizer: Optimizer) -> None:
         self._controller.release_optimizers()
         self._controller.attach_optimizer(optimizer)
+        # After the algorithm, which may hold weights at zero.
+        if self._average is not None:
+            self._average.follow(optimizer)
 
     def train_epoch(self, epoch: int) -> float | None:
         """Call the user's training for an epoch, and check that its loss is a number or None."""
+        steps = self._average and self._average.steps
         with self._explaining():
             loss = self._callbacks.train_epoch_fn(
                 self._controller,
@@ -109,14 +127,23 @@ class TorchRunner:
                 lr_scheduler=self.lr_scheduler,
             )
         self._controller.end_training_step()
+        if self._average is not None:
+            self._averaged_none = self._average.steps == steps
+            if self._averaged_none:
+                # The weights are another optimizer's, and what was averaged before is out of date.
+                self._average.restart()
         return None if loss is None else number_of(loss, "train_epoch", "a loss or None")
 
     def validate(self, epoch: int) -> float:
         """Call the user's validation, and check that it gives a number."""
         extra = {"epoch": epoch} if self._validate_takes_epoch else {}
-        with self._explaining():
+        with self._explaining(), self._averaged():
             metric = self._callbacks.validate_fn(self._model, **extra)
         return number_of(metric, "validate", "the metric, a number")
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The model has its averaged weights meanwhile, if there are any."""
+        return nullcontext() if self._average is None else self._average.in_place()
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -148,29 +175,38 @@ class TorchRunner:
         return stop is not None and bool(stop(metric))
 
     def warnings(self) -> Sequence[str]:
-        """That distillation was forgotten, after the first epoch that did without."""
+        """What was asked for and had no effect, after the first epoch that did without."""
         distillation = self._controller.distillation
-        if self._warned or distillation is None or distillation.used:
-            return ()
-        self._warned = True
-        return (_UNUSED_DISTILLATION,)
+        found: list[str] = []
+        if distillation is not None and not distillation.used:
+            found.append(_UNUSED_DISTILLATION)
+        if self._averaged_none:
+            found.append(_UNUSED_AVERAGING)
+        new = [message for message in found if message not in self._warned]
+        self._warned.update(new)
+        return new
 
     def save(self, name: str) -> Checkpoint:
         """Write weights and compression state, and let the user dump what they like beside them."""
         checkpoint = Checkpoint(name)
-        self.files.write(name, self._controller.state_dict())
-        dump = self._callbacks.dump_checkpoint_fn
-        if dump is not None:
-            # A folder of its own, so that a file name that is always the same does no harm.
-            folder = self._dump_folder(checkpoint)
-            shutil.rmtree(folder, ignore_errors=True)  # of an earlier save by this name
-            folder.mkdir(exist_ok=True)
-            path = dump(self._model, self._controller, self, str(folder))
-            overwritten = [other for other, its in self._dumps.items() if its == path]
-            for other in overwritten:
-                del self._dumps[other]
-            self._dumps[checkpoint] = path
+        with self._averaged():
+            self.files.write(name, self._controller.state_dict())
+            self._dump(checkpoint)
         return checkpoint
+
+    def _dump(self, checkpoint: Checkpoint) -> None:
+        dump = self._callbacks.dump_checkpoint_fn
+        if dump is None:
+            return
+        # A folder of its own, so that a file name that is always the same does no harm.
+        folder = self._dump_folder(checkpoint)
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier save by this name
+        folder.mkdir(exist_ok=True)
+        path = dump(self._model, self._controller, self, str(folder))
+        overwritten = [other for other, its in self._dumps.items() if its == path]
+        for other in overwritten:
+            del self._dumps[other]
+        self._dumps[checkpoint] = path
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Bring back what a checkpoint kept, and let the user load what they dumped."""
@@ -205,7 +241,7 @@ class TorchRunner:
         return self._folder / checkpoint
 
     def state_dict(self) -> dict[str, Any]:
-        """Of the training, not the model: optimizer, schedules, modes.
+        """Of the training, not the model: optimizer, schedules, modes, averaged weights.
 
         Raises:
             UnkeepableError: a learning-rate scheduler has no state to ask for.
@@ -214,7 +250,8 @@ class TorchRunner:
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "schedules": [_state_of(schedule) for schedule in _schedulers(self.lr_scheduler)],
             "modes": [module.training for module in self._model.modules()],
-            "warned": self._warned,
+            "warned": sorted(self._warned),
+            "average": self._average and self._average.state_dict(),
             "share": self._share,
         }
 
@@ -224,7 +261,7 @@ class TorchRunner:
         Raises:
             ValueError: the optimizer or its schedules are others.
         """
-        self._warned = state["warned"]
+        self._warned = set(state["warned"])
         self._share = state["share"]
         for module, training in zip(self._model.modules(), state["modes"], strict=True):
             module.training = training
@@ -235,6 +272,8 @@ class TorchRunner:
         for schedule, its in zip(_schedulers(scheduler), state["schedules"], strict=True):
             schedule.load_state_dict(its)
         self._follow(optimizer)
+        if self._average is not None and state["average"] is not None:
+            self._average.load_state_dict(state["average"])
 
 
 def _state_of(schedule: Any) -> Any:

@@ -45,6 +45,7 @@ SECTIONS = {
     "filter_pruning": PRUNING,
     "magnitude_sparsity": SPARSITY,
     "learned_ranking_in_8_bits": MIX,
+    "averaged_weights": PRUNING,
 }
 
 
@@ -57,7 +58,8 @@ def main(rank: int, world: int, folder: Path, algorithms: list[str]) -> None:
         place.mkdir(exist_ok=True)
         store = (place / "store").as_uri()
         distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-        told[algorithm] = search(rank, world, place, SECTIONS[algorithm])
+        averaging = "polynomial" if algorithm == "averaged_weights" else "none"
+        told[algorithm] = search(rank, world, place, SECTIONS[algorithm], averaging)
         distributed.barrier()
         distributed.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(told))
@@ -67,14 +69,16 @@ def main(rank: int, world: int, folder: Path, algorithms: list[str]) -> None:
     os._exit(0)
 
 
-def search(rank: int, world: int, folder: Path, section: Any) -> dict[str, Any]:
+def search(rank: int, world: int, folder: Path, section: Any, averaging: str) -> dict[str, Any]:
     """What became of it in this process."""
     torch.manual_seed(0)
     model = trained_model()
     for value in model.state_dict().values():
         distributed.broadcast(value, src=0)
     baseline = accuracy(model) + rank
-    config = adaptive(section, patience_epochs=2, maximal_total_epochs=8)
+    config = adaptive(
+        section, patience_epochs=2, maximal_total_epochs=8, weight_averaging=averaging
+    )
     images, classes = (part[rank:TRAINING_IMAGES:world] for part in digits())
     batches = list(zip(images.split(BATCH), classes.split(BATCH), strict=True))
     ranking = RankingCallbacks(

@@ -14,7 +14,12 @@ from torch import distributed
 
 ROOT = Path(__file__).parents[3]
 WORLD = 2
-ALGORITHMS = ("filter_pruning", "magnitude_sparsity", "learned_ranking_in_8_bits")
+ALGORITHMS = (
+    "filter_pruning",
+    "magnitude_sparsity",
+    "learned_ranking_in_8_bits",
+    "averaged_weights",
+)
 
 
 @pytest.fixture(scope="module")
