@@ -34,9 +34,10 @@ _CLASSES: dict[str, type[AlgorithmConfig]] = {
 
 def training(mode: str, params: Data) -> SearchParams:
     """The section `accuracy_aware_training`."""
+    own = counting(schema(mode), params)
     if mode == "early_exit":
-        return typed(EarlyExitParams, params)
-    return typed(AdaptiveParams, params)
+        return typed(EarlyExitParams, own)
+    return typed(AdaptiveParams, own)
 
 
 def algorithm(data: Data) -> AlgorithmConfig:

@@ -21,7 +21,7 @@ def dump(config: RunConfig) -> dict[str, Any]:
     if config.plugin is not None:
         data["plugin"] = located_plugin(config.plugin, config.directory)
     data["optimizer"] = counting(schema("optimizer"), data["optimizer"])
-    params = data["accuracy_aware_training"]
+    params = counting(schema(config.mode), data["accuracy_aware_training"])
     data["accuracy_aware_training"] = {"mode": config.mode, "params": params}
     data["compression"] = [
         _algorithm(with_located_coefficients(one, config.directory)) for one in config.compression

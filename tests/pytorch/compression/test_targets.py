@@ -16,7 +16,7 @@ from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
 from accaware.search.params import AdaptiveParams
-from accaware.search.strategy import Bounds
+from accaware.search.strategies.strategy import Bounds
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import SIZES, make_model, prune
 
