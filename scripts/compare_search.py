@@ -28,9 +28,8 @@ import json
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -61,22 +60,17 @@ def compare(jobs: list[Job], options: argparse.Namespace) -> tuple[list[Record],
     records = [there[_identity(job.key)] for job in jobs if _identity(job.key) in there]
     missing = [job for job in jobs if _identity(job.key) not in there]
     failed = False
-    # Not forked: torch's threads wouldn't survive that.
-    workers = ProcessPoolExecutor(options.jobs, get_context("spawn"), initializer=one_thread)
-    with workers:
+    # Not forked: torch's threads wouldn't survive that. The pool ends its processes when it's left.
+    with get_context("spawn").Pool(options.jobs, one_thread) as pool:
         models = sorted({(job.task, job.seed) for job in missing})
-        dense = [workers.submit(train_dense, *model, options.cache) for model in models]
-        for trained in as_completed(dense):
-            print(trained.result(), flush=True)
-        for future in as_completed(workers.submit(search, job, options.cache) for job in missing):
-            error = future.exception()
-            if error is not None:
-                traceback.print_exception(error)
+        for line in pool.imap_unordered(partial(train_dense, cache=options.cache), models):
+            print(line, flush=True)
+        for record in pool.imap_unordered(partial(search, cache=options.cache), missing):
+            print(told(record), flush=True)
+            if "failed" in record:
                 failed = True
                 continue
-            record = future.result()
             records.append(record)
-            print(told(record), flush=True)
             if options.output is not None:
                 with options.output.open("a") as file:
                     file.write(json.dumps(record) + "\n")

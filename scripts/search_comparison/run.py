@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,8 +46,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def train_dense(name: str, seed: int, cache: Path) -> str:
-    """See that the dense model is there, and tell of it."""
+def train_dense(model: tuple[str, int], cache: Path) -> str:
+    """See that the dense model of a task and a seed is there, and tell of it."""
+    name, seed = model
     dense = TASKS[name](seed).load_dense(cache)
     return (
         f"{name}, seed {seed}: dense {dense.seen:.2f} seen, {dense.unseen:.2f} unseen; "
@@ -57,14 +59,12 @@ def train_dense(name: str, seed: int, cache: Path) -> str:
 def search(job: Job, cache: Path) -> dict[str, Any]:
     """Run it, and judge what it found on the half that it didn't see: the record of the run.
 
-    Raises:
-        RuntimeError: whatever went wrong.
+    Where anything goes wrong, that is the record: other runs go on.
     """
     try:
         return _record(job, cache)
-    except Exception as error:
-        # Not every exception can be sent to another process.
-        raise RuntimeError(f"{job.task}, seed {job.seed}, {job.recipe} failed") from error
+    except Exception:  # noqa: BLE001
+        return {**job.key, "failed": traceback.format_exc()}
 
 
 def _record(job: Job, cache: Path) -> dict[str, Any]:

@@ -25,10 +25,13 @@ COLUMNS = (
 
 
 def told(record: Record) -> str:
+    run = f"{record['task']}, seed {record['seed']}, {record['recipe']}"
+    if "failed" in record:
+        return f"{run}: FAILED\n{record['failed']}"
     seen, unseen = record["seen"], record["unseen"]
     verdict = "within budget" if record["within_budget"] else "NOT within budget"
     return (
-        f"{record['task']}, seed {record['seed']}, {record['recipe']}: rate {record['rate']:.3f}, "
+        f"{run}: rate {record['rate']:.3f}, "
         f"FLOPs {record['flops']:.2f} x, {seen['metric']:.2f} ({seen['drop']:.2f} budgets, "
         f"unseen {unseen['drop']:.2f}), {verdict}, {record['epochs']} epochs, "
         f"{record['cpu_seconds']:.0f} s of CPU"
