@@ -21,10 +21,12 @@ class Preparation(Protocol):
 
     Attributes:
         activity: what it does, in a few words.
+        for_average: whether an average of weights needs it too, though its rate isn't new.
         after_batch: told how many samples were seen so far.
     """
 
     activity: str
+    for_average: bool
     after_batch: Callable[[int], None]
 
     @property
@@ -44,6 +46,7 @@ class BatchNormAdapter:
     """
 
     activity = "batch norm adaptation"
+    for_average = True
 
     def __init__(self, batches: Iterable[Any], samples: int) -> None:
         self._batches = batches
@@ -64,6 +67,7 @@ class RangeMeasurement:
     """
 
     activity = "measuring the ranges of activations"
+    for_average = False
 
     def __init__(self, quantization: Quantization, batches: Iterable[Any]) -> None:
         self._quantization = quantization

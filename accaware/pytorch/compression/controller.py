@@ -296,6 +296,13 @@ class PTCompressionController:
         if self._unprepared or (self.quantization is not None and not self.quantization.active):
             self._prepare()
 
+    def recalibrate(self) -> None:
+        """Prepare for other weights at the same rate, such as an average of them."""
+        device = next(self._model.parameters()).device
+        for preparation in self.preparations:
+            if preparation.for_average:
+                preparation.prepare(self._model, device)
+
     def _achieved_for_preparations(self) -> tuple[KeptMasks, float] | None:
         """None where nothing is to be prepared: measuring the rate reads every weight."""
         return (self._algorithm.kept_masks(), self.compression_rate) if self.preparations else None

@@ -79,6 +79,7 @@ class TorchRunner:
             self._average = WeightAverage(controller.model)
             controller.after_change = self._average.restart
         self._averaged_none = False
+        self._trained = False
         self._warned: set[str] = set()
         self._share = 1.0
         self.optimizer: Optimizer | None = None
@@ -127,6 +128,7 @@ class TorchRunner:
                 lr_scheduler=self.lr_scheduler,
             )
         self._controller.end_training_step()
+        self._trained = True
         if self._average is not None:
             self._averaged_none = self._average.steps == steps
             if self._averaged_none:
@@ -137,6 +139,9 @@ class TorchRunner:
     def validate(self, epoch: int) -> float:
         """Call the user's validation, and check that it gives a number."""
         extra = {"epoch": epoch} if self._validate_takes_epoch else {}
+        if self._average is not None and self._trained:
+            self._average.recalibrate(self._controller.recalibrate)
+        self._trained = False
         with self._explaining(), self._averaged():
             metric = self._callbacks.validate_fn(self._model, **extra)
         return number_of(metric, "validate", "the metric, a number")

@@ -239,6 +239,7 @@ class _Guarded:
     def __init__(self, preparation: Preparation) -> None:
         self._preparation = preparation
         self.activity = preparation.activity
+        self.for_average = preparation.for_average
         self.after_batch = preparation.after_batch
 
     @property

@@ -7,7 +7,7 @@ as fast as they are few, so it has no length that would have to fit the epochs o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 
 _DECAY = 10
 """The p of w = d w + (1 - d) weights, d = (1 + n) / (p + n); the paper's eta is p - 2."""
+
+_STATISTICS = ("running_mean", "running_var")
 
 _Norm = nn.modules.batchnorm._NormBase
 
@@ -67,6 +69,24 @@ class WeightAverage:
             yield
         finally:
             _put(raw, self._live())
+
+    def recalibrate(self, adapt: Callable[[], None]) -> None:
+        """Give the averaged network running statistics of its own, until the next step.
+
+        The averages of those of the networks before it lag behind: Izmailov et al., "Averaging
+        Weights Leads to Wider Optima and Better Generalization" (2018), section 3.2.
+
+        Args:
+            adapt: re-estimates the model's statistics.
+        """
+        if not self._averages:
+            return
+        with self.in_place():
+            adapt()
+            live = self._live()
+            for at, (_, key) in enumerate(self._places.values()):
+                if key in _STATISTICS:
+                    self._averages[at].copy_(live[at])
 
     def state_dict(self) -> dict[str, Any]:
         """The averages, by the names of the tensors, and how many updates they have seen."""
@@ -125,7 +145,7 @@ def _places(model: nn.Module) -> dict[str, tuple[Mapping[str, Any], str]]:
     for prefix, module in model.named_modules():
         owned = [(module._parameters, key) for key in module._parameters]
         if isinstance(module, _Norm):
-            owned += [(module._buffers, key) for key in ("running_mean", "running_var")]
+            owned += [(module._buffers, key) for key in _STATISTICS]
         for tensors, key in owned:
             tensor: Tensor | None = tensors.get(key)
             if tensor is None or id(tensor) in seen:
