@@ -47,7 +47,7 @@ WRONG_VALUES = [
     (pruning, f"{AAT}.minimal_compression_rate", -0.1, "-0.1 is below the minimum 0"),
     (pruning, f"{AAT}.maximal_compression_rate", 1, "1 is not below 1"),
     (pruning, f"{AAT}.stop_trial_when_within_budget", 1, "1 is not true or false"),
-    (pruning, f"{AAT}.weight_averaging", "ema", '"ema" is not one of none, polynomial'),
+    (pruning, f"{AAT}.weight_averaging", "ema", '"ema" is not none or polynomial'),
     (pruning, "accuracy_aware_training.params", 1, "1 is not an object in braces"),
     (pruning, "accuracy_aware_training", [], "[] is not an object in braces"),
     (pruning, "compression", "filter_pruning", "is not an object in braces or a list"),

@@ -125,7 +125,7 @@ def _mix(row: Row) -> list[dict[str, Any]]:
     }
     if row["mix"] == "quantization":
         # So coarse that the model isn't within budget before it was trained.
-        every["quantization"] |= {"weights": {"bits": 3}}
+        every["quantization"] |= {"weights": {"bits": 2}}
     sections = [every[name] for name in row["mix"].split("+")]
     if row["schedule"] == "per step" and "sparsity" not in row["mix"]:
         sections[0]["params"] = {**sections[0].get("params", {}), "update_per_optimizer_step": True}

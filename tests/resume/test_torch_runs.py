@@ -23,7 +23,7 @@ from accaware.search import SearchResult
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT
 from tests.resume.test_fake_runs import timeless
-from tests.resume.tiny_plugin import Tiny
+from tests.resume.tiny_plugin import Likely, Tiny
 
 PRUNING = {
     "algorithm": "filter_pruning",
@@ -86,7 +86,12 @@ EARLY_EXIT: dict[str, Any] = {
 }
 AVERAGED_EARLY_EXIT = {
     **EARLY_EXIT,
-    "params": {**EARLY_EXIT["params"], "weight_averaging": "polynomial"},
+    # Within which it won't be, so that it goes on to its end.
+    "params": {
+        "maximal_absolute_accuracy_degradation": -0.0,
+        "maximal_total_epochs": 5,
+        "weight_averaging": "polynomial",
+    },
 }
 
 
@@ -113,7 +118,11 @@ class Ended:
 
 
 def search(
-    config: dict[str, Any], folder: Path, recorded: list[tuple[str, Any]], **plugin: Any
+    config: dict[str, Any],
+    folder: Path,
+    recorded: list[tuple[str, Any]],
+    kind: type[Tiny] = Tiny,
+    **plugin: Any,
 ) -> Ended:
     answers = list(recorded)
     copies: list[tuple[int, Path]] = []
@@ -126,7 +135,7 @@ def search(
 
     run = build(
         AccAwareConfig.from_dict({"device": "cpu", "batch_size": 16, **config}),
-        Plugin("tiny", Tiny(**plugin)),
+        Plugin("tiny", kind(**plugin)),
         checkpoints=folder,
         observers=[],
         replay=Replay(recorded, record),
@@ -144,24 +153,39 @@ def search(
         pytest.param(PATIENT, PRUNING, id="adaptive-pruning"),
         pytest.param(PATIENT, SPARSITY, id="adaptive-sparsity"),
         pytest.param(PATIENT, INT8, id="adaptive-int8"),
-        pytest.param(AVERAGED, PRUNING, id="adaptive-pruning-averaged"),
         pytest.param(FROM_THE_FIRST_STEP, UNSCHEDULED, id="no_initial_epochs-pruning"),
         pytest.param(EARLY_EXIT, PRUNING, id="early_exit-pruning"),
         pytest.param(EARLY_EXIT, SPARSITY, id="early_exit-sparsity"),
         pytest.param(EARLY_EXIT, INT8, id="early_exit-int8"),
         pytest.param(EARLY_EXIT, [SPARSITY, *INT8], id="early_exit-all"),
-        pytest.param(AVERAGED_EARLY_EXIT, [SPARSITY, *INT8], id="early_exit-all-averaged"),
     ],
 )
 def test_from_every_snapshot_it_ends_the_same(
     section: Any, training: dict[str, Any], tmp_path: Path
 ) -> None:
+    check_every_snapshot({"compression": section, "accuracy_aware_training": training}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("training", "section"),
+    [
+        pytest.param(AVERAGED, PRUNING, id="adaptive-pruning"),
+        pytest.param(AVERAGED_EARLY_EXIT, [SPARSITY, *INT8], id="early_exit-all"),
+    ],
+)
+def test_averaged_weights_go_on_the_same(
+    section: Any, training: dict[str, Any], tmp_path: Path
+) -> None:
     config = {"compression": section, "accuracy_aware_training": training}
-    undisturbed = search(config, tmp_path / "peace", [])
+    check_every_snapshot(config, tmp_path, Likely)
+
+
+def check_every_snapshot(config: dict[str, Any], folder: Path, kind: type[Tiny] = Tiny) -> None:
+    undisturbed = search(config, folder / "peace", [], kind)
     assert len(undisturbed.copies) >= 3
-    for end, folder in undisturbed.copies:
-        resumed = search(config, folder, undisturbed.answers[:end])
-        assert resumed.outcome == undisturbed.outcome, folder.name
+    for end, copied in undisturbed.copies:
+        resumed = search(config, copied, undisturbed.answers[:end], kind)
+        assert resumed.outcome == undisturbed.outcome, copied.name
 
 
 def test_a_learned_ranking_changes_nothing_and_is_not_learned_again(
