@@ -23,9 +23,9 @@ def in_forks(world: int, main: Callable[[int], None]) -> int:
         running.add(process)
     while running:
         process, status = os.wait()
-        running.remove(process)
-        if status:  # the others would wait for it
-            for other in running:
+        running.discard(process)
+        if status:
+            for other in running:  # which would wait for it
                 os.kill(other, signal.SIGKILL)
             return 1
     return 0
