@@ -65,7 +65,7 @@ TORCHVISION = {
     "model": "mobilenet_v2_32x32",
     "model_params": {
         "width_mult": 0.25,
-        "inverted_residual_setting": [[1, 8, 1, 1]],
+        "inverted_residual_setting": [[1, 8, 1, 2], [1, 8, 1, 2]],
     },
     "dataset": "mnist",
     "num_classes": 10,
