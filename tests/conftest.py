@@ -8,8 +8,10 @@ as there are cores, and sums come out the same however many those are.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -26,3 +28,17 @@ def no_inference_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where only PyTorch is installed: exporting each run's model would take longest."""
     for name in ("onnxruntime", "openvino"):
         monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.fixture(scope="session")
+def operators_read_once() -> Iterator[None]:
+    """Torch's exporter reads the source of all ONNX operators before each file; here just once.
+
+    In a small model's export that takes longer than the rest.
+    """
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        read = functools.cache(ONNXRegistry.from_torchlib)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(read))
+        yield

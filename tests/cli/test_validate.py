@@ -15,7 +15,8 @@ import pytest
 from accaware.config.load import examine_file
 from accaware.errors import Diagnostic
 from accaware.report.diagnostics import diagnostic_line, diagnostics_text, github_annotation
-from tests.cli.test_app import WITHOUT_TORCH, call, config
+from tests.cli.conftest import Call
+from tests.cli.test_app import WITHOUT_TORCH, config, in_a_process
 
 PLUGIN = """
 print("noise")
@@ -38,7 +39,7 @@ def test_the_schema_is_printed_without_what_is_slow() -> None:
         "finally: print([m for m in ('torch', 'rich', 'jsonschema') if m in sys.modules], "
         "file=sys.stderr)"
     )
-    done = call("schema", code=code)
+    done = in_a_process("schema", code=code)
     assert done.returncode == 0
     printed = json.loads(done.stdout)
     assert printed["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -46,11 +47,11 @@ def test_the_schema_is_printed_without_what_is_slow() -> None:
     assert done.stderr == "[]\n"
 
 
-def test_json_is_one_list_for_all_files(tmp_path: Path) -> None:
+def test_json_is_one_list_for_all_files(call: Call, tmp_path: Path) -> None:
     bad = config(tmp_path / "bad.json", batch_sise=3, input_infos={"sample_size": [1]})
     good = config(tmp_path / "good.json")
     done = call("validate-config", bad, good, tmp_path / "none.json", "--format", "json")
-    assert (done.returncode, done.stderr) == (2, "")
+    assert (done.exit_code, done.stderr) == (2, "")
     found: list[dict[str, Any]] = json.loads(done.stdout)
     text = bad.read_text().splitlines()
     line = next(at for at, row in enumerate(text, 1) if "batch_sise" in row)
@@ -68,17 +69,17 @@ def test_json_is_one_list_for_all_files(tmp_path: Path) -> None:
     assert found[2]["line"] is None
 
 
-def test_json_of_what_is_right_is_an_empty_list(tmp_path: Path) -> None:
+def test_json_of_what_is_right_is_an_empty_list(call: Call, tmp_path: Path) -> None:
     done = call("validate-config", config(tmp_path / "c.json"), "--format", "json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
 
 
-def test_github_gets_annotations(tmp_path: Path) -> None:
+def test_github_gets_annotations(call: Call, tmp_path: Path) -> None:
     file = config(
         tmp_path / "c.json", seed=-1, target_device="CPU", input_infos={"sample_size": [1]}
     )
     done = call("validate-config", file, "--format", "github")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     rows = [line.partition(" ")[0] for line in done.stdout.splitlines()]
     assert sorted(rows) == ["::error", "::notice", "::warning"]
     assert "col=11::seed: -1 is below the minimum 0" in done.stdout
@@ -105,7 +106,7 @@ def test_standard_input_is_a_file_like_any_other(tmp_path: Path) -> None:
 
 def test_resolved_is_a_config_that_loads_to_the_same(tmp_path: Path) -> None:
     file = config(tmp_path / "c.json", log_dir="logs")
-    done = call("validate-config", file, "--resolved", "--set", "seed=7")
+    done = in_a_process("validate-config", file, "--resolved", "--set", "seed=7")
     assert done.returncode == 0
     assert "log_dir: is ignored" in done.stderr
     again = tmp_path / "again.json"
@@ -115,30 +116,30 @@ def test_resolved_is_a_config_that_loads_to_the_same(tmp_path: Path) -> None:
     assert examine_file(again).require() == examine_file(file, ["seed=7"]).require()
 
 
-def test_resolved_prints_nothing_for_a_config_with_errors(tmp_path: Path) -> None:
+def test_resolved_prints_nothing_for_a_config_with_errors(call: Call, tmp_path: Path) -> None:
     done = call("validate-config", config(tmp_path / "c.json", seed=-1), "--resolved")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert "seed: -1 is below" in done.stderr
 
 
-def test_resolved_takes_one_file(tmp_path: Path) -> None:
+def test_resolved_takes_one_file(call: Call, tmp_path: Path) -> None:
     file = config(tmp_path / "c.json")
     done = call("validate-config", file, file, "--resolved")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "error: --resolved prints one config; name one file\n"
 
 
-def test_a_setting_is_validated_and_pointed_at(tmp_path: Path) -> None:
+def test_a_setting_is_validated_and_pointed_at(call: Call, tmp_path: Path) -> None:
     file = config(tmp_path / "c.json", seed=-1)
     done = call("validate-config", file, "--set", "seed=3", "--set", "batch_size=0")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stdout == "--set batch_size=0: batch_size: 0 is below the minimum 1\n"
 
 
 def test_a_plugin_is_checked_when_asked_for(tmp_path: Path) -> None:
     file = config(tmp_path / "c.json")
     (tmp_path / "plugin.py").write_text(PLUGIN)
-    done = call("validate-config", file, "--check-plugin", "--format", "json")
+    done = in_a_process("validate-config", file, "--check-plugin", "--format", "json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
     assert done.stderr == "noise\n"
 
@@ -154,33 +155,33 @@ def test_a_plugin_is_checked_when_asked_for(tmp_path: Path) -> None:
     ],
 )
 def test_a_plugins_faults_point_at_its_key(
-    tmp_path: Path, source: str | None, message: str
+    call: Call, tmp_path: Path, source: str | None, message: str
 ) -> None:
     file = config(tmp_path / "c.json")
     if source is not None:
         (tmp_path / "plugin.py").write_text(source)
     done = call("validate-config", file, "--check-plugin", "--format", "json")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     (one,) = json.loads(done.stdout)
     assert (one["path"], one["line"], one["column"]) == ("plugin", 2, 3)
     assert message in one["message"]
     assert "accaware" not in done.stderr
 
 
-def test_a_plugins_exception_is_shown_as_the_users(tmp_path: Path) -> None:
+def test_a_plugins_exception_is_shown_as_the_users(call: Call, tmp_path: Path) -> None:
     file = config(tmp_path / "c.json")
     (tmp_path / "plugin.py").write_text("def f():\n    1 / 0\nf()\n")
     done = call("validate-config", file, "--check-plugin")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "ZeroDivisionError: division by zero" in done.stdout
     frames = [line for line in done.stderr.splitlines() if "File" in line]
     assert frames
     assert all(str(tmp_path / "plugin.py") in line for line in frames)
 
 
-def test_a_missing_plugin_is_an_error_when_it_is_to_be_checked(tmp_path: Path) -> None:
+def test_a_missing_plugin_is_an_error_when_it_is_to_be_checked(call: Call, tmp_path: Path) -> None:
     done = call("validate-config", config(tmp_path / "c.json", plugin=None), "--check-plugin")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert 'plugin: is missing, and --check-plugin asks for it; add "plugin"' in done.stdout
 
 

@@ -23,15 +23,16 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 SMALL = (
     "plugin_args.width=8",
-    "plugin_args.epochs=4",
+    "plugin_args.epochs=3",
+    "batch_size=128",
     "device=cpu",
 )
 SHORT = (
     *SMALL,
-    "accuracy_aware_training.params.maximal_relative_accuracy_degradation=5",
-    "accuracy_aware_training.params.initial_training_phase_epochs=4",
+    "accuracy_aware_training.params.maximal_relative_accuracy_degradation=10",
+    "accuracy_aware_training.params.initial_training_phase_epochs=3",
     "accuracy_aware_training.params.patience_epochs=2",
-    "accuracy_aware_training.params.maximal_total_epochs=8",
+    "accuracy_aware_training.params.maximal_total_epochs=6",
 )
 
 
@@ -86,6 +87,11 @@ def in_a_process(
     return Done(done.returncode, done.stdout, done.stderr, directory)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quickly_exported(operators_read_once: None) -> None:
+    """For all runs that export or time their model."""
+
+
 Accaware = Callable[..., Result]
 
 
@@ -134,7 +140,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Done:
     with FileLock(folder / "lock"):
         if not told.exists():
             config = CONFIGS / "digits_filter_pruning.json"
-            done = in_a_process(config, folder / "run", SHORT, "--json")
+            settings = (*SHORT, "compression.params.pruning_steps=2")
+            done = in_a_process(config, folder / "run", settings, "--json")
             told.write_text(json.dumps([done.code, done.out, done.err]))
     return Done(*json.loads(told.read_text()), folder / "run")
 

@@ -80,13 +80,13 @@ def test_the_result_has_the_keys_that_are_promised(finished: Done) -> None:
 def test_the_result_is_true(finished: Done) -> None:
     result, best = finished.result, finished.result["best"]
     assert result["status"] == "within_budget"
-    assert result["minimal_tolerable"] == pytest.approx(0.95 * result["baseline"])
+    assert result["minimal_tolerable"] == pytest.approx(0.9 * result["baseline"])
     assert best["metric"] >= result["minimal_tolerable"]
     assert best["absolute_degradation"] == pytest.approx(result["baseline"] - best["metric"])
     assert best["relative_degradation"] == pytest.approx(
         100 * best["absolute_degradation"] / result["baseline"]
     )
-    assert result["epochs"] == sum(trial["epochs"] for trial in result["trials"]) <= 8
+    assert result["epochs"] == sum(trial["epochs"] for trial in result["trials"]) <= 6
     assert best["compression_rate"] == max(
         trial["compression_rate"] for trial in result["trials"] if trial["within_budget"]
     )
@@ -114,7 +114,7 @@ def test_the_resolved_config_loads_again_to_the_same(finished: Done) -> None:
     file = finished.directory / "config.json"
     again = AccAwareConfig.from_json(file)
     assert again.to_dict() == json.loads(file.read_text())
-    assert again.plugin_args == {"width": 8, "epochs": 4}
+    assert again.plugin_args == {"width": 8, "epochs": 3}
     assert again.optimizer.type == "Adam"
 
 
@@ -142,10 +142,7 @@ def test_the_resolved_config_and_seed_give_the_same_result_and_the_same_bits(
 
 
 def test_the_sparsity_config(run: Run) -> None:
-    settings = [
-        setting.replace("initial_training_phase_epochs=4", "initial_training_phase_epochs=6")
-        for setting in SHORT
-    ]
+    settings = (*SHORT, "compression.params.sparsity_target_epoch=2")
     done = run(CONFIGS / "digits_magnitude_sparsity.json", settings, "--quiet")
     assert done.code == 0, done.text
     best, sizes = done.result["best"], done.result["model"]
@@ -159,7 +156,11 @@ def test_the_sparsity_config(run: Run) -> None:
 
 
 def test_the_early_exit_config(run: Run) -> None:
-    settings = (*SMALL, "accuracy_aware_training.params.maximal_absolute_accuracy_degradation=6")
+    settings = (
+        *SMALL,
+        "accuracy_aware_training.params.maximal_absolute_accuracy_degradation=8",
+        "compression.params.pruning_steps=2",
+    )
     done = run(CONFIGS / "digits_early_exit.json", settings, "--quiet")
     assert done.code == 0, done.text
     assert done.result["stop_reason"] == "within_budget"
@@ -169,9 +170,13 @@ def test_the_early_exit_config(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["digits_pruning_int8", "digits_sparsity_int8"])
 def test_the_configs_with_int8(run: Run, name: str) -> None:
-    settings = [
-        setting.replace("accuracy_degradation=5", "accuracy_degradation=10") for setting in SHORT
-    ]
+    params = "accuracy_aware_training.params"
+    settings = (
+        *SHORT,
+        f"{params}.maximal_relative_accuracy_degradation=20",
+        f"{params}.initial_training_phase_epochs=4",
+        f"{params}.maximal_total_epochs=5",
+    )
     done = run(CONFIGS / f"{name}.json", settings)
     assert done.code == 0, done.text
     best = done.result["best"]
@@ -208,7 +213,7 @@ def test_options_of_filter_pruning(
     if "pruning_flops_target" in changes:
         section["params"].pop("pruning_target", None)
     section["params"].update(changes)
-    config["accuracy_aware_training"]["params"]["maximal_total_epochs"] = 5
+    config["accuracy_aware_training"]["params"]["maximal_total_epochs"] = 4
     config["accuracy_aware_training"]["params"]["maximal_relative_accuracy_degradation"] = 100
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config))

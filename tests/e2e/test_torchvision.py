@@ -44,7 +44,7 @@ def test_a_run_on_named_data_that_is_disturbed_and_resumed_without_naming_them_a
     file = written(tmp_path, dataset="mnist", num_classes=10)
     done = run(file, (), "--data", mnist)
     assert done.code == 0, done.text
-    assert "mobilenet_v3_small has a stem for small images" in done.text
+    assert "mobilenet_v2 has a stem for small images" in done.text
     assert json.loads((done.directory / "config.json").read_text())["dataset_dir"] == str(mnist)
     model = TorchvisionTask(AccAwareConfig.from_json(done.directory / "config.json")).create_model()
     small = load_compressed(done.directory / "best" / "model.pt", model)
@@ -98,7 +98,7 @@ def test_inspect_without_a_plugin(run: Run, tmp_path: Path) -> None:
     done = invoke("inspect", written(tmp_path, batch_size=64), "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert found["model"] == "MobileNetV3"
+    assert found["model"] == "MobileNetV2"
     assert found["steps_per_epoch"] == 8
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from datetime import timedelta
@@ -30,6 +29,7 @@ from tests.pairwise.task import (
     settings,
     trained,
 )
+from tests.runners.forks import in_forks
 
 
 def run(row: Row, folder: Path) -> dict[str, Any]:
@@ -112,11 +112,9 @@ def main(rank: int, world: int, folder: Path) -> None:
             told[number] = traceback.format_exc()
         distributed.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(told))
-    print("all is told", flush=True)
-    # On a busy machine the threads of torch's process group have aborted an interpreter that
-    # ended; nothing of this script is left to do.
-    os._exit(0)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    world, folder = int(sys.argv[1]), Path(sys.argv[2])
+    trained()  # once for all processes
+    sys.exit(in_forks(world, lambda rank: main(rank, world, folder)))

@@ -29,6 +29,7 @@ def config(algorithm):
     return {key: kept[key] for key in ("accuracy_aware_training", "compression")} | others
 
 kill_and_resume.config = config
+kill_and_resume.NEEDED = ("accaware.pytorch.run", "torch._dynamo")  # no digits
 sys.exit(kill_and_resume.main())
 """
 

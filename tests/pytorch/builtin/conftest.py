@@ -18,12 +18,20 @@ from tests.config.samples import pruning
 
 Make = Callable[..., AccAwareConfig]
 
+MODEL = {
+    "model": "mobilenet_v2",
+    "model_params": {
+        "width_mult": 0.25,
+        "inverted_residual_setting": [[1, 8, 1, 2], [2, 8, 1, 2], [1, 8, 1, 2]],
+    },
+}
+"""One of torchvision's, of three blocks; its widest layer sees images of a quarter of the size."""
+
 
 def config(**keys: Any) -> AccAwareConfig:
     """A small task on images that are made up, changed by ``keys``; None leaves one out."""
     small = {
-        "model": "mobilenet_v3_small",
-        "model_params": {"width_mult": 0.25},
+        **MODEL,
         "dataset": "fake",
         "num_classes": 4,
         "input_info": {"sample_size": [1, 3, 16, 16]},
@@ -107,8 +115,7 @@ def image_folder(tmp_path: Path, digits: tuple[Any, Any]) -> Path:
 def written(folder: Path, **keys: Any) -> Path:
     """A config file for a run of two epochs."""
     data = {
-        "model": "mobilenet_v3_small",
-        "model_params": {"width_mult": 0.25},
+        **MODEL,
         "dataset": "fake",
         "num_classes": 4,
         "input_info": {"sample_size": [1, 3, 16, 16]},

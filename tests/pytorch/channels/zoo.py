@@ -81,6 +81,7 @@ def _regnet(**more: Any) -> nn.Module:
 
 
 _SMALLER: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": partial(resnet.ResNet, resnet.BasicBlock, _BLOCKS),
     "resnet50": partial(resnet.ResNet, resnet.Bottleneck, _BLOCKS, width_per_group=32),
     "resnext50_32x4d": partial(
         resnet.ResNet, resnet.Bottleneck, _BLOCKS, groups=32, width_per_group=4

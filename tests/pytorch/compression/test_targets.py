@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import resnet18
 
 from accaware.errors import CompressionError, UsageError
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
@@ -91,7 +92,7 @@ def small_resnet(
     **settings: Any,
 ) -> tuple[FilterPruning, dict[str, str]]:
     torch.manual_seed(0)
-    model = make_model("resnet18", torch.float32, num_classes=4)
+    model = resnet18(num_classes=4)
     scopes = Scopes(model, target_scopes, ignored_scopes, validate=validate_scopes)
     inputs = ExampleInputs.of(torch.randn(1, 3, 32, 32))
     pruning = FilterPruning(model, scopes, inputs, **settings)

@@ -56,6 +56,7 @@ def there(no_inference_runtimes: None, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setattr(torch.mps, "synchronize", lambda: None)
     monkeypatch.setattr(torch.mps, "get_rng_state", lambda: torch.zeros(8, dtype=torch.uint8))
     monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: None)
+    trained()  # while nobody looks at each of its steps
     torch.manual_seed(0)
     with SecondDevice(PLACE) as device:
         yield device

@@ -20,6 +20,8 @@ from tests.pytorch.quantization.scripts import QUANTIZATION, batches
 from tests.pytorch.training.scripts import EXAMPLE, adaptive, compressed
 from tests.runners.torch_case import PRUNING, digits, trained_model
 
+pytestmark = pytest.mark.usefixtures("operators_read_once")
+
 RUNTIMES = ("pytorch", "onnxruntime", "openvino")
 
 

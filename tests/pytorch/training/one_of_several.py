@@ -1,4 +1,4 @@
-"""A training script as torchrun starts it, on a shard of the digits: RANK WORLD FOLDER ALGORITHM...
+"""A training script as torchrun starts it, on a shard of the digits: WORLD FOLDER ALGORITHM...
 
 Its baseline, its metric, its wish to stop, its training data and how its candidates of a ranking
 do are its own, so that processes which decided for themselves would go different ways.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import distributed, nn
 from accaware import create_accuracy_aware_training_loop
 from accaware.pytorch import RankingCallbacks, create_compressed_model
 from tests.pytorch.training.scripts import EXAMPLE, SPARSITY, adaptive
+from tests.runners.forks import in_forks
 from tests.runners.torch_case import (
     BATCH,
     PRUNING,
@@ -63,10 +63,6 @@ def main(rank: int, world: int, folder: Path, algorithms: list[str]) -> None:
         distributed.barrier()
         distributed.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(told))
-    print("all is told", flush=True)
-    # On a busy machine the threads of torch's process group have aborted an interpreter that
-    # ended, once in some eighty times; nothing of this script is left to do.
-    os._exit(0)
 
 
 def search(rank: int, world: int, folder: Path, section: Any, averaging: str) -> dict[str, Any]:
@@ -173,5 +169,6 @@ def train(
 
 
 if __name__ == "__main__":
-    rank, world, folder, *algorithms = sys.argv[1:]
-    main(int(rank), int(world), Path(folder), algorithms)
+    world, folder = int(sys.argv[1]), Path(sys.argv[2])
+    trained_model()  # once for all processes
+    sys.exit(in_forks(world, lambda rank: main(rank, world, folder, sys.argv[3:])))

@@ -1,0 +1,48 @@
+"""Processes that work together, without the seconds that each would take to import torch."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+TOO_LONG = 400.0
+"""Seconds after which a process tells where it is, and ends."""
+
+
+def in_forks(world: int, main: Callable[[int], None]) -> int:
+    """Run ``main(rank)`` in as many forks of this process; 1 if any of them failed, else 0."""
+    running = set()
+    for rank in range(world):
+        process = os.fork()
+        if not process:
+            _end_after(main, rank)
+        running.add(process)
+    while running:
+        process, status = os.wait()
+        running.discard(process)
+        if status:
+            for other in running:  # which would wait for it
+                os.kill(other, signal.SIGKILL)
+            return 1
+    return 0
+
+
+def _end_after(main: Callable[[int], None], rank: int) -> None:
+    """End this process after ``main``, whatever becomes of it."""
+    faulthandler.dump_traceback_later(TOO_LONG, exit=True)
+    code = 1
+    try:
+        main(rank)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stdout.flush()
+        # Not sys.exit: on a busy machine the threads of torch's process group have aborted an
+        # interpreter that ended, once in some eighty times.
+        os._exit(code)
