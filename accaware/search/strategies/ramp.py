@@ -17,7 +17,10 @@ _KEPT = 0.85
 """Of what is left, after each step of the ramp."""
 
 _COLLAPSED = 12.0
-"""Budgets of deficit at which the ramp ends: no trial makes up for that."""
+"""Budgets of deficit, twice in a row, at which the ramp ends: no trial makes up for that."""
+
+_UNHARMED = 2.0
+"""Budgets of deficit up to which a step of the ramp is followed by a double one."""
 
 _RECOVERABLE = 4.0
 """Budgets of deficit, after an epoch of the ramp, that a trial can be expected to make up for."""
@@ -25,7 +28,7 @@ _RECOVERABLE = 4.0
 _SLACK = 1e-3
 """Of a step of the ramp: a rate that is this much below one counts as the one."""
 
-_BEYOND = 2
+_BEYOND = 1
 """Steps of the ramp beyond the collapse at which nothing is expected to hold any more."""
 
 
@@ -66,15 +69,17 @@ class Ramp:
             factor = next_factor(climb.factors)
             if factor is not None:
                 return self._ramp(climb.tries[0].target_rate, factor, climb.before_last)
-        if climb.highest < self._bounds.maximal and not self._collapsed(climb.last):
-            return self._ramp(self._after(climb.highest), climb.factor, climb.last)
+        if climb.highest < self._bounds.maximal and not self._has_collapsed(climb):
+            unharmed = climb.last is not None and self._deficit(climb.last) <= _UNHARMED
+            rate = self._after(climb.highest, steps=2 if unharmed else 1)
+            return self._ramp(rate, climb.factor, climb.last)
         return self._bisect(history, climb)
 
     def wanted(self, history: History) -> frozenset[int]:
         """Those between the bounds of the bracket, and the highest one below them."""
         low, high = 0.0, 1.0
         climb = _Climb.of(history, self._budget)
-        if climb.highest >= self._bounds.maximal or self._collapsed(climb.last):
+        if climb.highest >= self._bounds.maximal or self._has_collapsed(climb):
             bracket = self._bracket(history, climb)
             low, high = bracket.low, bracket.high
         base = _nearest(history, low)
@@ -85,9 +90,9 @@ class Ramp:
         }
         return frozenset(inside | ({base.number} if base else set()))
 
-    def _after(self, rate: float) -> float:
-        """The next rate of the ramp, 1 - 0.85^e."""
-        exponent = math.floor(math.log(1 - rate) / math.log(_KEPT) + _SLACK) + 1
+    def _after(self, rate: float, steps: int = 1) -> float:
+        """The rate of the ramp, 1 - 0.85^e, that is so many steps further."""
+        exponent = math.floor(math.log(1 - rate) / math.log(_KEPT) + _SLACK) + steps
         following = on_grid(1 - _KEPT**exponent)
         return min(max(following, self._bounds.minimal), self._bounds.maximal)
 
@@ -100,10 +105,13 @@ class Ramp:
             phase=TrialPhase.RAMP,
         )
 
-    def _collapsed(self, trial: Trial | None) -> bool:
-        if trial is None:
-            return False
-        return trial.metric is None or self._budget.deficit(trial.metric) > _COLLAPSED
+    def _deficit(self, trial: Trial) -> float:
+        return math.inf if trial.metric is None else self._budget.deficit(trial.metric)
+
+    def _has_collapsed(self, climb: _Climb) -> bool:
+        """Whether the last two steps are beyond repair: one alone may be a stumble."""
+        last = climb.best[-2:]
+        return len(last) == 2 and all(self._deficit(trial) > _COLLAPSED for trial in last)
 
     def _bisect(self, history: History, climb: _Climb) -> Decision:
         bracket, lowest = self._bracket(history, climb), self._bounds.minimal
@@ -126,7 +134,7 @@ class Ramp:
         low = max((history.reached(step) for step in passed), default=self._bounds.minimal)
         failed = [step.target_rate for step in history.steps if history.failed(step)]
         high = self._bounds.maximal
-        if self._collapsed(climb.last):
+        if self._has_collapsed(climb):
             high = min(high, on_grid(1 - (1 - climb.highest) * _KEPT**_BEYOND))
         return _Bracket(low, min((rate for rate in failed if rate > low), default=max(high, low)))
 
@@ -134,11 +142,7 @@ class Ramp:
         """For the first trial: the highest rate of the ramp that looks recoverable."""
         if any(trial.phase is TrialPhase.SEARCH for trial in history.trials):
             return None
-        near = [
-            trial.target_rate
-            for trial in climb.best
-            if trial.metric is not None and self._budget.deficit(trial.metric) <= _RECOVERABLE
-        ]
+        near = [trial.target_rate for trial in climb.best if self._deficit(trial) <= _RECOVERABLE]
         return max(near, default=None)
 
     def _is_narrow(self, bracket: _Bracket) -> bool:
@@ -219,7 +223,8 @@ class _Climb:
         ]
         factors = [
             FactorTried(
-                trial.lr_factor, None if trial.metric is None else budget.margin(trial.metric)
+                trial.lr_factor,
+                math.inf if trial.metric is None else budget.deficit(trial.metric),
             )
             for trial in tries
         ]
