@@ -124,6 +124,7 @@ def _ranked_as_it_is(section: AlgorithmConfig) -> AlgorithmConfig:
     known = replace(
         params,
         interlayer_ranking_type="unweighted_ranking",
+        allocation="global",
         all_weights=True,
         coupled_importance="sum",
         max_layer_pruning=1.0,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import pytest
 import torch
 
+from accaware import AccAwareConfig
 from accaware.pytorch import create_compressed_model
 from accaware.pytorch.builtin.digits import DigitsResNet
+from accaware.pytorch.channels.compact import CompactModel
+from accaware.pytorch.channels.groups import find_dependencies
+from accaware.pytorch.channels.layout import Layout
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.importance import channel_savings
+from accaware.pytorch.model.flops import FlopsModel
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.scopes import Scopes
+from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.training.scripts import early_exit
 
 IMAGE = torch.zeros(1, 1, 8, 8)
@@ -57,3 +68,77 @@ def test_nncfs_rule_is_the_sum_and_no_bound() -> None:
 def test_the_bound_on_a_layer_bounds_the_maximal_rate() -> None:
     widths = pruned(1.0, all_weights=True, max_layer_pruning=0.8)
     assert widths == {name: dense // 5 for name, dense in {**STREAMS, **INNER}.items()}
+
+
+def test_global_is_another_name_of_all_weights() -> None:
+    assert pruned(0.6, allocation="global") == pruned(0.6, all_weights=True)
+    assert pruned(0.6, allocation="global") != pruned(0.6)
+    for params in ({"allocation": "global"}, {"all_weights": True}):
+        section = {"algorithm": "filter_pruning", "params": {**params, "schedule": "baseline"}}
+        resolved = early_exit(section).to_dict()["compression"][0]["params"]
+        assert resolved["all_weights"] is True
+        assert resolved["allocation"] == "global"
+        AccAwareConfig.from_dict(early_exit(section).to_dict())
+
+
+def across(cost: Any = None, **settings: Any) -> FilterPruning:
+    torch.manual_seed(0)
+    model, inputs = DigitsResNet(12), ExampleInputs.of(IMAGE)
+    return FilterPruning(
+        model,
+        Scopes(model, None, ()),
+        inputs,
+        flops=FlopsModel(model, inputs),
+        across_layers=True,
+        prune_first_conv=True,
+        prune_downsample_convs=True,
+        cost=cost,
+        **settings,
+    )
+
+
+def test_over_its_cost_the_same_flops_take_less_importance_with_them() -> None:
+    plain = across(coupled_importance="sum")
+    importances = plain.importances()
+    flops = FlopsModel(plain.compact.model, ExampleInputs.of(IMAGE))
+    lost = {}
+    for name, pruning in (
+        ("sum", plain),
+        ("mean", across()),
+        ("cost", across(flops.count)),
+    ):
+        pruning.set_rate(0.5)
+        pairs = zip(importances, pruning.compact.layout.kept, strict=True)
+        lost[name] = float(sum(scores[~kept].sum() for scores, kept in pairs))
+    assert lost["cost"] < 0.95 * min(lost["sum"], lost["mean"])
+
+
+def test_the_cost_may_be_any_function_of_the_shapes() -> None:
+    """Over the number of filters it is the mean over those that go together."""
+
+    def filters(shapes: Mapping[str, torch.Size]) -> float:
+        names = [name for name in shapes if name.endswith("weight")]
+        return sum(shapes[name][0] for name in names if len(shapes[name]) == 4)
+
+    def parameters(shapes: Mapping[str, torch.Size]) -> float:
+        return sum(shape.numel() for shape in shapes.values())
+
+    means, by_filters, by_parameters = across(), across(filters), across(parameters)
+    for pruning in (means, by_filters, by_parameters):
+        pruning.set_rate(0.5)
+    assert by_filters.compact.layout == means.compact.layout
+    assert by_parameters.compact.layout != means.compact.layout
+
+
+@pytest.mark.parametrize("make", [odd.concat_then_add, odd.flattened, odd.depthwise])
+def test_what_a_channel_costs_is_what_the_model_loses_with_it(make: Any) -> None:
+    model, inputs = make().float(), ExampleInputs.of(torch.randn(1, 3, 8, 8))
+    flops = FlopsModel(model, inputs)
+    compact = CompactModel(model, find_dependencies(model, inputs).groups)
+    everything = Layout.dense(compact.groups)
+    for at, saved in enumerate(channel_savings(compact, flops.count)):
+        for channel in range(len(saved)):
+            kept = [mask.clone() for mask in everything.kept]
+            kept[at][channel] = False
+            count = flops.count(compact.shapes_under(Layout(tuple(kept))))
+            assert float(saved[channel]) == max(flops.dense - count, 1e-30)
