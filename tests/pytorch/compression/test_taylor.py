@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from accaware import create_accuracy_aware_training_loop
+from accaware.errors import AccAwareWarning
+from accaware.pytorch import create_compressed_model
 from accaware.pytorch.builtin.digits import DigitsResNet
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
-from tests.runners.torch_case import digits, trained_model
+from accaware.search.events import Event, Warned
+from tests.pytorch.training.scripts import SPARSITY, early_exit
+from tests.runners.torch_case import PRUNING, accuracy, digits, train, trained_model
 
 EXAMPLE = ExampleInputs.of(torch.zeros(1, 1, 8, 8))
 LAYERS = ("features.0", "features.3")
@@ -226,3 +232,61 @@ def test_a_filter_that_nothing_depends_on_goes_first_however_large_it_is() -> No
     steps(pruning, 1)
     pruning.set_rate(0.1)
     assert not pruning.compact.layout.kept[0][3]
+
+
+TAYLOR = {**PRUNING, "params": {**PRUNING["params"], "filter_importance": "taylor"}}
+DELAYED = {**TAYLOR, "params": {**TAYLOR["params"], "num_init_steps": 1}}
+
+
+@pytest.mark.parametrize(("section", "said"), [(TAYLOR, 1), (DELAYED, 0)])
+def test_a_search_tells_once_that_there_was_no_gradient(section: Any, said: int) -> None:
+    model = trained_model()
+    config = early_exit(section, maximal_absolute_accuracy_degradation=0, maximal_total_epochs=3)
+    controller, _ = create_compressed_model(model, config, EXAMPLE.args)
+    events: list[Event] = []
+
+    class Seen:
+        def notify(self, event: Event) -> None:
+            events.append(event)
+
+    loop = create_accuracy_aware_training_loop(config, controller, 1.0, observers=[Seen()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AccAwareWarning)
+        loop.run(
+            model,
+            train_epoch_fn=train,
+            validate_fn=accuracy,
+            configure_optimizers_fn=lambda: torch.optim.Adam(model.parameters(), lr=0.003),
+        )
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert len(told) == said
+    assert all("filter_importance taylor" in message for message in told)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [[], [SPARSITY], [{"algorithm": "quantization"}], [SPARSITY, {"algorithm": "quantization"}]],
+    ids=["alone", "sparsity", "quantization", "both"],
+)
+def test_it_is_seen_whatever_else_compresses_the_model(beside: list[dict[str, Any]]) -> None:
+    model, (images, classes) = trained_model(), digits()
+    data = [(images[:64], classes[:64])]
+    config = early_exit([TAYLOR, *beside])
+    controller, _ = create_compressed_model(model, config, EXAMPLE.args, data)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    controller.attach_optimizer(optimizer)
+    if beside:
+        controller.compression_rate = 0.1  # so that there are zeros, and rounded weights
+        assert controller.algorithm.warnings()
+    train(controller, model, epoch=0, optimizer=optimizer)
+    algorithm = controller.algorithm
+    pruning = algorithm if isinstance(algorithm, FilterPruning) else algorithm.pruning
+    first, second = pruning.importances()
+    assert float(first.sum() + second.sum()) == pytest.approx(16 + 24, rel=0.1)
+    weights = [model.features[at].weight.detach() for at in (0, 3)]
+    lengths = torch.cat([weight.flatten(1).norm(dim=1) for weight in weights])
+    if len(lengths) == 40:
+        assert not torch.equal(torch.cat([first, second]).argsort(), lengths.argsort())
+    controller.compression_rate = 0.5
+    assert not controller.algorithm.warnings()
+    train(controller, model, epoch=1, optimizer=optimizer)
