@@ -221,13 +221,16 @@ class FilterPruning:
         )
         if gradients is not None:
             found = gradients.channel_importances(found)
-        units = self._savings
-        # A gradient tells of a channel as a whole; weights do of one filter by another.
-        if units is None and gradients is None and self._by_mean:
-            units = [group.filters_per_channel() for group in self.groups]
-        if units is None:
-            return found
-        return [scores / unit for scores, unit in zip(found, units, strict=True)]
+        if self._savings is not None:
+            # By weights all layers are worth the same as a whole, and so are filters of wide ones
+            # less than others. A gradient tells of a channel as it is.
+            worth = [1 if gradients is not None else group.size for group in self.groups]
+            parts = zip(found, self._savings, worth, strict=True)
+            return [scores / (spared * size) for scores, spared, size in parts]
+        if gradients is None and self._by_mean:
+            pairs = zip(found, self.groups, strict=True)
+            return [scores / group.filters_per_channel() for scores, group in pairs]
+        return found
 
     def _ranking(self) -> Ranking:
         if self._across_layers:
