@@ -65,4 +65,4 @@ class CompressionAlgorithm(Protocol):
         """One or two lines on what is compressed and how far."""
 
     def warnings(self) -> Sequence[str]:
-        """What the user should know of what was done; each is said once."""
+        """What the user should know of how the model is compressed now."""

@@ -115,8 +115,7 @@ class FilterPruning:
             )
         self.compact = CompactModel(model, groups)
         self._taylor = TaylorImportance(self.compact) if importance == "taylor" else None
-        self._unsaid: Sequence[str] = ()
-        self._told = False
+        self._lacked_gradients = False
         self._savings = None if cost is None else channel_savings(self.compact, cost)
         self._flops = flops
         self._filters = FilterCount.of_groups(groups)
@@ -150,8 +149,7 @@ class FilterPruning:
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
         """Rank the filters on dense weights and remove the lowest; rate 0 brings all back."""
-        if target > 0 and self._taylor is not None and not (self._taylor.seen or self._told):
-            self._unsaid, self._told = (_NO_GRADIENTS,), True
+        self._lacked_gradients = target > 0 and self._taylor is not None and not self._taylor.seen
         layout = Layout.dense(self.groups) if target <= 0 else self._layout_at(target)
         # Ranking has asked for the dense tensors.
         self.compact.set_layout(layout, optimizers, gathered=target > 0)
@@ -206,8 +204,7 @@ class FilterPruning:
 
     def warnings(self) -> Sequence[str]:
         """That filters were ranked by their weights, as there was no gradient to do it by."""
-        said, self._unsaid = self._unsaid, ()
-        return said
+        return (_NO_GRADIENTS,) if self._lacked_gradients else ()
 
     def importances(self) -> list[Tensor]:
         """For each group the (C,) importances that its channels are ranked by."""
