@@ -92,7 +92,7 @@ class FilterPruning:
         self.multiple = multiple
         self._across_layers = across_layers
         self._by_mean = across_layers and coupled_importance == "mean"
-        self._most = max_layer_pruning
+        self.max_layer_pruning = max_layer_pruning if across_layers else 1.0
         self._coefficients: Coefficients | None = None
         names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
@@ -231,7 +231,9 @@ class FilterPruning:
 
     def _ranking(self) -> Ranking:
         if self._across_layers:
-            return GlobalRanking(self.groups, self.importances(), self.multiple, self._most)
+            return GlobalRanking(
+                self.groups, self.importances(), self.multiple, self.max_layer_pruning
+            )
         return PerGroupRanking(self.groups, self.importances(), self.multiple)
 
     def _maximal_rate(self) -> float:
