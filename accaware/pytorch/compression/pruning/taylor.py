@@ -84,7 +84,7 @@ class TaylorImportance:
         for places, others in zip(self._groups, by_weights, strict=True):
             scores, known = means[places], seen[places]
             if known.any() and not known.all():
-                others = others * (scores[known].min() / others.max())
+                others = others * (scores[known].min() / others.max().clamp_min(1e-30))
             result.append(torch.where(known, scores, others))
         return result
 
