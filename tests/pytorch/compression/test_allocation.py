@@ -73,12 +73,22 @@ def test_the_bound_on_a_layer_bounds_the_maximal_rate() -> None:
 def test_global_is_another_name_of_all_weights() -> None:
     assert pruned(0.6, allocation="global") == pruned(0.6, all_weights=True)
     assert pruned(0.6, allocation="global") != pruned(0.6)
-    for params in ({"allocation": "global"}, {"all_weights": True}):
-        section = {"algorithm": "filter_pruning", "params": {**params, "schedule": "baseline"}}
-        resolved = early_exit(section).to_dict()["compression"][0]["params"]
-        assert resolved["all_weights"] is True
-        assert resolved["allocation"] == "global"
-        AccAwareConfig.from_dict(early_exit(section).to_dict())
+
+
+def test_the_resolved_config_has_one_name_of_an_allocation() -> None:
+    for given, resolved in (
+        ({}, {"all_weights": False}),
+        ({"allocation": "uniform"}, {"all_weights": False}),
+        ({"allocation": "global"}, {"all_weights": True}),
+        ({"all_weights": True}, {"all_weights": True}),
+        ({"allocation": "cost_aware"}, {"allocation": "cost_aware"}),
+    ):
+        section = {"algorithm": "filter_pruning", "params": {**given, "schedule": "baseline"}}
+        config = early_exit(section)
+        params = config.to_dict()["compression"][0]["params"]
+        names = {"all_weights", "allocation"}
+        assert {key: params[key] for key in names & params.keys()} == resolved
+        assert AccAwareConfig.from_dict(config.to_dict()) == config
 
 
 def across(cost: Any = None, **settings: Any) -> FilterPruning:
