@@ -47,6 +47,10 @@ def algorithm(data: Data) -> AlgorithmConfig:
     params = own.get("params", {})
     if name == "filter_pruning" and "weight_importance" in params:
         params["filter_importance"] = params.pop("weight_importance")
+    if name == "filter_pruning" and params.get("all_weights"):
+        params.setdefault("allocation", "global")
+    elif name == "filter_pruning" and params.get("allocation") == "global":
+        params.setdefault("all_weights", True)
     if name == "magnitude_sparsity" and params.get("schedule") == "multistep":
         levels = with_defaults(properties(schema(name))["params"], params)
         params["sparsity_target"] = levels["multistep_sparsity_levels"][-1]

@@ -39,6 +39,10 @@ def _algorithm(algorithm: AlgorithmConfig) -> dict[str, Any]:
     data: dict[str, Any] = _data(algorithm)
     if "pruning_flops_target" in data.get("params", {}):
         del data["params"]["pruning_target"]
+    if "allocation" in data.get("params", {}):
+        # One of two names, so that changing that changes what is meant.
+        by_cost = data["params"]["allocation"] == "cost_aware"
+        del data["params"]["all_weights" if by_cost else "allocation"]
     own: dict[str, Any] = counting(schema(algorithm.algorithm), data)
     return own
 

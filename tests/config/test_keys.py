@@ -428,8 +428,30 @@ IGNORED = [
         True,
         "interlayer_ranking_type is unweighted_ranking, not learned_ranking",
     ),
-    (pruning, "compression.params.coupled_importance", "sum", "all_weights is true, not false"),
-    (pruning, "compression.params.max_layer_pruning", 0.5, "all_weights is true, not false"),
+    (
+        pruning,
+        "compression.params.coupled_importance",
+        "sum",
+        "counts where allocation is global, not uniform",
+    ),
+    (
+        pruning,
+        "compression.params.max_layer_pruning",
+        0.5,
+        "counts where allocation is global or cost_aware, not uniform",
+    ),
+    (
+        learned,
+        "compression.params.max_layer_pruning",
+        0.5,
+        "interlayer_ranking_type is unweighted_ranking, not learned_ranking",
+    ),
+    (
+        learned,
+        "compression.params.allocation",
+        "global",
+        "interlayer_ranking_type is unweighted_ranking, not learned_ranking",
+    ),
     (loaded, "compression.params.legr_params", {}, "counts without load_ranking_coeffs_path"),
     (
         loaded,
@@ -455,6 +477,18 @@ IGNORED = [
     (sparsity, "compression.params.steps_per_epoch", 3, "update_per_optimizer_step is true"),
     (pruning, "optimizer.gamma", 0.5, "schedule_type is multistep, step or exponential, not null"),
 ]
+
+
+def test_of_alternatives_the_nearest_says_what_is_missing(check):
+    data = pruning()
+    data["compression"]["params"] |= {
+        "all_weights": True,
+        "filter_importance": "taylor",
+        "coupled_importance": "sum",
+    }
+    (one,) = check(data, warnings=True)
+    assert one.path == "compression.params.coupled_importance"
+    assert "counts where filter_importance is L1, L2 or geometric_median, not" in one.message
 
 
 @pytest.mark.parametrize(("make", "path", "value", "why"), IGNORED)

@@ -253,6 +253,18 @@ ROUND_TRIPS: list[Data] = [
             },
         }
     },
+    pruning()
+    | {
+        "compression": {
+            "algorithm": "filter_pruning",
+            "params": {
+                "schedule": "baseline",
+                "filter_importance": "taylor",
+                "allocation": "cost_aware",
+                "max_layer_pruning": 0.5,
+            },
+        }
+    },
     learned(legr_params={"generations": 3}, save_ranking_coeffs_path="a.json"),
     learned(load_ranking_coeffs_path="sub/a.json", all_weights=True),
     pruning() | {"plugin": "pkg.module:Plugin", "plugin_args": {"a": [1, None]}, "seed": 7},

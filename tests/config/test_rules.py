@@ -117,6 +117,21 @@ BROKEN = {
         f"{PRUNING}.weight_importance",
         'weight_importance ("L2") and filter_importance ("L1") mean the same',
     ),
+    "both names of an allocation, which differ": (
+        _pruning({}, all_weights=True, allocation="cost_aware"),
+        f"{PRUNING}.all_weights",
+        "all_weights true means allocation global, and allocation is cost_aware; keep one",
+    ),
+    "both names of an allocation, one of which is off": (
+        _pruning({}, all_weights=False, allocation="global"),
+        f"{PRUNING}.all_weights",
+        "all_weights false excludes allocation global, and allocation is global; keep one",
+    ),
+    "a ranking learned before there are gradients": (
+        _pruning({}, filter_importance="taylor", interlayer_ranking_type="learned_ranking"),
+        f"{PRUNING}.filter_importance",
+        "taylor needs gradients of the training, before which interlayer_ranking_type",
+    ),
     "pruning longer than the initial phase": (
         _pruning({}, pruning_steps=121),
         f"{PRUNING}.pruning_steps",
@@ -326,6 +341,10 @@ ALLOWED = {
     "the target at the highest rate": _pruning({"maximal_compression_rate": 0.5}),
     "the bias needs no start below the target": _pruning(
         {}, init=0.5, schedule="exponential_with_bias"
+    ),
+    "both names of an allocation": _pruning({}, all_weights=True, allocation="global"),
+    "no ranking across layers, and over the cost": _pruning(
+        {}, all_weights=False, allocation="cost_aware"
     ),
     "early_exit has no bounds": _pruning({}, early_exit=True, pruning_target=0.97),
     "one rate alone": _pruning({"minimal_compression_rate": 0.5, "maximal_compression_rate": 0.5}),

@@ -63,6 +63,10 @@ LEARNED = {
         "legr_params": {"generations": 6, "train_steps": 2},
     },
 }
+TAYLOR = {
+    **PRUNING,
+    "params": {**PRUNING["params"], "filter_importance": "taylor", "allocation": "cost_aware"},
+}
 ADAPTIVE: dict[str, Any] = {
     "mode": "adaptive_compression_level",
     "params": {
@@ -151,6 +155,7 @@ def search(
     ("training", "section"),
     [
         pytest.param(PATIENT, PRUNING, id="adaptive-pruning"),
+        pytest.param(PATIENT, TAYLOR, id="adaptive-taylor"),
         pytest.param(PATIENT, SPARSITY, id="adaptive-sparsity"),
         pytest.param(PATIENT, INT8, id="adaptive-int8"),
         pytest.param(FROM_THE_FIRST_STEP, UNSCHEDULED, id="no_initial_epochs-pruning"),

@@ -35,6 +35,8 @@ class LegrParams:
 class FilterPruningParams:
     """``pruning_flops_target``, where set, stands in place of ``pruning_target``.
 
+    ``all_weights`` is true where ``allocation`` is global, and only there.
+
     In a loaded config the paths of ranking coefficients are absolute.
     """
 
@@ -45,9 +47,10 @@ class FilterPruningParams:
     pruning_steps: int = 100
     filter_importance: str = "L2"
     interlayer_ranking_type: str = "unweighted_ranking"
+    allocation: str = "uniform"
     all_weights: bool = False
     coupled_importance: str = "mean"
-    max_layer_pruning: float = 0.9
+    max_layer_pruning: float = 0.95
     prune_first_conv: bool = False
     prune_downsample_convs: bool = False
     prune_batch_norms: bool = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from accaware.config.rules.checked_sections import Algorithm, Training
+from accaware.config.rules.filter_pruning import filter_pruning_faults
 from accaware.config.rules.schedules import schedule_faults
 from accaware.config.text.fault import Fault
 from accaware.search.params import AdaptiveParams
@@ -27,6 +28,7 @@ def search_faults(training: Training | None, algorithms: Sequence[Algorithm]) ->
         faults += _epochs(training)
     for algorithm in algorithms:
         faults += schedule_faults(training, algorithm)
+        faults += filter_pruning_faults(algorithm)
     return faults
 
 

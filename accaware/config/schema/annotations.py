@@ -6,7 +6,14 @@ from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 from accaware.config.model.scopes import pattern_fault
-from accaware.config.schema.applicability import Data, fold_case, has_effect, siblings, value_schema
+from accaware.config.schema.applicability import (
+    Data,
+    fold_case,
+    has_effect,
+    siblings,
+    value_schema,
+    ways,
+)
 from accaware.config.schema.catalog import Schema, schema
 from accaware.config.text.fault import Fault, note, warning
 from accaware.config.text.messages import listed, shown
@@ -45,7 +52,7 @@ def _walk(of: Schema, data: Any, path: KeyPath, above: Data) -> Iterator[_Judged
         yield from ((fault, ()) for fault in _about(key, value, about, data, path))
         if not has_effect(about, around):
             message = f"is ignored: {_why_without_effect(about, around)}"
-            yield warning((*path, key), message), about["x-used-with"]
+            yield warning((*path, key), message), {other for way in ways(about) for other in way}
         if "x-unsupported" not in about:
             yield from _walk(about, value, (*path, key), around)
 
@@ -69,11 +76,12 @@ def _about(key: str, value: Any, about: Schema, data: Data, path: KeyPath) -> It
 
 
 def _why_without_effect(about: Schema, around: Data) -> str:
-    other, values = next(
-        (other, values)
-        for other, values in about["x-used-with"].items()
-        if around.get(other) not in values
-    )
+    """By what is nearest to letting it count."""
+    unmet = [
+        {other: values for other, values in way.items() if around.get(other) not in values}
+        for way in ways(about)
+    ]
+    other, values = next(iter(min(unmet, key=len).items()))
     if values == [None]:
         return f"it counts without {other}"
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accaware.config.schema.catalog import Schema, properties
@@ -11,9 +12,15 @@ Data = dict[str, Any]
 
 def has_effect(about: Schema, siblings: Data) -> bool:
     """Whether x-used-with lets a key count, given the values around it with their defaults."""
-    return all(
-        siblings.get(other) in values for other, values in about.get("x-used-with", {}).items()
+    return any(
+        all(siblings.get(other) in values for other, values in way.items()) for way in ways(about)
     )
+
+
+def ways(about: Schema) -> Sequence[Mapping[str, Any]]:
+    """What x-used-with says, as alternatives: the values that other keys need."""
+    used_with = about.get("x-used-with", {})
+    return used_with if isinstance(used_with, list) else [used_with]
 
 
 def with_defaults(of: Schema, data: Data) -> Data:

@@ -6,7 +6,8 @@ x-ignored               {"why": ..., "when": value}: accepted without effect, wi
                         only for the value ``when`` where there is one
 x-unsupported           {"what": ..., "instead": ...}: a key of NNCF that this version refuses
 x-unsupported-values    {value: what to use instead}, the same for an enum's values
-x-used-with             {sibling: values}: without effect, with a warning, for other values of it
+x-used-with             {sibling: values}: without effect, with a warning, for other values of it;
+                        of a list of these one has to hold
 x-formerly              older names of a key, which a message names it by
 x-alias-of              another name of that key, with a note
 x-excludes              not together with that key

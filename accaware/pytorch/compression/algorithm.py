@@ -63,3 +63,6 @@ class CompressionAlgorithm(Protocol):
 
     def describe(self) -> str:
         """One or two lines on what is compressed and how far."""
+
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of how the model is compressed now."""

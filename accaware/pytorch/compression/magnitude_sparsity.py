@@ -160,6 +160,10 @@ class MagnitudeSparsity:
             f"{self.compression_rate:.1%} of their weights are zero"
         )
 
+    def warnings(self) -> Sequence[str]:
+        """None: weights are always at hand."""
+        return ()
+
     def _scores(self, tensors: Sequence[Tensor]) -> Score:
         """Magnitudes, in units of the layer's norm where layers are to be comparable."""
         precise = torch.float32

@@ -111,6 +111,10 @@ class PruningWithSparsity:
         """What both say of themselves, on one line."""
         return f"{self._pruning.describe()}; {self._sparsity.describe()}"
 
+    def warnings(self) -> Sequence[str]:
+        """What both have to say."""
+        return (*self._pruning.warnings(), *self._sparsity.warnings())
+
     def _prune(self, pruned: float, optimizers: Iterable[Optimizer]) -> None:
         if pruned != self._pruned:
             # Zeros would be in the way twice: filters are judged by their weights, and what is

@@ -58,3 +58,7 @@ class QuantizationAlone:
     def describe(self) -> str:
         """What stands in the place of an algorithm's line."""
         return "quantization alone"
+
+    def warnings(self) -> Sequence[str]:
+        """None: there is nothing to choose."""
+        return ()

@@ -48,9 +48,10 @@ def filter_pruning_of(
         flops=None if params.pruning_flops_target is None else flops,
         importance=params.filter_importance,
         multiple=params.channel_multiple,
-        across_layers=params.all_weights or learns,
+        across_layers=params.allocation != "uniform" or learns,
         # Coefficients were and are learned for sums, and find the layers' balance themselves.
         coupled_importance="sum" if learns else params.coupled_importance,
+        cost=flops.count if params.allocation == "cost_aware" else None,
         max_layer_pruning=1.0 if learns else params.max_layer_pruning,
         prune_first_conv=params.prune_first_conv,
         prune_downsample_convs=params.prune_downsample_convs,

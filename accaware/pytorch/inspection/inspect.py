@@ -41,8 +41,8 @@ def inspect(
 
     The model is trained for a few batches at a time to see how long they take, and is as it was
     afterwards, as are the plugin's state and all random states. Nothing is written to disk.
-    A learned ranking is not learned: layers are ranked by all_weights, unless a file has its
-    coefficients.
+    A learned ranking is not learned: layers are ranked as before it learns anything, unless a
+    file has its coefficients.
 
     Args:
         samples: of the validation data, to measure each part's sensitivity on; None for none.
@@ -124,6 +124,7 @@ def _ranked_as_it_is(section: AlgorithmConfig) -> AlgorithmConfig:
     known = replace(
         params,
         interlayer_ranking_type="unweighted_ranking",
+        allocation="global",
         all_weights=True,
         coupled_importance="sum",
         max_layer_pruning=1.0,

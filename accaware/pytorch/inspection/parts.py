@@ -74,7 +74,8 @@ def _groups(model: nn.Module, pruning: FilterPruning, flops: FlopsModel) -> list
     tried = []
     for at, group in enumerate(pruning.groups):
         shapes = pruning.compact.shapes_under(alone(at, HALF))
-        stays = len(group.indispensable(torch.argsort(importances[at], stable=True)))
+        order = torch.argsort(importances[at], stable=True)
+        stays = len(group.indispensable(order, pruning.max_layer_pruning))
         gone = sum(dense[name].numel() - shapes[name].numel() for name in parameters)
         part = Part(
             number=at + 1,

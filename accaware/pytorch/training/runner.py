@@ -182,7 +182,7 @@ class TorchRunner:
     def warnings(self) -> Sequence[str]:
         """What was asked for and had no effect, after the first epoch that did without."""
         distillation = self._controller.distillation
-        found: list[str] = []
+        found = [*self._controller.algorithm.warnings()]
         if distillation is not None and not distillation.used:
             found.append(_UNUSED_DISTILLATION)
         if self._averaged_none:

@@ -246,9 +246,17 @@ def test_no_more_samples_than_there_are() -> None:
     assert found.samples == len(digits()[0]) - TRAINING_IMAGES
 
 
+def test_what_a_layer_may_lose_is_told_with_the_parts() -> None:
+    bounded = {**PRUNING["params"], "allocation": "global", "max_layer_pruning": 0.75}
+    found = inspected({**PRUNING, "params": bounded})
+    assert [(part.size, part.least) for part in found.parts] == [(16, 4), (24, 6)]
+    assert found.maximal_rate == 0.75
+
+
 def test_a_ranking_is_not_learned() -> None:
     learned = {**PRUNING["params"], "interlayer_ranking_type": "learned_ranking"}
-    across = {**PRUNING["params"], "all_weights": True}
+    nncfs = {"all_weights": True, "coupled_importance": "sum", "max_layer_pruning": 1}
+    across = {**PRUNING["params"], **nncfs}
     found, plain = (
         inspected({**PRUNING, "params": params}, mine=mine)
         for params, mine in ((learned, Mine()), (across, Mine()))

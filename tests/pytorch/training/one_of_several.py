@@ -41,8 +41,19 @@ MIX: list[dict[str, Any]] = [
     {"algorithm": "quantization", "initializer": {"range": {"num_init_samples": 200}}},
 ]
 
+BY_GRADIENTS = {
+    **PRUNING,
+    "params": {
+        **PRUNING["params"],
+        "num_init_steps": 1,
+        "filter_importance": "taylor",
+        "allocation": "global",
+    },
+}
+
 SECTIONS = {
     "filter_pruning": PRUNING,
+    "filter_pruning_by_gradients": BY_GRADIENTS,
     "magnitude_sparsity": SPARSITY,
     "learned_ranking_in_8_bits": MIX,
     "averaged_weights": PRUNING,

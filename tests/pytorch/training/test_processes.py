@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 WORLD = 2
 ALGORITHMS = (
     "filter_pruning",
+    "filter_pruning_by_gradients",
     "magnitude_sparsity",
     "learned_ranking_in_8_bits",
     "averaged_weights",

@@ -16,15 +16,26 @@ from accaware.pytorch.channels.groups import find_dependencies
 from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, KeptMasks, Layout
 from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
-from accaware.pytorch.compression.pruning.importance import channel_importances, layer_of
+from accaware.pytorch.compression.pruning.importance import (
+    Cost,
+    channel_importances,
+    channel_savings,
+    layer_of,
+)
 from accaware.pytorch.compression.pruning.ranking import GlobalRanking, PerGroupRanking, Ranking
 from accaware.pytorch.compression.pruning.selection import select_groups
+from accaware.pytorch.compression.pruning.taylor import TaylorImportance
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
 
 _BISECTIONS = 24
 """Halvings of the level that gives a rate: finer than any model's filters."""
+
+_NO_GRADIENTS = (
+    "filter_importance taylor: a rate was set before any training step, so there was no gradient "
+    "to judge filters by, and L2 did"
+)
 
 
 class FilterPruning:
@@ -40,12 +51,16 @@ class FilterPruning:
         samples: other inputs to try the groups on, of the training data say.
         flops: the dense model's operations, where the rate is about these; None where it is
             about filters.
-        importance: of a filter; one of ``IMPORTANCES``.
+        importance: of a filter; one of ``IMPORTANCES``, or ``taylor``, which is L2 until a step
+            of an attached optimizer was seen.
         multiple: kept channels come in multiples of this where the group is wide enough.
         across_layers: filters of all layers are ranked together; else each group loses the
             same share.
-        coupled_importance: across layers, whether the ``mean`` or the ``sum`` of filters that go
-            together is compared with others.
+        coupled_importance: across layers and by weights, whether the ``mean`` or the ``sum`` of
+            filters that go together is compared with others. By the sum, channels that many
+            layers share (a residual stream) are nearly always above those of a single layer.
+        cost: across layers, in place of that: what goes together is judged by its sum over what
+            the dense model's cost loses with it. None for coupled_importance.
         max_layer_pruning: across layers, the share of a layer's filters that may go at most.
         prune_first_conv: whether the first convolutions may lose filters.
         prune_downsample_convs: whether convolutions with a stride may.
@@ -68,6 +83,7 @@ class FilterPruning:
         multiple: int = 1,
         across_layers: bool = False,
         coupled_importance: str = "mean",
+        cost: Cost | None = None,
         max_layer_pruning: float = 1.0,
         prune_first_conv: bool = False,
         prune_downsample_convs: bool = False,
@@ -75,8 +91,8 @@ class FilterPruning:
         self.importance = importance
         self.multiple = multiple
         self._across_layers = across_layers
-        self._coupled = coupled_importance
-        self._most = max_layer_pruning
+        self._by_mean = across_layers and coupled_importance == "mean"
+        self.max_layer_pruning = max_layer_pruning if across_layers else 1.0
         self._coefficients: Coefficients | None = None
         names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
@@ -98,6 +114,9 @@ class FilterPruning:
                 f"no filter of {type(model).__name__} can be pruned ({reasons or 'no layers'})"
             )
         self.compact = CompactModel(model, groups)
+        self._taylor = TaylorImportance(self.compact) if importance == "taylor" else None
+        self._lacked_gradients = False
+        self._savings = None if cost is None else channel_savings(self.compact, cost)
         self._flops = flops
         self._filters = FilterCount.of_groups(groups)
         self._dense_filters = self._filters.count(self.compact.dense_shapes())
@@ -130,6 +149,7 @@ class FilterPruning:
 
     def set_rate(self, target: float, optimizers: Iterable[Optimizer] = ()) -> None:
         """Rank the filters on dense weights and remove the lowest; rate 0 brings all back."""
+        self._lacked_gradients = target > 0 and self._taylor is not None and not self._taylor.seen
         layout = Layout.dense(self.groups) if target <= 0 else self._layout_at(target)
         # Ranking has asked for the dense tensors.
         self.compact.set_layout(layout, optimizers, gathered=target > 0)
@@ -140,15 +160,21 @@ class FilterPruning:
         self.set_rate(target, optimizers)
 
     def attach(self, optimizer: Optimizer) -> None:
-        """Nothing to do: what was removed needs no care."""
+        """Judge filters by its gradients, where these count; what was removed needs no care."""
+        if self._taylor is not None:
+            self._taylor.attach(optimizer)
 
     def dense_tensors(self) -> Mapping[str, Tensor]:
         """The dense form of every tensor that channels lie along, trained values included."""
         return self.compact.dense_tensors()
 
     def state_dict(self) -> dict[str, Any]:
-        """The channels that are kept, and the dense form of the tensors."""
-        return {"kept": list(self.compact.layout.kept), "dense": self.compact.dense_form()}
+        """The channels that are kept, the dense form of the tensors, and what was seen of steps."""
+        return {
+            "kept": list(self.compact.layout.kept),
+            "dense": self.compact.dense_form(),
+            "taylor": self._taylor and self._taylor.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Give the model the layout of the state, with the dense form behind it.
@@ -160,6 +186,8 @@ class FilterPruning:
         if [len(mask) for mask in kept] != [group.size for group in self.groups]:
             raise CheckpointError("the checkpoint's channel groups are not this model's")
         self.compact.load(Layout(kept), state["dense"], tensors)
+        if self._taylor is not None:
+            self._taylor.load_state_dict(state["taylor"])
 
     def kept_masks(self) -> KeptMasks:
         """Of each tensor that lost channels, the positions that are kept."""
@@ -174,20 +202,38 @@ class FilterPruning:
             f"{self.compression_rate:.1%} of the {unit} removed"
         )
 
+    def warnings(self) -> Sequence[str]:
+        """That filters were ranked by their weights, as there was no gradient to do it by."""
+        return (_NO_GRADIENTS,) if self._lacked_gradients else ()
+
     def importances(self) -> list[Tensor]:
         """For each group the (C,) importances that its channels are ranked by."""
-        return channel_importances(
+        gradients = self._taylor if self._taylor is not None and self._taylor.seen else None
+        found = channel_importances(
             self.groups,
             self.compact.dense_tensors(),
-            self.importance,
-            comparable=self._across_layers,
-            coupled=self._coupled if self._across_layers else "sum",
+            "L2" if self.importance == "taylor" else self.importance,
+            comparable=self._across_layers or gradients is not None,
             coefficients=self._coefficients,
         )
+        if gradients is not None:
+            found = gradients.channel_importances(found)
+        if self._savings is not None:
+            # By weights all layers are worth the same as a whole, and so are filters of wide ones
+            # less than others. A gradient tells of a channel as it is.
+            worth = [1 if gradients is not None else group.size for group in self.groups]
+            parts = zip(found, self._savings, worth, strict=True)
+            return [scores / (spared * size) for scores, spared, size in parts]
+        if gradients is None and self._by_mean:
+            pairs = zip(found, self.groups, strict=True)
+            return [scores / group.filters_per_channel() for scores, group in pairs]
+        return found
 
     def _ranking(self) -> Ranking:
         if self._across_layers:
-            return GlobalRanking(self.groups, self.importances(), self.multiple, self._most)
+            return GlobalRanking(
+                self.groups, self.importances(), self.multiple, self.max_layer_pruning
+            )
         return PerGroupRanking(self.groups, self.importances(), self.multiple)
 
     def _maximal_rate(self) -> float:

@@ -11,11 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels.layout import ChannelGroup, Slot
+from accaware.pytorch.channels.compact import CompactModel
+from accaware.pytorch.channels.layout import ChannelGroup, Layout, Slot
 from accaware.pytorch.compression.pruning.evolution import Affine
 
 _BLOCK = 256
 """Rows of distances at a time: bounds the memory to a block of the F x F matrix."""
+
+
+Cost = Callable[[Mapping[str, torch.Size]], float]
+"""What a model costs whose tensors, by name, have these shapes: FLOPs, parameters, a latency."""
 
 
 def l1(filters: Tensor) -> Tensor:
@@ -95,15 +100,13 @@ def channel_importances(
     importance: str,
     *,
     comparable: bool,
-    coupled: str = "sum",
     coefficients: Mapping[str, Affine] | None = None,
 ) -> list[Tensor]:
     """For each group the (C,) importances of its channels, on the CPU.
 
+    Coupled filters add up: a channel matters as much as all the filters that go with it.
+
     Args:
-        coupled: of filters that go together, the ``sum`` or the ``mean`` is their channel's
-            importance. By their sum, channels that many layers share (a residual stream) are
-            nearly always above those of a single layer.
         coefficients: by layer, what is made of its filters' importances; None for nothing.
     """
     by_layer = layer_importances(groups, dense, importance, comparable=comparable)
@@ -116,7 +119,32 @@ def channel_importances(
                 affine = coefficients[layer_of(slot)]
                 scores = affine.scale * scores + affine.shift
             total.index_add_(0, slot.channels, scores[slot.positions])
-        result.append(total / group.filters_per_channel() if coupled == "mean" else total)
+        result.append(total)
+    return result
+
+
+def channel_savings(compact: CompactModel, cost: Cost) -> list[Tensor]:
+    """For each group the (C,) costs that the dense model is spared without one of its channels.
+
+    Channels that lie along the same dimensions of the same tensors are spared the same.
+
+    Args:
+        cost: what a model with tensors of these shapes costs, in any unit.
+    """
+    dense, result = Layout.dense(compact.groups), []
+    whole = cost(compact.shapes_under(dense))
+    for at, group in enumerate(compact.groups):
+        places = [torch.bincount(slot.channels, minlength=group.size) for slot in group.slots]
+        _, kinds = torch.unique(torch.stack(places), dim=1, return_inverse=True)
+        spared = torch.zeros(group.size)
+        for kind in torch.unique(kinds):
+            alike = kinds == kind
+            kept = list(dense.kept)
+            kept[at] = torch.ones(group.size, dtype=torch.bool)
+            kept[at][alike.nonzero()[0]] = False
+            spared[alike] = whole - cost(compact.shapes_under(Layout(tuple(kept))))
+        # What spares nothing goes last.
+        result.append(spared.clamp_min(1e-30))
     return result
 
 
