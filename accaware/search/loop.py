@@ -123,7 +123,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         self._load(runner, start)
         self._controller.compression_rate = proposal.rate
         same = self._history.achieved(proposal.rate, self._controller.compression_rate)
-        if same is not None and proposal.phase is not TrialPhase.POLISH:
+        if same is not None and not proposal.again:
             self._know(same)
             return False
         runner.start(proposal.lr_factor)

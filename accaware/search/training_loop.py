@@ -181,7 +181,7 @@ class TrainingLoop:
         number, rate = len(self._history.trials), self._controller.compression_rate
         origin = start.number if start else None
         self._record = record = TrialRecord(
-            number=number, phase=phase, target=target, lr_factor=lr_factor, rate=rate
+            number=number, phase=phase, target=target, lr_factor=lr_factor, rate=rate, start=origin
         )
         self._emit(TrialStarted(number, phase, target, rate, epochs, lr_factor, origin))
         return record

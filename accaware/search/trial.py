@@ -64,6 +64,7 @@ class Trial:
         compression_rate: what was achieved, measured on the model at the best epoch.
         metric: the best validated one at full compression; None where there is none.
         best_epoch: the number of the epoch it was reached in.
+        start: the number of the trial whose weights it started from; None for the dense model's.
         reason: why the trial ended as it did, one clause for people.
         checkpoint: the best epoch's weights and compression state.
     """
@@ -73,6 +74,7 @@ class Trial:
     target_rate: float
     compression_rate: float
     lr_factor: float = 1.0
+    start: int | None = None
     epochs: tuple[Epoch, ...] = ()
     metric: float | None = None
     best_epoch: int | None = None
@@ -211,12 +213,20 @@ class TrialRecord:
     """
 
     def __init__(
-        self, *, number: int, phase: TrialPhase, target: float, lr_factor: float, rate: float
+        self,
+        *,
+        number: int,
+        phase: TrialPhase,
+        target: float,
+        lr_factor: float,
+        rate: float,
+        start: int | None = None,
     ) -> None:
         self.number = number
         self.phase = phase
         self.target = target
         self.lr_factor = lr_factor
+        self.start = start
         self.rate = rate
         self.epochs: list[Epoch] = []
         self.failure: str | None = None
@@ -267,6 +277,7 @@ class TrialRecord:
             target_rate=self.target,
             compression_rate=best.compression_rate if best else self.rate,
             lr_factor=self.lr_factor,
+            start=self.start,
             epochs=tuple(self.epochs),
             metric=metric,
             best_epoch=best.number if best else None,

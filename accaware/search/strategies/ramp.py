@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accaware.search.budget import AccuracyBudget
 from accaware.search.params import AdaptiveParams
@@ -122,6 +122,8 @@ class Ramp:
             return self._trial(history, climb, guess)
         if not self._is_narrow(bracket):
             return self._trial(history, climb, bracket.middle)
+        if self._had_a_poor_start(history, bracket.high):
+            return replace(self._trial(history, climb, bracket.high), again=True)
         if lowest > 0 and not any(map(history.passed, history.steps)):
             if any(history.failed(step) and step.target_rate <= lowest for step in history.steps):
                 return self._end(history, StopReason.MINIMAL_RATE)
@@ -145,11 +147,21 @@ class Ramp:
         near = [trial.target_rate for trial in climb.best if self._deficit(trial) <= _RECOVERABLE]
         return max(near, default=None)
 
+    def _had_a_poor_start(self, history: History, rate: float) -> bool:
+        """Whether what failed at a rate started from worse weights than there are now."""
+        start = _start(history, rate)
+        failed = [step for step in history.steps if step.target_rate == rate]
+        if start is None or not start.within_budget or not any(map(history.failed, failed)):
+            return False
+        numbers = [step.trial for step in failed if step.trial is not None]
+        before = [history.trials[number].start for number in numbers]
+        return not any(at is not None and history.trials[at].within_budget for at in before)
+
     def _is_narrow(self, bracket: _Bracket) -> bool:
         return bracket.high - bracket.low < 2 * self._params.minimal_compression_rate_step
 
     def _trial(self, history: History, climb: _Climb, rate: float) -> Propose:
-        start = _nearest(history, rate)
+        start = _start(history, rate)
         return Propose(
             rate=rate,
             epochs=self._params.patience_epochs,
@@ -174,6 +186,7 @@ class Ramp:
             lr_factor=best.lr_factor,
             start=best.number,
             phase=TrialPhase.POLISH,
+            again=True,
         )
 
 
@@ -257,6 +270,24 @@ def _best_of(tries: Sequence[Trial], budget: AccuracyBudget) -> Trial:
         return float("-inf") if trial.metric is None else budget.margin(trial.metric)
 
     return max(tries, key=margin)
+
+
+def _start(history: History, rate: float) -> Trial | None:
+    """What a trial at a rate had best start from.
+
+    A trial that passed has trained longer than the steps of the ramp, so that it is the better
+    start where it is no more than such a step away; else the nearest.
+    """
+    nearest = _nearest(history, rate)
+    passed = [
+        trial
+        for trial in history.trials
+        if trial.within_budget
+        and trial.checkpoint is not None
+        and trial.target_rate <= rate
+        and 1 - rate >= (1 - trial.compression_rate) * (_KEPT - _SLACK)
+    ]
+    return max(passed, key=lambda trial: trial.compression_rate, default=nearest)
 
 
 def _nearest(history: History, rate: float) -> Trial | None:

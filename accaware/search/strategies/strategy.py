@@ -33,6 +33,7 @@ class Propose:
         start: the number of the trial whose weights it starts from; None for the dense model's.
         ends_within_budget: the trial is over as soon as it has passed.
         gives_up: the trial is over as soon as it can't be expected to pass.
+        again: it is trained though the layout may have been judged before.
     """
 
     rate: float
@@ -42,6 +43,7 @@ class Propose:
     phase: TrialPhase = TrialPhase.SEARCH
     ends_within_budget: bool = False
     gives_up: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)
