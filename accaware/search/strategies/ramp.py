@@ -16,7 +16,7 @@ from accaware.search.trial import History, Trial, TrialPhase
 _KEPT = 0.85
 """Of what is left, after each step of the ramp."""
 
-_COLLAPSED = 12.0
+_COLLAPSED = 8.0
 """Budgets of deficit, twice in a row, at which the ramp ends: no trial makes up for that."""
 
 _UNHARMED = 2.0
@@ -25,8 +25,14 @@ _UNHARMED = 2.0
 _RECOVERABLE = 4.0
 """Budgets of deficit, after an epoch of the ramp, that a trial can be expected to make up for."""
 
+_STRIDE = 2
+"""Steps of the ramp from a rate that holds to the next trial, as long as none has failed."""
+
 _SLACK = 1e-3
 """Of a step of the ramp: a rate that is this much below one counts as the one."""
+
+_LEAST_LEFT = 1e-3
+"""Of a model, on the scale of what is left, which has no end."""
 
 _BEYOND = 1
 """Steps of the ramp beyond the collapse at which nothing is expected to hold any more."""
@@ -53,11 +59,12 @@ class Ramp:
         while rate < self._bounds.maximal:
             rate = self._after(rate)
             steps += 1
-        trials = 2  # the first guess, and the bound
+        trials = 2 + math.ceil(steps / _STRIDE)  # the first guess, the bound, and strides
         bracket = _Bracket(0.0, self._bounds.maximal)
         while not self._is_narrow(bracket):
             bracket = _Bracket(bracket.low, bracket.middle)
             trials += 1
+        trials *= 2  # each may be tried again from better weights
         looking = 2 if self._params.trial_learning_rate == "search" else 0
         polishing = self._params.patience_epochs if self._params.polish else 0
         return steps + looking + trials * self._params.patience_epochs + polishing
@@ -68,11 +75,11 @@ class Ramp:
         if climb.is_to_be_repeated and self._params.trial_learning_rate == "search":
             factor = next_factor(climb.factors)
             if factor is not None:
-                return self._ramp(climb.tries[0].target_rate, factor, climb.before_last)
+                return self._ramp(climb.tries[0].target_rate, factor, climb.base(climb.best[:-1]))
         if climb.highest < self._bounds.maximal and not self._has_collapsed(climb):
             unharmed = climb.last is not None and self._deficit(climb.last) <= _UNHARMED
             rate = self._after(climb.highest, steps=2 if unharmed else 1)
-            return self._ramp(rate, climb.factor, climb.last)
+            return self._ramp(rate, climb.factor, climb.base(climb.best))
         return self._bisect(history, climb)
 
     def wanted(self, history: History) -> frozenset[int]:
@@ -92,8 +99,9 @@ class Ramp:
 
     def _after(self, rate: float, steps: int = 1) -> float:
         """The rate of the ramp, 1 - 0.85^e, that is so many steps further."""
-        exponent = math.floor(math.log(1 - rate) / math.log(_KEPT) + _SLACK) + steps
-        following = on_grid(1 - _KEPT**exponent)
+        left = max(1 - rate, _LEAST_LEFT)
+        exponent = math.floor(math.log(left) / math.log(_KEPT) + _SLACK) + steps
+        following = on_grid(1 - _KEPT**exponent) if left > _LEAST_LEFT else 1.0
         return min(max(following, self._bounds.minimal), self._bounds.maximal)
 
     def _ramp(self, rate: float, factor: float | None, start: Trial | None) -> Propose:
@@ -121,7 +129,8 @@ class Ramp:
         if guess is not None and bracket.low < guess <= bracket.high:
             return self._trial(history, climb, guess)
         if not self._is_narrow(bracket):
-            return self._trial(history, climb, bracket.middle)
+            stride = bracket.high if bracket.has_failed else self._after(bracket.low, _STRIDE)
+            return self._trial(history, climb, min(bracket.middle, max(stride, lowest)))
         if self._had_a_poor_start(history, bracket.high):
             return replace(self._trial(history, climb, bracket.high), again=True)
         if lowest > 0 and not any(map(history.passed, history.steps)):
@@ -138,7 +147,8 @@ class Ramp:
         high = self._bounds.maximal
         if self._has_collapsed(climb):
             high = min(high, on_grid(1 - (1 - climb.highest) * _KEPT**_BEYOND))
-        return _Bracket(low, min((rate for rate in failed if rate > low), default=max(high, low)))
+        above = [rate for rate in failed if low < rate <= high]
+        return _Bracket(low, min(above, default=max(high, low)), has_failed=bool(above))
 
     def _guess(self, history: History, climb: _Climb) -> float | None:
         """For the first trial: the highest rate of the ramp that looks recoverable."""
@@ -196,11 +206,15 @@ class _Bracket:
 
     low: float
     high: float
+    has_failed: bool = False
+    """Whether a whole trial failed at ``high``; if not, it is but a guess."""
 
     @property
     def middle(self) -> float:
         """Half way on the scale of what is left."""
-        return on_grid(1 - math.sqrt((1 - self.low) * (1 - self.high)))
+        left = math.sqrt((1 - self.low) * max(1 - self.high, _LEAST_LEFT))
+        middle = on_grid(1 - left)
+        return middle if self.low < middle < self.high else on_grid((self.low + self.high) / 2)
 
 
 @dataclass(frozen=True)
@@ -254,10 +268,10 @@ class _Climb:
         """The best trial of the last rate."""
         return self.best[-1] if self.best else None
 
-    @property
-    def before_last(self) -> Trial | None:
-        """The best trial of the rate before the last one."""
-        return self.best[-2] if len(self.best) > 1 else None
+    @staticmethod
+    def base(steps: Sequence[Trial]) -> Trial | None:
+        """The last of these that left weights to go on from."""
+        return next((trial for trial in reversed(steps) if trial.checkpoint is not None), None)
 
     @property
     def factor(self) -> float | None:
