@@ -44,7 +44,8 @@ def test_a_whole_search() -> None:
         loss=lambda rate, age: 0.25 / age,
     )
     assert log == [
-        "baseline: top1 1.0000; within budget is at least 0.9250; rates up to 95.0 %",
+        "baseline: top1 1.0000; within budget is at least 0.9250; rates up to 95.0 %; "
+        "at most 27 epochs",
         "epoch 1/1 of trial 0: rate 50.0 %, loss 0.25, top1 0.9310, 0.0 s",
         (
             "trial 0: target 50.0 %, rate 50.0 %, 1 epoch, top1 0.9310, "
@@ -76,7 +77,10 @@ def test_lower_is_better_and_epochs_without_validation() -> None:
         ),
         higher_is_better=False,
     )
-    assert log[0] == "baseline: top1 1.0000; within budget is at most 1.4500; rates up to 95.0 %"
+    assert log[0] == (
+        "baseline: top1 1.0000; within budget is at most 1.4500; rates up to 95.0 %; "
+        "at most 15 epochs"
+    )
     assert log[1].startswith("epoch 1/2 of trial 0: rate 50.0 %, loss -, top1 -,")
     assert "drop 0.5000 (50.0 %), margin -0.0500, beyond the limit" in log[3]
 

@@ -43,6 +43,15 @@ WORLDS = {
     "epochs are spent": World(
         holds_up_to(0.9), adaptive(patience_epochs=3, maximal_total_epochs=8)
     ),
+    "a ramp": World(
+        lambda rate, age: 1.0 - 2 * max(rate - 0.5, 0.0) + 0.04 * min(age, 4),
+        adaptive(strategy="ramp", patience_epochs=4, trial_learning_rate="search", polish=True),
+    ),
+    "a ramp along a cosine": World(
+        lambda rate, age: 1.0 - rate + 0.05 * age,
+        adaptive(strategy="ramp", patience_epochs=3, trial_learning_rate="cosine"),
+        layout=lambda rate: math.ceil(rate * 8) / 8,
+    ),
     "stopped by the user": World(
         lambda rate, age: 1.0 if rate < 0.6 else 0.95,
         adaptive(patience_epochs=2),

@@ -100,5 +100,6 @@ def search_header(event: SearchStarted, metric_name: str) -> str:
     return (
         f"baseline: {metric_name} {metric.value(budget.baseline)}; "
         f"within budget is {worst} {metric.value(budget.minimal_tolerable)}; "
-        f"rates up to {percent(event.maximal_rate)}"
+        f"rates up to {percent(event.maximal_rate)}; "
+        f"at most {counted(event.most_epochs, 'epoch')}"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from accaware.search.budget import AccuracyBudget
 from accaware.search.events import TrialStarted
-from accaware.search.trial import Epoch, Trial, TrialState
+from accaware.search.trial import Epoch, Trial, TrialPhase, TrialState
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,18 @@ class Verdict:
         """What is said of a trial that ended."""
         if trial.state is TrialState.WITHIN_BUDGET:
             # The reason has more to say where a trial went wrong after its best epoch.
-            return cls(trial.reason, "green")
+            return cls(_what_for(trial) + trial.reason, "green")
         if trial.state is TrialState.NOT_WITHIN_BUDGET:
-            return cls("beyond the limit", "yellow")
-        return cls(f"failed: {trial.reason}", "red")
+            return cls(_what_for(trial) + "beyond the limit", "yellow")
+        return cls(f"{_what_for(trial)}failed: {trial.reason}", "red")
+
+
+def _what_for(trial: Trial) -> str:
+    """What a trial that isn't one of the search's verdicts was for, and with which learning rate."""
+    if trial.phase not in (TrialPhase.RAMP, TrialPhase.POLISH):
+        return ""
+    factor = "" if trial.lr_factor == 1 else f" at {trial.lr_factor:.3g} x the learning rate"
+    return f"{trial.phase.value}{factor}: "
 
 
 RUNNING = Verdict("running", "cyan")
