@@ -60,7 +60,8 @@ def examine(document: Document, directory: Path) -> Examination:
     outline = _with_algorithm_at_top(outline, findings)
     checker.root(document.data, outline)
     training = checker.training(outline)
-    algorithms = checker.algorithms(outline.entries)
+    algorithms = checker.algorithms(outline.entries, outline.preset)
+    algorithms += checker.added_algorithms(outline)
     findings.add(*_missing_sections(outline, algorithms))
     checker.optimizer(outline)
     named = [(entry.path, entry.name) for entry in outline.entries if entry.name]

@@ -22,14 +22,15 @@ class AdaptiveParams:
     Exactly one of the two degradations is set. ``maximal_relative_accuracy_degradation`` is in
     percent of the baseline, ``maximal_absolute_accuracy_degradation`` in the metric's own units.
     Rates and their steps are fractions in [0, 1]; epochs are counts. With 0
-    ``initial_training_phase_epochs`` there is no initial phase, and the search begins with its
-    first step up from the baseline model. With ``weight_averaging`` other than none, what is
+    ``initial_training_phase_epochs``, which strategy uniform_decrease needs and no other looks at,
+    there is no initial phase, and the search begins with its first step up from the baseline model.
+    With ``weight_averaging`` other than none, what is
     validated and kept of a trial is the average over its steps.
     """
 
     maximal_relative_accuracy_degradation: float | None = None
     maximal_absolute_accuracy_degradation: float | None = None
-    initial_training_phase_epochs: int
+    initial_training_phase_epochs: int | None = None
     patience_epochs: int
     minimal_compression_rate_step: float = 0.025
     initial_compression_rate_step: float = 0.1
@@ -46,6 +47,13 @@ class AdaptiveParams:
     weight_averaging: str = "none"
 
     @property
+    def initial_epochs(self) -> int:
+        """Of the initial phase, which follows the compression's schedule; 0 for none."""
+        if self.strategy != "uniform_decrease":
+            return 0
+        return self.initial_training_phase_epochs or 0
+
+    @property
     def learning_rate_factor(self) -> float:
         """By which every trial's base learning rate is multiplied to begin with."""
         return _factor_of(self.trial_learning_rate)
@@ -58,9 +66,11 @@ class AdaptiveParams:
         """
         _require(
             {
-                "initial_training_phase_epochs must be 0 or more": (
-                    self.initial_training_phase_epochs >= 0
+                "initial_training_phase_epochs must be given for strategy uniform_decrease": (
+                    self.strategy != "uniform_decrease"
+                    or self.initial_training_phase_epochs is not None
                 ),
+                "initial_training_phase_epochs must be 0 or more": self.initial_epochs >= 0,
                 "patience_epochs must be 1 or more": self.patience_epochs >= 1,
                 "validate_every_n_epochs must be 1 or more": self.validate_every_n_epochs >= 1,
                 "maximal_total_epochs must be 1 or more": self.maximal_total_epochs >= 1,
@@ -82,6 +92,9 @@ class AdaptiveParams:
                     self.strategy in ("uniform_decrease", "ramp")
                 ),
                 **_learning_rate_rules(self.trial_learning_rate),
+                "trial_learning_rate search needs strategy ramp": (
+                    self.trial_learning_rate != "search" or self.strategy == "ramp"
+                ),
                 _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
             }
         )

@@ -237,6 +237,20 @@ def _early_exit(rng: random.Random) -> dict[str, Any]:
     return {"mode": "early_exit", "params": params}
 
 
+def _preset(rng: random.Random) -> dict[str, Any]:
+    training = rng.choice([_adaptive, _early_exit])(rng)
+    own = training["params"]
+    # Most of what it stands for is given by some configs.
+    if "patience_epochs" in own and rng.random() < 0.5:
+        own["strategy"] = rng.choice(["ramp", "uniform_decrease"])
+    if rng.random() < 0.3:
+        own["weight_averaging"] = "none"
+    if own.get("strategy") != "uniform_decrease":
+        own.pop("initial_training_phase_epochs", None)
+        own.pop("initial_compression_rate_step", None)
+    return {**training, "preset": "recommended"}
+
+
 _PRUNING = {
     "algorithm": "filter_pruning",
     "pruning_init": 0.1,
@@ -282,6 +296,8 @@ def _config(rng: random.Random) -> dict[str, Any]:
             (_adaptive, [levelled, _QUANTIZATION]),
             (_early_exit, [_QUANTIZATION, _DISTILLATION]),
             (_early_exit, [levelled]),
+            (_preset, [levelled]),
+            (_preset, [levelled, _QUANTIZATION, _DISTILLATION]),
             (_early_exit, [_SPARSITY, _PRUNING, _QUANTIZATION]),
         ]
     )
@@ -434,12 +450,13 @@ def _cross_rule(data: dict[str, Any], rng: random.Random) -> At | None:
     params = data["accuracy_aware_training"]["params"]
     at: At = ("accuracy_aware_training", "params")
     adaptive = "patience_epochs" in params
+    ramp = adaptive and "initial_training_phase_epochs" not in params
     rule = rng.choice(["degradations", "steps", "bounds", "length", "twice", "both", "levels"])
     if rule == "degradations":
         params["maximal_relative_accuracy_degradation"] = 1
         params["maximal_absolute_accuracy_degradation"] = 1
         return (*at, "maximal_absolute_accuracy_degradation")
-    if rule == "steps" and adaptive:
+    if rule == "steps" and adaptive and not ramp:
         params["minimal_compression_rate_step"] = 0.3
         return (*at, "minimal_compression_rate_step")
     if rule == "bounds" and adaptive:
@@ -448,7 +465,7 @@ def _cross_rule(data: dict[str, Any], rng: random.Random) -> At | None:
         return (*at, "minimal_compression_rate")
     for where, entry in _entries(data):
         own = entry.get("params", {})
-        if rule == "length" and "pruning_steps" in own:
+        if rule == "length" and "pruning_steps" in own and not ramp:
             own["pruning_steps"] = 1000
             return (*where, "params", "pruning_steps")
         if rule == "levels" and "multistep_steps" in own:

@@ -39,6 +39,11 @@ def _without(data: dict[str, Any], path: str) -> dict[str, Any]:
     return data
 
 
+def _preset() -> dict[str, Any]:
+    data = _without(pruning(), f"{AAT}.params.initial_training_phase_epochs")
+    return _with(data, f"{AAT}.preset", "recommended")
+
+
 RIGHT = {
     "pruning": pruning(),
     "early exit": pruning(early_exit=True),
@@ -55,6 +60,18 @@ RIGHT = {
         _with(pruning(), "compression.params.interlayer_ranking_type", "learned_ranking"),
         "compression.params.legr_params",
         {"generations": 3, "max_pruning": 0.7},
+    ),
+    "a preset": _preset(),
+    "a preset for early exit": pruning(early_exit=True)
+    | {AAT: {**pruning(early_exit=True)[AAT], "preset": "recommended"}},
+    "a preset and another strategy": _with(
+        _with(_preset(), f"{AAT}.params.strategy", "uniform_decrease"),
+        f"{AAT}.params.initial_training_phase_epochs",
+        0,
+    ),
+    "the ramp": _without(
+        _with(pruning(), f"{AAT}.params.strategy", "ramp"),
+        f"{AAT}.params.initial_training_phase_epochs",
     ),
     "its schema": pruning() | {"$schema": "./accaware.schema.json"},
     "quantization": _quantization(
@@ -88,6 +105,13 @@ WRONG = {
     "no compression": _without(pruning(), "compression"),
     "no mode": _without(pruning(), f"{AAT}.mode"),
     "a missing key": _without(pruning(), f"{AAT}.params.patience_epochs"),
+    "a key that this strategy needs": _without(
+        pruning(), f"{AAT}.params.initial_training_phase_epochs"
+    ),
+    "a key that another strategy than the preset's needs": _with(
+        _preset(), f"{AAT}.params.strategy", "uniform_decrease"
+    ),
+    "a preset": _with(_preset(), f"{AAT}.preset", "fast"),
     "an algorithm that is not supported": _with(pruning(), "compression.algorithm", "rb_sparsity"),
     "a wrong entry of a list": pruning() | {"compression": [{"algorithm": "filter_prun"}]},
     "an empty list": pruning() | {"compression": []},

@@ -209,7 +209,7 @@ def test_options_of_filter_pruning(
     run: Run, finished: Done, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     config = json.loads((finished.directory / "config.json").read_text())
-    (section,) = config["compression"]
+    section, _ = config["compression"]
     if "pruning_flops_target" in changes:
         section["params"].pop("pruning_target", None)
     section["params"].update(changes)

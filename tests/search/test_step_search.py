@@ -616,6 +616,20 @@ def test_a_number_that_would_keep_the_search_from_ending_is_refused(
         search(holds_up_to(1.0), adaptive(**{name: value}))
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"initial_training_phase_epochs": None},
+        {"trial_learning_rate": "search"},
+    ],
+)
+def test_what_the_strategy_needs_or_cannot_do_is_refused(params: dict[str, Any]) -> None:
+    (name,) = params
+    with pytest.raises(UsageError, match=name):
+        search(holds_up_to(1.0), adaptive(**params))
+    search(holds_up_to(1.0), adaptive(**params, strategy="ramp"))
+
+
 def test_all_bad_numbers_are_told_at_once() -> None:
     with pytest.raises(UsageError, match=r"patience_epochs.*lr_reduction_factor"):
         search(holds_up_to(1.0), adaptive(patience_epochs=0, lr_reduction_factor=0))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from accaware.config.checks.outline import PRESET
+from accaware.config.schema.applicability import required_keys
 from accaware.config.schema.catalog import Schema, properties
 from accaware.config.text.fault import Fault
-from accaware.config.text.paths import KeyPath, prefixes
+from accaware.config.text.paths import KeyPath, dotted, prefixes
 
 
 class Findings:
@@ -23,6 +25,7 @@ class Findings:
         self._unread = unread
         self._wrong = {around for path in unread for around in prefixes(path)}
         self._settled: set[KeyPath] = set()
+        self._assumed: set[KeyPath] = set()
         self.faults: list[Fault] = []
 
     def add(self, *faults: Fault) -> None:
@@ -31,12 +34,23 @@ class Findings:
             around = prefixes(fault.path)
             if fault.path in self._settled or not self._unread.isdisjoint(around):
                 continue
-            self.faults.append(fault)
+            if self._assumed.isdisjoint(around):
+                self.faults.append(fault)
+            elif fault.severity == "error":
+                message = f"stands for {dotted(fault.path)}: {fault.message}"
+                self.faults.append(Fault(PRESET, message))
             if fault.severity == "error":
                 self._wrong.update(around)
                 if fault.meant is not None:
                     self._wrong.add(fault.meant)
                     self._settled.add(fault.meant)
+
+    def assume(self, paths: Iterable[KeyPath]) -> None:
+        """What stands there comes from the preset, which is what errors there point at.
+
+        That it has no effect is no news to somebody who didn't write it.
+        """
+        self._assumed.update(paths)
 
     def settle(self, paths: Iterable[KeyPath]) -> None:
         """All has been said of what stands there, though not of what lies within."""
@@ -51,13 +65,13 @@ class Findings:
     ) -> tuple[dict[str, Any], set[str]]:
         """``data`` without what is wrong in it, and the keys that are wrong or missing."""
         kept: dict[str, Any] = {}
-        missing = {key for key in of.get("required", ()) if key not in data}
-        faulty = missing | {key for key in properties(of) if not self.right((*path, key))}
+        faulty = {key for key in properties(of) if not self.right((*path, key))}
         for key, value in data.items():
             if self.right((*path, key)):
                 kept[key] = value
             else:
                 faulty |= {key, *properties(properties(of).get(key, {}))}
+        faulty |= {key for key in required_keys(of, kept) if key not in data}
         params = data.get("params", {})
         if "params" in properties(of) and isinstance(params, dict):
             kept["params"], inner = self.sound(properties(of)["params"], params, (*path, "params"))

@@ -7,18 +7,20 @@ the keys that are right in themselves, whatever is wrong beside them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accaware.config import build
 from accaware.config.checks.findings import Findings
 from accaware.config.checks.outline import TRAINING, Entry, Outline
+from accaware.config.checks.preset import added, filled
 from accaware.config.model.algorithms import algorithm_fault
+from accaware.config.model.presets import Preset
 from accaware.config.rules.checked_sections import Algorithm, Training
 from accaware.config.rules.optimizer import optimizer_faults
 from accaware.config.rules.quantization import quantization_faults
 from accaware.config.schema.annotations import notices
-from accaware.config.schema.applicability import fold_case
+from accaware.config.schema.applicability import Data, fold_case, required_keys
 from accaware.config.schema.catalog import properties, schema
 from accaware.config.schema.conformance import conformance
 from accaware.config.schema.misplaced_keys import Homes
@@ -61,39 +63,49 @@ class Checker:
         if not isinstance(given, dict):
             return None
         path = (*TRAINING, "params")
-        self._conform(mode, given, path)
-        params, faulty = self._findings.sound(schema(mode), given, path)
-        stand_ins = dict.fromkeys(schema(mode)["required"], 1)
+        keys = {} if outline.preset is None else outline.preset.params.get(mode, {})
+        whole = self._conform(mode, given, path, keys)
+        params, faulty = self._findings.sound(schema(mode), whole, path)
+        stand_ins = dict.fromkeys(required_keys(schema(mode), params), 1)
         built = build.training(mode, {**stand_ins, **params})
         return Training(path, built, frozenset(given), frozenset(faulty))
 
-    def algorithms(self, entries: Sequence[Entry]) -> list[Algorithm]:
+    def algorithms(self, entries: Sequence[Entry], preset: Preset | None = None) -> list[Algorithm]:
         """Those of the ``entries`` whose algorithm is known."""
-        checked = [self._algorithm(entry) for entry in entries if isinstance(entry.data, dict)]
+        own = {} if preset is None else preset.algorithms
+        checked = [
+            self._algorithm(entry, own.get(entry.name or "", {}))
+            for entry in entries
+            if isinstance(entry.data, dict)
+        ]
         return [one for one in checked if one is not None]
 
-    def _algorithm(self, entry: Entry) -> Algorithm | None:
+    def added_algorithms(self, outline: Outline) -> list[Algorithm]:
+        """Those that the preset adds."""
+        self._findings.assume(entry.path for entry in outline.added)
+        return self.algorithms(outline.added)
+
+    def _algorithm(self, entry: Entry, keys: Mapping[str, Any]) -> Algorithm | None:
         path, data, name = entry
         fault = algorithm_fault(data, path)
         misspelt = fault.path[-1] if fault is not None else None
         meant = {key: value for key, value in data.items() if key != misspelt}
         meant["algorithm"] = name
-        if name is not None:
-            self._conform(name, meant, path)
+        whole = meant if name is None else self._conform(name, meant, path, keys)
         if fault is not None:
             self._findings.add(fault)
         if name is None:
             return None
         given = data.get("params", {})
-        keys = frozenset(data) | frozenset(given if isinstance(given, dict) else ())
-        kept, faulty = self._findings.sound(schema(name), meant, path)
+        written = frozenset(data) | frozenset(given if isinstance(given, dict) else ())
+        kept, faulty = self._findings.sound(schema(name), whole, path)
         kept = fold_case(schema(name), kept)
         if name == "quantization":
             self._findings.add(*quantization_faults(kept, path))
         if name == "knowledge_distillation":
             kept.setdefault("type", "mse")
         built = build.algorithm({**kept, "algorithm": name})
-        return Algorithm(path, built, keys, frozenset(faulty))
+        return Algorithm(path, built, written, frozenset(faulty))
 
     def optimizer(self, outline: Outline) -> None:
         """The section `optimizer`; it is built of data."""
@@ -109,16 +121,30 @@ class Checker:
         if self._findings.right(("optimizer",)):
             self._findings.add(*optimizer_faults(section))
 
-    def _conform(self, name: str, data: Any, path: KeyPath) -> None:
+    def _conform(
+        self, name: str, data: Any, path: KeyPath, keys: Mapping[str, Any] | None = None
+    ) -> Data:
         """Say what is wrong with ``data`` by the schema ``name``, and what is to be said besides.
 
         A value is wrong in one way, and where it is wrong nothing is said of its effect.
+
+        Args:
+            keys: that a preset stands for.
+
+        Returns:
+            The data with those of the keys that it doesn't give itself.
         """
+        whole = filled(schema(name), data, keys) if keys else data
+        assumed = set(added(data, whole, path)) if keys else set()
+        self._findings.assume(assumed)
         wrong: set[KeyPath] = set()
-        for fault in conformance(name, fold_case(schema(name), data), path, self._homes):
+        for fault in conformance(name, fold_case(schema(name), data), path, self._homes, whole):
             if fault.path not in wrong:
                 wrong.add(fault.path)
                 self._findings.add(fault)
-        for fault in notices(name, data, path, {one[-1] for one in wrong if one}):
+            if fault.meant is not None:
+                wrong.add(fault.meant)
+        for fault in notices(name, whole, path, {one[-1] for one in wrong if one}, assumed):
             if fault.severity == "error" or fault.path not in wrong:
                 self._findings.add(fault)
+        return whole

@@ -107,7 +107,10 @@ class MagnitudeSparsityConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeDistillationConfig:
-    """``type`` is mse, or softmax or kl, which are the same; ``temperature`` counts for these."""
+    """``type`` is mse; softmax or kl, which are the same; or auto, which is one of the two.
+
+    ``temperature`` counts for all but mse.
+    """
 
     algorithm: str = "knowledge_distillation"
     type: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from accaware.config.model.config import AlgorithmConfig
 from accaware.config.rules.initial_phase import follows_schedules
 from accaware.config.text.paths import KeyPath
-from accaware.search.params import SearchParams
+from accaware.search.params import AdaptiveParams, SearchParams
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,14 @@ class Training:
     def follows_schedules(self) -> bool:
         """Whether anything follows the schedule of an algorithm."""
         return follows_schedules(self.params)
+
+    @property
+    def without_initial_phase(self) -> str:
+        """The key by which nothing follows a schedule, for messages."""
+        params = self.params
+        if not isinstance(params, AdaptiveParams) or params.strategy == "uniform_decrease":
+            return "initial_training_phase_epochs 0"
+        return f"strategy {params.strategy}{'' if 'strategy' in self.given else ' (by the preset)'}"
 
 
 @dataclass(frozen=True)

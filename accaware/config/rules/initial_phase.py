@@ -36,7 +36,7 @@ SCHEDULE_PARAMS = (
 
 def follows_schedules(search: SearchParams) -> bool:
     """Whether there is anything that does: early_exit, or an initial phase of some epochs."""
-    return not isinstance(search, AdaptiveParams) or search.initial_training_phase_epochs > 0
+    return not isinstance(search, AdaptiveParams) or search.initial_epochs > 0
 
 
 def without_schedule(algorithm: AlgorithmConfig) -> AlgorithmConfig:

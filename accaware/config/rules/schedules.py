@@ -29,7 +29,7 @@ def schedule_faults(training: Training | None, algorithm: Algorithm) -> list[Fau
     if own:  # it describes no schedule to compare with anything
         return own
     if training is not None and not training.follows_schedules:
-        return [*_unused(algorithm)]
+        return [*_unused(training, algorithm)]
     faults = [*_freeze(algorithm, config)]
     if training is not None:
         faults += _length(training, algorithm, config)
@@ -37,7 +37,7 @@ def schedule_faults(training: Training | None, algorithm: Algorithm) -> list[Fau
     return faults
 
 
-def _unused(algorithm: Algorithm) -> Iterator[Fault]:
+def _unused(training: Training, algorithm: Algorithm) -> Iterator[Fault]:
     """What is given for a schedule that nobody follows."""
     places = {
         **{key: (*algorithm.path, key) for key in INITIAL_LEVELS},
@@ -47,7 +47,7 @@ def _unused(algorithm: Algorithm) -> Iterator[Fault]:
     if given:
         verb = "are" if len(given) > 1 else "is"
         message = (
-            f"{listed(given, 'and')} {verb} ignored: with initial_training_phase_epochs 0 there "
+            f"{listed(given, 'and')} {verb} ignored: with {training.without_initial_phase} there "
             "is no initial phase, which alone follows the schedule"
         )
         yield warning(places[given[0]], message)
@@ -122,7 +122,7 @@ def _length(training: Training, algorithm: Algorithm, config: LevelledConfig) ->
     """The schedule must reach its target while it is followed."""
     params = training.params
     if isinstance(params, AdaptiveParams):
-        key, available = "initial_training_phase_epochs", params.initial_training_phase_epochs
+        key, available = "initial_training_phase_epochs", params.initial_epochs
     else:
         key, available = "maximal_total_epochs", params.maximal_total_epochs
     needed = _epochs_to_target(algorithm, config)

@@ -26,8 +26,10 @@ def search_faults(training: Training | None, algorithms: Sequence[Algorithm]) ->
         faults += _steps(training)
         faults += _rates(training)
         faults += _epochs(training)
+    # By another strategy the schedule may be without use.
+    known = training if training is not None and training.knows("strategy") else None
     for algorithm in algorithms:
-        faults += schedule_faults(training, algorithm)
+        faults += schedule_faults(known, algorithm)
         faults += filter_pruning_faults(algorithm)
     return faults
 
@@ -52,7 +54,9 @@ def _degradation(training: Training) -> Iterator[Fault]:
 def _steps(training: Training) -> Iterator[Fault]:
     params, path = training.params, training.path
     keys = ("minimal_compression_rate_step", "initial_compression_rate_step")
-    if not isinstance(params, AdaptiveParams) or not training.knows(*keys):
+    if not isinstance(params, AdaptiveParams) or not training.knows(*keys, "strategy"):
+        return
+    if params.strategy == "ramp":  # which has no first step
         return
     smallest, first = params.minimal_compression_rate_step, params.initial_compression_rate_step
     if smallest <= first:
@@ -82,7 +86,7 @@ def _epochs(training: Training) -> Iterator[Fault]:
     keys = ("maximal_total_epochs", "initial_training_phase_epochs")
     if not isinstance(params, AdaptiveParams) or not training.knows(*keys):
         return
-    total, initial = params.maximal_total_epochs, params.initial_training_phase_epochs
+    total, initial = params.maximal_total_epochs, params.initial_epochs
     if total >= initial:
         return
     if "maximal_total_epochs" in training.given:

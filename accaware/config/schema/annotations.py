@@ -11,6 +11,7 @@ from accaware.config.schema.applicability import (
     fold_case,
     has_effect,
     siblings,
+    unmet_need,
     value_schema,
     ways,
 )
@@ -21,14 +22,19 @@ from accaware.config.text.paths import KeyPath
 
 
 def notices(
-    name: str, data: Any, path: KeyPath, wrong: Set[str | int] = frozenset()
+    name: str,
+    data: Any,
+    path: KeyPath,
+    wrong: Set[str | int] = frozenset(),
+    assumed: Set[KeyPath] = frozenset(),
 ) -> Iterator[Fault]:
     """Ignored, unsupported, renamed and doubled keys of ``data``, which stands at ``path``.
 
     Args:
         wrong: keys by whose values no other key's effect can be judged.
+        assumed: what in ``data`` a preset stands for.
     """
-    for fault, used_with in _walk(schema(name), data, path, {}):
+    for fault, used_with in _walk(schema(name), data, path, {}, assumed):
         if wrong.isdisjoint(used_with):
             yield fault
 
@@ -37,11 +43,13 @@ _Judged = tuple[Fault, Iterable[str]]
 """A fault, and the keys by whose values it was found."""
 
 
-def _walk(of: Schema, data: Any, path: KeyPath, above: Data) -> Iterator[_Judged]:
+def _walk(
+    of: Schema, data: Any, path: KeyPath, above: Data, assumed: Set[KeyPath]
+) -> Iterator[_Judged]:
     """``above`` has the values of the objects around ``data``, by key."""
     if isinstance(data, list):
         for index, entry in enumerate(data):
-            yield from _walk(of.get("items", {}), entry, (*path, index), above)
+            yield from _walk(of.get("items", {}), entry, (*path, index), above, assumed)
     if not isinstance(data, dict):
         return
     around = siblings(of, data, above)
@@ -51,10 +59,16 @@ def _walk(of: Schema, data: Any, path: KeyPath, above: Data) -> Iterator[_Judged
             continue
         yield from ((fault, ()) for fault in _about(key, value, about, data, path))
         if not has_effect(about, around):
-            message = f"is ignored: {_why_without_effect(about, around)}"
+            other, why = _why_without_effect(about, around)
+            by_preset = " (by the preset)" if (*path, other) in assumed else ""
+            message = f"is ignored: {why}{by_preset}"
             yield warning((*path, key), message), {other for way in ways(about) for other in way}
+        if need := unmet_need(about, value, around):
+            other, values = need
+            message = f"{shown(value)} needs {other} {listed(map(_bare, values))}"
+            yield Fault((*path, key), f"{message}, not {_bare(around.get(other))}"), [other]
         if "x-unsupported" not in about:
-            yield from _walk(about, value, (*path, key), around)
+            yield from _walk(about, value, (*path, key), around, assumed)
 
 
 def _about(key: str, value: Any, about: Schema, data: Data, path: KeyPath) -> Iterator[Fault]:
@@ -75,18 +89,17 @@ def _about(key: str, value: Any, about: Schema, data: Data, path: KeyPath) -> It
             yield note(place, f"{shown(value)} is read as {shown(folded)}", folded, at_key=False)
 
 
-def _why_without_effect(about: Schema, around: Data) -> str:
-    """By what is nearest to letting it count."""
+def _why_without_effect(about: Schema, around: Data) -> tuple[str, str]:
+    """The key that is nearest to letting another count, and why it doesn't."""
     unmet = [
         {other: values for other, values in way.items() if around.get(other) not in values}
         for way in ways(about)
     ]
     other, values = next(iter(min(unmet, key=len).items()))
     if values == [None]:
-        return f"it counts without {other}"
-    return (
-        f"it counts where {other} is {listed(map(_bare, values))}, not {_bare(around.get(other))}"
-    )
+        return other, f"it counts without {other}"
+    what = f"{other} is {listed(map(_bare, values))}, not {_bare(around.get(other))}"
+    return other, f"it counts where {what}"
 
 
 def _rivals(key: str, value: Any, about: Schema, data: Data, place: KeyPath) -> Iterator[Fault]:

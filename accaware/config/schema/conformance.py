@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from accaware.config.schema.applicability import Data, required_keys
 from accaware.config.schema.catalog import Schema, properties, schema
 from accaware.config.schema.misplaced_keys import Homes
 from accaware.config.text.fault import Fault
@@ -29,17 +30,31 @@ _NOUNS = {
 }
 
 
-def conformance(name: str, data: Any, path: KeyPath, homes: Homes) -> list[Fault]:
+def conformance(
+    name: str, data: Any, path: KeyPath, homes: Homes, assumed: Data | None = None
+) -> list[Fault]:
     """All faults of ``data``, which stands at ``path``, against the schema ``name``.
 
-    Those that know of a key which key was meant come first.
+    Those that know of a key which key was meant come first. By that key's value others may be
+    required, so these are not missed.
+
+    Args:
+        assumed: keys that count besides those of ``data``, by which others may be required.
     """
-    found: dict[Fault, None] = {}
+    of, found = schema(name), dict[Fault, None]()
     for error in _validator(name).iter_errors(data):
         place = (*path, *error.absolute_path)
-        for fault in _faults(error, place, homes):
+        besides = {} if error.absolute_path else assumed or {}
+        for fault in _faults(error, place, homes, besides):
             found[fault] = None  # a missing key is reported by jsonschema once for each of them
-    return sorted(found, key=lambda fault: fault.meant is None)
+    undecided: set[KeyPath] = set()
+    if isinstance(data, dict):
+        whole = {**(assumed or {}), **data}
+        misspelt = {str(fault.meant[-1]): None for fault in found if fault.meant is not None}
+        needed, sure = required_keys(of, whole), required_keys(of, {**whole, **misspelt})
+        undecided = {(*path, key) for key in needed if key not in sure and key not in whole}
+    told = [fault for fault in found if fault.path not in undecided]
+    return sorted(told, key=lambda fault: fault.meant is None)
 
 
 @cache
@@ -49,11 +64,11 @@ def _validator(name: str) -> Any:
     return Draft202012Validator(schema(name))
 
 
-def _faults(error: Any, path: KeyPath, homes: Homes) -> Iterator[Fault]:
+def _faults(error: Any, path: KeyPath, homes: Homes, assumed: Data) -> Iterator[Fault]:
     value, bound, of = error.instance, error.validator_value, error.schema
     match error.validator:
         case "required":
-            for key in bound:
+            for key in required_keys(of, {**assumed, **value}):
                 if key not in value:
                     yield Fault((*path, key), _missing(key, of), at_key=True)
         case "additionalProperties":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accaware.config.model.algorithms import SUPPORTED
+from accaware.config.model.presets import PRESETS
 from accaware.config.schema.catalog import (
     Schema,
     definitions,
@@ -41,6 +42,14 @@ def bundled() -> Schema:
     parts["accuracy_aware_training"]["allOf"] = [
         _choice("mode", mode, {"properties": {"params": _reference(mode)}}) for mode in _MODES
     ]
+    for mode in _MODES:
+        own = _required_by_others(mode)
+        parts[mode]["required"] = [key for key in parts[mode]["required"] if key not in own]
+        parts["accuracy_aware_training"]["allOf"] += [
+            _required(mode, key, other, values, preset)
+            for key, (other, values) in own.items()
+            for preset in (None, *PRESETS)
+        ]
     parts["optimizer"]["allOf"] = _optimizer_choices()
     return {**root, "$defs": dict(sorted(parts.items()))}
 
@@ -55,6 +64,32 @@ def _algorithm() -> Schema:
         "required": ["algorithm"],
         "allOf": [_choice("algorithm", name, _reference(name)) for name in SUPPORTED],
     }
+
+
+def _required_by_others(mode: str) -> dict[str, tuple[str, list[Any]]]:
+    """Keys that are required for some values of another one, with these."""
+    known = properties(schema(mode))
+    return {
+        key: next(iter(known[key]["x-used-with"].items()))
+        for key in schema(mode)["required"]
+        if "x-used-with" in known[key]
+    }
+
+
+def _required(mode: str, key: str, other: str, values: list[Any], preset: str | None) -> Schema:
+    """``key`` is required where ``other`` has one of the ``values``, given or not."""
+    keys = {} if preset is None else PRESETS[preset].params.get(mode, {})
+    params: Schema = {"properties": {other: {"enum": values}}}
+    if keys.get(other, properties(schema(mode))[other]["default"]) not in values:
+        params["required"] = [other]
+    condition: Schema = {"properties": {"mode": {"const": mode}, "params": params}}
+    condition["required"] = ["mode", "params"]
+    if preset is None:
+        condition["not"] = {"required": ["preset"]}
+    else:
+        condition["properties"]["preset"] = {"const": preset}
+        condition["required"].append("preset")
+    return {"if": condition, "then": {"properties": {"params": {"required": [key]}}}}
 
 
 def _optimizer_choices() -> list[Schema]:

@@ -125,6 +125,16 @@ class Distillation:
         return divergence.sum(1).clamp_min(0).mean() * temperature**2
 
 
+def gives_class_scores(model: nn.Module, inputs: ExampleInputs) -> bool:
+    """Whether all that ``model`` gives looks like (N, K) scores of K classes, two or more.
+
+    Outputs that aren't floating-point tensors, which nothing is compared of, don't count.
+    """
+    with torch.no_grad():
+        outputs = _floating(inputs.call(copied(model).eval()))
+    return bool(outputs) and all(each.dim() == 2 and each.shape[1] >= 2 for each in outputs)
+
+
 @dataclass(frozen=True)
 class _Precision:
     """The autocast that a forward ran under."""

@@ -12,7 +12,7 @@ from accaware.config.model.config import (
     MagnitudeSparsityConfig,
     RunConfig,
 )
-from accaware.pytorch.compression.distillation import Distillation
+from accaware.pytorch.compression.distillation import Distillation, gives_class_scores
 from accaware.pytorch.compression.magnitude_sparsity import MagnitudeSparsity
 from accaware.pytorch.compression.pruning.evolution import EvolutionSettings
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
@@ -115,11 +115,23 @@ def magnitude_sparsity_of(model: nn.Module, section: MagnitudeSparsityConfig) ->
     )
 
 
-def distillation_of(model: nn.Module, section: KnowledgeDistillationConfig) -> Distillation:
-    """Distillation as its section asks for it; the model as it is now is the teacher."""
-    return Distillation(
-        model, kind=section.type, scale=section.scale, temperature=section.temperature
-    )
+def distillation_of(
+    model: nn.Module,
+    section: KnowledgeDistillationConfig,
+    inputs: ExampleInputs,
+    *,
+    higher_is_better: bool,
+) -> Distillation:
+    """Distillation as its section asks for it; the model as it is now is the teacher.
+
+    Args:
+        inputs: for which the model's outputs are looked at where type is auto.
+        higher_is_better: whether a larger metric is the better one.
+    """
+    kind = section.type
+    if kind == "auto":
+        kind = "kl" if higher_is_better and gives_class_scores(model, inputs) else "mse"
+    return Distillation(model, kind=kind, scale=section.scale, temperature=section.temperature)
 
 
 def _learns_ranking(section: FilterPruningConfig) -> bool:

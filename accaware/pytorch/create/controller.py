@@ -90,7 +90,8 @@ def create_compressed_model(
         sparsity = magnitude_sparsity_of(model, sparse)
     # After learned ranking, which trains the model: nobody is to watch that.
     if (taught := config.knowledge_distillation) is not None:
-        distillation = distillation_of(model, taught)
+        higher = config.higher_is_better
+        distillation = distillation_of(model, taught, inputs, higher_is_better=higher)
     # After the groups were found: these follow a model in which nothing is quantized.
     if (quantized := config.quantization) is not None:
         settings = quantization_settings_of(model, quantized)

@@ -45,8 +45,9 @@ def check_needs_no_data(config: RunConfig) -> None:
         )
     if _adaptation_samples(config.levelled):
         raise UsageError(
-            "initializer.batchnorm_adaptation needs training data: pass train_loader to "
-            "create_compressed_model, or set num_bn_adaptation_samples to 0"
+            "initializer.batchnorm_adaptation (of the config, or of its preset) needs training "
+            "data: pass train_loader to create_compressed_model, or set num_bn_adaptation_samples "
+            "to 0"
         )
 
 

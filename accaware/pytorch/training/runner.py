@@ -35,8 +35,9 @@ _OLD_SHAPES = (
 )
 
 _UNUSED_DISTILLATION = (
-    "knowledge distillation has no effect: train_epoch never asked for its loss; add "
-    "compression.loss() (of a script's controller: controller.loss()) to the training loss"
+    "knowledge distillation has no effect, be it of the config or of its preset: train_epoch never "
+    "asked for its loss; add compression.loss() (of a script's controller: controller.loss()) to "
+    "the training loss"
 )
 
 _UNUSED_AVERAGING = (

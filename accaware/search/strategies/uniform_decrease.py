@@ -48,13 +48,13 @@ class UniformDecrease:
         # A failed initial phase says nothing of its rate, which may be tried again; and so may
         # the bounds, at which a step was cut short.
         trials += 3
-        return params.initial_training_phase_epochs + params.patience_epochs * trials
+        return params.initial_epochs + params.patience_epochs * trials
 
     def decide(self, history: History) -> Decision:
         """The initial phase, where there is one, and then a step from the last rate."""
         params = self._params
-        if not history.steps and params.initial_training_phase_epochs:
-            return FollowSchedule(params.initial_training_phase_epochs)
+        if not history.steps and params.initial_epochs:
+            return FollowSchedule(params.initial_epochs)
         next_step = self._step(history)
         if isinstance(next_step, Stop):
             return next_step
@@ -81,7 +81,7 @@ class UniformDecrease:
         step = as_decimal(params.initial_compression_rate_step)
         factor = as_decimal(params.compression_rate_step_reduction_factor)
         # Without an initial phase the first step goes up from rate 0, which is within budget.
-        began = () if params.initial_training_phase_epochs else (Step(0.0, None),)
+        began = () if params.initial_epochs else (Step(0.0, None),)
         steps = began + history.steps
         direction, reductions = 0, 0
         for tried in steps:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from accaware import create_accuracy_aware_training_loop
+from accaware import AccAwareConfig, create_accuracy_aware_training_loop
 from accaware.errors import AccAwareWarning, UsageError
 from accaware.pytorch import PTCompressionController, create_compressed_model
 from tests.pytorch.quantization.scripts import batches
@@ -52,6 +52,57 @@ def test_mse_is_the_mean_squared_difference() -> None:
     model.train()
     expected = 0.5 * ((model(IMAGES) - teachers_outputs()) ** 2).mean()
     torch.testing.assert_close(controller.loss(), expected)
+
+
+class _Given(nn.Module):
+    """Gives what ``make`` makes of (N, K) scores."""
+
+    def __init__(self, make: Any, classes: int = 10) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.LazyLinear(classes)
+        )
+        self.body(EXAMPLE)
+        self.make = make
+
+    def forward(self, images: Tensor) -> Any:
+        return self.make(self.body(images))
+
+
+@pytest.mark.parametrize(
+    ("model", "higher_is_better", "kind"),
+    [
+        (_Given(lambda scores: scores), True, "kl"),
+        (_Given(lambda scores: scores, classes=2), True, "kl"),
+        (_Given(lambda scores: {"scores": scores, "order": scores.argmax(1)}), True, "kl"),
+        (_Given(lambda scores: scores), False, "mse"),
+        (_Given(lambda scores: scores, classes=1), True, "mse"),
+        (_Given(lambda scores: scores[:, 0]), True, "mse"),
+        (_Given(lambda scores: scores[:, :, None]), True, "mse"),
+        (_Given(lambda scores: (scores, scores[:, :, None])), True, "mse"),
+    ],
+)
+def test_auto_compares_class_scores_by_kl_and_all_else_by_mse(
+    model: nn.Module, higher_is_better: bool, kind: str
+) -> None:
+    given = adaptive([PRUNING, {"algorithm": "knowledge_distillation", "type": "auto"}]).to_dict()
+    given["metric"]["higher_is_better"] = higher_is_better
+    model.train()
+    controller, _ = create_compressed_model(model, AccAwareConfig.from_dict(given), EXAMPLE)
+    assert model.training
+    assert f"knowledge distillation by {kind}, scale 1" in str(controller.statistics())
+    assert controller.distillation is not None
+    assert not controller.distillation.used
+
+
+def test_auto_has_the_loss_of_what_it_chose() -> None:
+    losses = []
+    for kind in ("auto", "kl"):
+        controller, model = distilled(type=kind, scale=2.0, temperature=3.0)
+        controller.compression_rate = 0.5
+        model.train()(IMAGES)
+        losses.append(controller.loss())
+    assert torch.equal(*losses)
 
 
 def test_its_gradient_goes_to_the_model_and_not_to_the_teacher() -> None:
@@ -244,5 +295,6 @@ def test_a_training_that_never_asks_for_it_is_told_once() -> None:
 
     (message,) = searched(forgetful)
     assert "knowledge distillation has no effect" in message
+    assert "be it of the config or of its preset" in message
     assert "compression.loss()" in message
     assert searched(train) == []
