@@ -44,8 +44,10 @@ def test_a_whole_search() -> None:
         loss=lambda rate, age: 0.25 / age,
     )
     assert log == [
-        "baseline: top1 1.0000; within budget is at least 0.9250; rates up to 95.0 %; "
-        "at most 27 epochs",
+        (
+            "baseline: top1 1.0000; within budget is at least 0.9250; rates up to 95.0 %; "
+            "at most 27 epochs"
+        ),
         "epoch 1/1 of trial 0: rate 50.0 %, loss 0.25, top1 0.9310, 0.0 s",
         (
             "trial 0: target 50.0 %, rate 50.0 %, 1 epoch, top1 0.9310, "

@@ -96,16 +96,17 @@ class MortalSnapshots:
         self._fate.moment()
         optimizer = self._runner.optimizer
         schedule = self._runner.controller.scheduler.state_dict()
-        state = self._runner.state(), schedule, optimizer and optimizer.learning_rate
+        rates = optimizer and (optimizer.learning_rate, optimizer.share)
+        state = self._runner.state(), schedule, rates
         self._disk.snapshots[name] = copy.deepcopy(state)
         self._fate.moment()
         return {name: "digest"}
 
     def load(self, name: str, digests: Mapping[str, str]) -> None:
-        model, schedule, learning_rate = copy.deepcopy(self._disk.snapshots[name])
+        model, schedule, rates = copy.deepcopy(self._disk.snapshots[name])
         self._runner.restore(model)
         self._runner.controller.scheduler.load_state_dict(schedule)
-        self._runner.optimizer = learning_rate and Optimizer(learning_rate)
+        self._runner.optimizer = rates and Optimizer(*rates)
 
     def discard(self, name: str) -> None:
         self._fate.moment()

@@ -26,6 +26,8 @@ class Optimizer:
     """Just a learning rate; the training functions do the rest."""
 
     learning_rate: float
+    share: float = 1.0
+    """Of what the learning rate would be without annealing."""
 
 
 @dataclass(kw_only=True)
@@ -79,11 +81,10 @@ class CallbackRunner:
         pair = configured if isinstance(configured, tuple) else (configured, None)
         self.optimizer, self.lr_scheduler = pair
         self.optimizer.learning_rate *= lr_factor
-        self.share = 1.0
 
     def anneal(self, share: float) -> None:
-        self.optimizer.learning_rate *= share / self.share
-        self.share = share
+        self.optimizer.learning_rate *= share / self.optimizer.share
+        self.optimizer.share = share
 
     def train_epoch(self, epoch: int) -> float | None:
         return self.callbacks.train_epoch_fn(
