@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         EarlyExitCompressionTrainingLoop,
         create_accuracy_aware_training_loop,
     )
+    from accaware.search.metric import Metric
     from accaware.search.ports import Observer
     from accaware.search.result import SearchResult
 
@@ -34,6 +35,7 @@ __all__ = [
     "AccAwareConfig",
     "AdaptiveCompressionTrainingLoop",
     "EarlyExitCompressionTrainingLoop",
+    "Metric",
     "Observer",
     "RunResult",
     "RunStatus",
@@ -67,6 +69,7 @@ __getattr__, __dir__ = lazy_names(
             "EarlyExitCompressionTrainingLoop",
             "create_accuracy_aware_training_loop",
         ],
+        "accaware.search.metric": ["Metric"],
         "accaware.search.ports": ["Observer"],
         "accaware.search.result": ["SearchResult"],
     },

@@ -31,6 +31,7 @@ from accaware.results.latency import LatencyComparison
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
+from accaware.search.metric import BaselineMetric, DenseReferences
 from accaware.search.ports import Observer, TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
@@ -88,8 +89,23 @@ class TorchRun:
         self._task = task
         self._replay = replay
         self._warn = warn
-        # Measured before anything is attached to the model.
-        baseline = replay.answer("baseline", lambda: task.validate(task.model))
+        # Measured before anything is attached to the model. Where a run is gone on with, a
+        # snapshot has the samples.
+        references = DenseReferences()
+        baseline = BaselineMetric.of_recorded(
+            replay.answer(
+                "baseline", lambda: references.validation.take(task.validate(task.model)).recorded
+            )
+        )
+        confirms = config.accuracy_aware_training.confirmation is not None
+        confirmation_baseline = None
+        if confirms:
+            confirmation_baseline = BaselineMetric.of_recorded(
+                replay.answer(
+                    "confirmation_baseline",
+                    lambda: references.confirmation.take(task.confirm(task.model)).recorded,
+                )
+            )
         self._inputs = task.example_inputs()
         if not gives_numbers(task.model, self._inputs, task.device):
             raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
@@ -112,9 +128,11 @@ class TorchRun:
                 ),
                 validate_fn=task.validate,
                 configure_optimizers_fn=task.configure_optimizers,
+                confirm_fn=task.confirm if confirms else None,
             ),
             str(checkpoints),
             weight_averaging=config.accuracy_aware_training.weight_averaging,
+            references=references,
         )
         parts: dict[str, Stateful] = {
             "compression": CompressionState(self._controller),
@@ -128,6 +146,7 @@ class TorchRun:
             self._controller,
             runner,
             baseline,
+            confirmation_baseline=confirmation_baseline,
             replay=replay,
             snapshots=TorchSnapshots(runner.files, parts),
             observers=task.observers,

@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,21 @@ class Bar:
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(1, self.width)
+
+
+@dataclass(frozen=True)
+class Uncertain:
+    """One line on the right, whose plus-minus sign is spelled where it can't be shown."""
+
+    text: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = self.text.replace("±", "+-") if options.ascii_only else self.text
+        yield Text(shown, justify="right", no_wrap=True)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        width = len(self.text) + self.text.count("±") * options.ascii_only
+        return Measurement(width, width)
 
 
 _LEAST = 6

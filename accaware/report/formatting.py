@@ -94,20 +94,33 @@ class MetricText:
             return text
         return f"{metric:.1e}" if metric else f"{0.0:.{self._decimals}f}"
 
-    def drop(self, metric: float | None) -> str:
-        """What was lost, in the metric's units and in percent of the baseline."""
+    def drop(self, metric: float | None, standard_error: float | None = None) -> str:
+        """What was lost, in the metric's units and in percent of the baseline.
+
+        With its standard error, if that is given, behind a plus-minus sign: the one letter that
+        isn't ASCII.
+        """
         if metric is None or not math.isfinite(metric):
             return NOTHING
         absolute = self.value(self.budget.absolute_degradation(metric))
+        if standard_error is not None:
+            absolute += f" ± {self.value(standard_error)}"
         relative = self.budget.relative_degradation(metric)
         # Adding 0.0 makes a rounded -0.0 a plain one.
         return absolute if relative is None else f"{absolute} ({round(relative, 1) + 0.0:.1f} %)"
 
-    def margin(self, metric: float | None) -> str:
-        """How far within the limit, negative beyond it."""
+    def samples(self, metric: float | None) -> str:
+        """What was lost as a number of samples, "2 of 360 samples"; nothing where none counts."""
         if metric is None or not math.isfinite(metric):
             return NOTHING
-        return self.value(self.budget.margin(metric))
+        lost = self.budget.in_samples(self.budget.absolute_degradation(metric))
+        return NOTHING if lost is None else f"{lost + 0.0:.4g} of {self.budget.samples} samples"
+
+    def margin(self, metric: float | None, standard_error: float | None = None) -> str:
+        """How far within the limit, negative beyond it; of the bound where confidence is asked."""
+        if metric is None or not math.isfinite(metric):
+            return NOTHING
+        return self.value(self.budget.margin(metric, standard_error))
 
     @property
     def _decimals(self) -> int:

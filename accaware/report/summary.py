@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from accaware.report.cells import Uncertain
 from accaware.report.formatting import (
     MetricText,
     counted,
@@ -22,6 +23,7 @@ from accaware.report.formatting import (
 )
 from accaware.report.tables import export_table, quantizer_table
 from accaware.results.handed_over import HandedOver
+from accaware.search.budget import AccuracyBudget
 from accaware.search.result import Best, SearchResult
 
 
@@ -41,7 +43,7 @@ class Summary:
     seconds: float
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [Text(), self._verdict()]
+        parts: list[RenderableType] = [Text(), self._verdict(), *self._confirmation()]
         if self.result.best is not None:
             parts += [Text(), self._table(self.result.best), Text()]
         if self.model is not None and self.model.quantizers:
@@ -63,6 +65,22 @@ class Summary:
             "NOT WITHIN BUDGET: no trial could be judged, and no model is saved", style="bold red"
         )
 
+    def _confirmation(self) -> list[Text]:
+        """What was refused, and whether the best wasn't even tried."""
+        confirmation, best = self.result.confirmation, self.result.best
+        if confirmation is None:
+            return []
+        metric = MetricText(confirmation.budget)
+        lines = [
+            f"Not confirmed: trial {one.trial}, drop {metric.drop(one.metric)}, "
+            f"allowed {metric.value(confirmation.budget.tolerance)}"
+            for one in confirmation.tried
+            if not one.within_budget
+        ]
+        if best is not None and confirmation.of(best.trial) is None:
+            lines.append("Not judged on the confirmation part")
+        return [Text(line) for line in lines]
+
     def _ending(self) -> str:
         trials, epochs = len(self.result.trials), self.result.epochs
         return (
@@ -71,19 +89,22 @@ class Summary:
         )
 
     def _table(self, best: Best) -> Table:
-        budget = self.result.budget
-        metric = MetricText(budget)
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         table.add_column("")
         for heading in ("dense", "compressed", ""):
             table.add_column(heading, justify="right", no_wrap=True)
 
-        limit = f"limit {metric.value(budget.minimal_tolerable)}"
-        table.add_row(
-            Text(self.metric_name), metric.value(budget.baseline), metric.value(best.metric), limit
-        )
-        allowed = f"allowed {metric.value(budget.tolerance)}"
-        table.add_row("drop", "", metric.drop(best.metric), allowed)
+        self._add_metric(table, self.result.budget, best.metric, best.standard_error)
+        confirmation = self.result.confirmation
+        confirmed = confirmation.of(best.trial) if confirmation else None
+        if confirmation is not None and confirmed is not None:
+            self._add_metric(
+                table,
+                confirmation.budget,
+                confirmed.metric,
+                confirmed.standard_error,
+                part=", confirmation",
+            )
         asked = f"asked for {percent(best.target_rate)}"
         table.add_row("compression rate", "", percent(best.compression_rate), asked)
         for name, dense, compressed, unit in self._size_rows():
@@ -100,6 +121,34 @@ class Summary:
                 speedup(before, after),
             )
         return table
+
+    def _add_metric(
+        self,
+        table: Table,
+        budget: AccuracyBudget,
+        compressed: float,
+        standard_error: float | None,
+        part: str = "",
+    ) -> None:
+        metric = MetricText(budget)
+        limit = f"limit {metric.value(budget.minimal_tolerable)}"
+        table.add_row(
+            Text(self.metric_name + part),
+            metric.value(budget.baseline),
+            metric.value(compressed),
+            limit,
+        )
+        allowed = f"allowed {metric.value(budget.tolerance)}"
+        drop = metric.drop(compressed, standard_error)
+        table.add_row(f"drop{part}", "", Uncertain(drop), allowed)
+        if budget.required_confidence is not None and standard_error is not None:
+            bound = budget.tolerance - budget.margin(compressed, standard_error)
+            confidence = f"with {percent(budget.required_confidence)} confidence{part}"
+            table.add_row(confidence, "", f"at most {metric.value(bound)}", allowed)
+        counted_as = budget.in_samples(budget.tolerance)
+        if counted_as is not None:
+            samples = f"allowed {counted_as:.4g} samples"
+            table.add_row(f"in samples{part}", "", metric.samples(compressed), samples)
 
     def _size_rows(self) -> list[tuple[str, int, int, str]]:
         if self.model is None:

@@ -12,7 +12,14 @@ from accaware.results.from_json import structured
 from accaware.results.handed_over import HandedOver
 from accaware.results.strict_json import jsonable
 from accaware.search.budget import AccuracyBudget, as_decimal
-from accaware.search.result import Best, SearchResult, SearchStatus, StopReason
+from accaware.search.result import (
+    Best,
+    ConfirmationResult,
+    Confirmed,
+    SearchResult,
+    SearchStatus,
+    StopReason,
+)
 from accaware.search.trial import Epoch, Trial, TrialPhase, TrialState
 
 UNFINISHED = (StopReason.INTERRUPTED, StopReason.FAILED)
@@ -58,7 +65,10 @@ def result_document(
         "metric": {"name": metric_name, "higher_is_better": budget.higher_is_better},
         "baseline": budget.baseline,
         "minimal_tolerable": budget.minimal_tolerable,
+        "required_confidence": budget.required_confidence,
+        "samples": _samples_document(budget, result.best.metric if result.best else None),
         "best": result.best,
+        "confirmation": _confirmation_document(result),
         "epochs": result.epochs,
         "seconds": round(seconds, 3),
         "trials": [_trial_document(trial) for trial in result.trials],
@@ -73,6 +83,37 @@ def result_document(
     return document
 
 
+def _samples_document(budget: AccuracyBudget, metric: float | None) -> dict[str, Any] | None:
+    """How many samples the metric is a mean over, and how many the budget and the drop are."""
+    if budget.samples is None:
+        return None
+    lost = None if metric is None else budget.absolute_degradation(metric)
+    return {
+        "count": budget.samples,
+        "unit": budget.sample_unit,
+        "budget": budget.in_samples(budget.tolerance),
+        "drop": None if lost is None else budget.in_samples(lost),
+    }
+
+
+def _confirmation_document(result: SearchResult) -> dict[str, Any] | None:
+    """Of the models that were tried; ``drop`` is of the best, if it was."""
+    confirmation = result.confirmation
+    if confirmation is None:
+        return None
+    budget, tried = confirmation.budget, confirmation.tried
+    best = confirmation.of(result.best.trial) if result.best else None
+    return {
+        "baseline": budget.baseline,
+        "minimal_tolerable": budget.minimal_tolerable,
+        "samples": _samples_document(budget, best.metric if best else None),
+        "tried": [
+            {**vars(one), "absolute_degradation": budget.absolute_degradation(one.metric)}
+            for one in tried
+        ],
+    }
+
+
 def _trial_document(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
@@ -82,6 +123,7 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
         # A validation before the first training counts as epoch 0, but cost no training.
         "epochs": sum(epoch.number > 0 for epoch in trial.epochs),
         "metric": trial.metric,
+        "standard_error": trial.standard_error,
         "within_budget": trial.within_budget,
         "reason": trial.reason,
     }
@@ -112,16 +154,35 @@ def read_result(path: Path) -> ResultFile | None:
 
 
 def _result(content: dict[str, Any]) -> SearchResult:
-    baseline, limit = content["baseline"], content["minimal_tolerable"]
-    tolerance = abs(as_decimal(baseline) - as_decimal(limit))
     best = content["best"]
+    confirmation = content.get("confirmation")
     return SearchResult(
         status=SearchStatus(content["status"]),
         stop_reason=StopReason[str(content["stop_reason"]).upper()],
-        budget=AccuracyBudget(baseline, float(tolerance), content["metric"]["higher_is_better"]),
+        budget=_budget(content, content),
         best=None if best is None else structured(Best, {**best, "checkpoint": ""}),
         trials=tuple(_trial(trial) for trial in content["trials"]),
         epochs=content["epochs"],
+        confirmation=None
+        if confirmation is None
+        else ConfirmationResult(
+            _budget(confirmation, content),
+            tuple(structured(Confirmed, one) for one in confirmation["tried"]),
+        ),
+    )
+
+
+def _budget(content: dict[str, Any], whole: dict[str, Any]) -> AccuracyBudget:
+    """Of the whole document, or of its confirmation. Earlier ones know of no samples."""
+    baseline, limit = content["baseline"], content["minimal_tolerable"]
+    samples = content.get("samples") or {}
+    return AccuracyBudget(
+        baseline,
+        float(abs(as_decimal(baseline) - as_decimal(limit))),
+        whole["metric"]["higher_is_better"],
+        whole.get("required_confidence"),
+        samples.get("count"),
+        samples.get("unit"),
     )
 
 
@@ -143,6 +204,7 @@ def _trial(content: dict[str, Any]) -> Trial:
             for number in range(1, content["epochs"] + 1)
         ),
         metric=content["metric"],
+        standard_error=content.get("standard_error"),
         state=state,
         reason=content["reason"],
     )

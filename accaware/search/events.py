@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accaware.search.budget import AccuracyBudget
-from accaware.search.result import SearchResult
+from accaware.search.result import Confirmed, SearchResult
 from accaware.search.trial import Epoch, Trial, TrialPhase
 
 
@@ -13,12 +13,14 @@ from accaware.search.trial import Epoch, Trial, TrialPhase
 class SearchStarted:
     """``maximal_rate`` is the search's upper bound: the config's, or less if the model can't.
 
-    ``most_epochs`` is what it may cost, however its trials end.
+    ``most_epochs`` is what it may cost, however its trials end; ``confirmation`` is the budget on
+    the data that confirm the final model, if there are such.
     """
 
     budget: AccuracyBudget
     maximal_rate: float
     most_epochs: int
+    confirmation: AccuracyBudget | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,14 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class ConfirmationFinished:
+    """A model that is within ``budget`` on the validation data was judged on the part kept back."""
+
+    confirmed: Confirmed
+    budget: AccuracyBudget
+
+
+@dataclass(frozen=True)
 class SearchFinished:
     """The search has ended, and its result stands."""
 
@@ -121,5 +131,6 @@ Event = (
     | RankingStarted
     | GenerationFinished
     | Warned
+    | ConfirmationFinished
     | SearchFinished
 )

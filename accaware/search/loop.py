@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from accaware.errors import UsageError
-from accaware.search.events import EpochFinished, RateKnown, SearchStarted
+from accaware.search.events import EpochFinished, RateKnown
+from accaware.search.metric import BaselineMetric
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.result import StopReason
@@ -32,7 +33,10 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
     Args:
         config: has an ``accuracy_aware_training`` section of mode adaptive_compression_level.
         controller: compresses the model to a rate; from ``create_compressed_model``.
-        uncompressed_model_accuracy: the baseline, measured on the dense model.
+        uncompressed_model_accuracy: the baseline, measured on the dense model; a ``Metric`` where
+            its samples are known.
+        confirmation_baseline: the same on the data that confirm the final model, where the
+            config has a ``confirmation``.
         observers: told of every event; TensorBoard, a console, a journal.
         clock: seconds from some moment on, for the epochs' times.
 
@@ -60,7 +64,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
 
     def _search(self, runner: Runner) -> StopReason:
         most = min(self._strategy.most_epochs, self._params.maximal_total_epochs)
-        self._emit(SearchStarted(self._budget, self._bounds.maximal, most))
+        self._announce(self._bounds.maximal, most)
         self._baseline_weights = runner.save("untouched")
         stopped = False
         while not stopped:
@@ -101,7 +105,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
             if passed or self._is_broken_off(record):
                 break
             if epoch.metric is not None:
-                scheduler.observe(self._budget.admits(epoch.metric))
+                scheduler.observe(self._budget.admits(epoch.metric, epoch.standard_error))
         if record.failure is None and not record.epochs[-1].fully_compressed:
             record.failure = (
                 f"the schedule did not reach its target {scheduler.target:g} in {epochs} epochs"
@@ -141,13 +145,14 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         self._tidy(runner)
         return record.stopped_by_user
 
-    def _has_passed(self, epoch: Epoch) -> bool:
-        return epoch.fully_compressed and self._budget.admits(epoch.metric)
-
     def _can_still_pass(self, record: TrialRecord, epochs_left: int) -> bool:
-        metrics = [epoch.metric for epoch in record.epochs if epoch.metric is not None]
+        margins = [
+            self._budget.margin(epoch.metric, epoch.standard_error)
+            for epoch in record.epochs
+            if epoch.metric is not None
+        ]
         left = -(-epochs_left // self._params.validate_every_n_epochs)
-        return can_still_pass([*map(self._budget.margin, metrics)], left)
+        return can_still_pass(margins, left)
 
     def _is_broken_off(self, record: TrialRecord) -> bool:
         return record.failure is not None or record.stopped_by_user
@@ -185,7 +190,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
     def _search(self, runner: Runner) -> StopReason:
         scheduler = self._controller.scheduler
         target, total = on_grid(scheduler.target), self._params.maximal_total_epochs
-        self._emit(SearchStarted(self._budget, scheduler.target, total))
+        self._announce(scheduler.target, total)
         self._baseline_weights = runner.save("untouched")
         lr_factor = self._params.learning_rate_factor
         runner.start(lr_factor)
@@ -203,7 +208,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
                 fully_compressed=scheduler.fully_compressed,
             )
             if epoch.metric is not None:
-                scheduler.observe(self._budget.admits(epoch.metric))
+                scheduler.observe(self._budget.admits(epoch.metric, epoch.standard_error))
         scheduler.disable()
         trial = self._close(record)
         if trial.within_budget:
@@ -215,10 +220,13 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
     def _validate_before_training(self, runner: Runner, record: TrialRecord) -> Epoch:
         """The first epoch's level may be enough as it is; counted as epoch 0."""
         began = self._clock()
+        fully_compressed = self._controller.scheduler.fully_compressed
+        measured = runner.validate(0)
         epoch = Epoch(
             number=0,
-            fully_compressed=self._controller.scheduler.fully_compressed,
-            metric=runner.validate(0),
+            fully_compressed=fully_compressed,
+            metric=measured.value,
+            standard_error=measured.standard_error,
             compression_rate=self._controller.compression_rate,
             seconds=self._clock() - began,
         )
@@ -227,7 +235,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
         return epoch
 
     def _is_over(self, record: TrialRecord, epoch: Epoch) -> bool:
-        arrived = epoch.fully_compressed and self._budget.admits(epoch.metric)
+        arrived = self._has_passed(epoch)
         failed = record.failure is not None or record.stopped_by_user
         return arrived or failed or self._epochs_left <= 0
 
@@ -235,12 +243,20 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
 def create_accuracy_aware_training_loop(
     config: SearchConfig,
     controller: CompressionController,
-    uncompressed_model_accuracy: float,
+    uncompressed_model_accuracy: float | BaselineMetric,
     *,
+    confirmation_baseline: float | BaselineMetric | None = None,
     observers: Iterable[Observer] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> AdaptiveCompressionTrainingLoop | EarlyExitCompressionTrainingLoop:
     """The loop of the config's ``accuracy_aware_training.mode``; arguments as of the loops."""
     adaptive = isinstance(config.accuracy_aware_training, AdaptiveParams)
     loop = AdaptiveCompressionTrainingLoop if adaptive else EarlyExitCompressionTrainingLoop
-    return loop(config, controller, uncompressed_model_accuracy, observers=observers, clock=clock)
+    return loop(
+        config,
+        controller,
+        uncompressed_model_accuracy,
+        confirmation_baseline=confirmation_baseline,
+        observers=observers,
+        clock=clock,
+    )

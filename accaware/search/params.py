@@ -7,12 +7,24 @@ builds these very classes, and no default is written twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from accaware.errors import UsageError
 
 WEIGHT_AVERAGING = ("none", "polynomial")
 
 _AVERAGING_RULE = f"weight_averaging must be {' or '.join(WEIGHT_AVERAGING)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """Trials are judged on one part of the validation data, and the final model on another.
+
+    ``fraction`` is the share of the validation data that is kept for the latter; None where the
+    plugin, or a script, brings that part as a third one.
+    """
+
+    fraction: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +36,9 @@ class AdaptiveParams:
     Rates and their steps are fractions in [0, 1]; epochs are counts. With 0
     ``initial_training_phase_epochs``, which strategy uniform_decrease needs and no other looks at,
     there is no initial phase, and the search begins with its first step up from the baseline model.
-    With ``weight_averaging`` other than none, what is
-    validated and kept of a trial is the average over its steps.
+    With ``weight_averaging`` other than none, what is validated and kept of a trial is the average
+    over its steps. ``required_confidence``, in (0.5, 1), makes each verdict a test on paired
+    samples (see ``AccuracyBudget.admits``).
     """
 
     maximal_relative_accuracy_degradation: float | None = None
@@ -45,6 +58,8 @@ class AdaptiveParams:
     trial_learning_rate: float | str = "as_configured"
     polish: bool = False
     weight_averaging: str = "none"
+    confirmation: Confirmation | None = None
+    required_confidence: float | None = None
 
     @property
     def initial_epochs(self) -> int:
@@ -96,6 +111,7 @@ class AdaptiveParams:
                     self.trial_learning_rate != "search" or self.strategy == "ramp"
                 ),
                 _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
+                **_verdict_rules(self.confirmation, self.required_confidence),
             }
         )
 
@@ -110,6 +126,8 @@ class EarlyExitParams:
     validate_every_n_epochs: int = 1
     trial_learning_rate: float | str = "as_configured"
     weight_averaging: str = "none"
+    confirmation: Confirmation | None = None
+    required_confidence: float | None = None
 
     @property
     def learning_rate_factor(self) -> float:
@@ -124,6 +142,7 @@ class EarlyExitParams:
                 "maximal_total_epochs must be 1 or more": self.maximal_total_epochs >= 1,
                 **_learning_rate_rules(self.trial_learning_rate),
                 _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
+                **_verdict_rules(self.confirmation, self.required_confidence),
             }
         )
 
@@ -133,6 +152,20 @@ SearchParams = AdaptiveParams | EarlyExitParams
 
 def _factor_of(trial_learning_rate: float | str) -> float:
     return 1.0 if isinstance(trial_learning_rate, str) else trial_learning_rate
+
+
+def _verdict_rules(
+    confirmation: Confirmation | None, required_confidence: float | None
+) -> dict[str, bool]:
+    fraction = None if confirmation is None else confirmation.fraction
+    return {
+        "the fraction of confirmation must be between 0 and 1": (
+            fraction is None or 0 < fraction < 1
+        ),
+        "required_confidence must be between 0.5 and 1": (
+            required_confidence is None or 0.5 < required_confidence < 1
+        ),
+    }
 
 
 def _learning_rate_rules(value: float | str) -> dict[str, bool]:
@@ -146,3 +179,13 @@ def _require(rules: dict[str, bool]) -> None:
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:
         raise UsageError("; ".join(broken))
+
+
+def revived(content: dict[str, Any]) -> SearchParams:
+    """Parameters out of what ``dataclasses.asdict`` made of some."""
+    confirmation = content.get("confirmation")
+    if confirmation is not None:
+        content = {**content, "confirmation": Confirmation(**confirmation)}
+    if "patience_epochs" in content:
+        return AdaptiveParams(**content)
+    return EarlyExitParams(**content)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from accaware.search.events import Event
+from accaware.search.metric import DenseReferences, Measurement
 from accaware.search.params import SearchParams
 from accaware.search.trial import Checkpoint
 
@@ -18,8 +19,8 @@ class TrainingCallbacks:
     Attributes:
         train_epoch_fn: ``(controller, model, epoch=, optimizer=, lr_scheduler=)``, trains one
             epoch; returns its loss or None.
-        validate_fn: ``(model, epoch=)``, returns the metric; ``epoch`` is passed only to a
-            function that accepts it.
+        validate_fn: ``(model, epoch=)``, returns the metric, a number or a ``Metric``; ``epoch``
+            is passed only to a function that accepts it.
         configure_optimizers_fn: ``()``, returns an optimizer or (optimizer, scheduler), where
             the scheduler may be None or a list.
         dump_checkpoint_fn: ``(model, controller, runner, save_dir)``, returns a path; called
@@ -29,6 +30,8 @@ class TrainingCallbacks:
         early_stopping_fn: ``(metric)``, True ends the search after the epoch at hand.
         update_learning_rate_fn: ``(lr_scheduler, epoch, metric, loss)``, called after each
             epoch in place of the scheduler's own step.
+        confirm_fn: as ``validate_fn``, on data that nothing else looks at; confirms the final
+            model.
     """
 
     train_epoch_fn: Callable[..., float | None]
@@ -38,6 +41,7 @@ class TrainingCallbacks:
     load_checkpoint_fn: Callable[..., Any] | None = None
     early_stopping_fn: Callable[[float], bool] | None = None
     update_learning_rate_fn: Callable[..., None] | None = None
+    confirm_fn: Callable[..., float] | None = None
 
 
 T = TypeVar("T")
@@ -93,9 +97,17 @@ class CompressionController(Protocol):
         """The highest rate that this model can reach."""
 
     def create_runner(
-        self, model: Any, callbacks: TrainingCallbacks, log_dir: str | None
+        self,
+        model: Any,
+        callbacks: TrainingCallbacks,
+        log_dir: str | None,
+        references: DenseReferences | None = None,
     ) -> Runner:
-        """A Runner that trains ``model`` with the user's functions."""
+        """A Runner that trains ``model`` with the user's functions.
+
+        Args:
+            references: what its measurements are paired with; by default nothing.
+        """
 
 
 class Runner(Protocol):
@@ -113,8 +125,11 @@ class Runner(Protocol):
     def train_epoch(self, epoch: int) -> float | None:
         """Train one epoch (``epoch`` counts from 0 over the whole run); its loss, if it has one."""
 
-    def validate(self, epoch: int) -> float:
+    def validate(self, epoch: int) -> Measurement:
         """The metric on the validation data. A NaN is returned as such, not raised."""
+
+    def confirm(self, epoch: int) -> Measurement:
+        """The same on data that no trial is judged by."""
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
         """Step the learning-rate schedule; ``metric`` is this epoch's, None if not validated."""

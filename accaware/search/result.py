@@ -35,17 +35,52 @@ class Best:
 
     ``metric`` is the number of the validation that followed the last load of its weights, not
     the one remembered from its trial. Degradations are positive for a loss; the relative one is
-    in percent, None for a baseline of 0.
+    in percent, None for a baseline of 0. ``standard_error`` is that of the absolute one, None
+    where samples aren't known.
     """
 
     trial: int
     target_rate: float
     compression_rate: float
     metric: float
+    standard_error: float | None = None
     absolute_degradation: float
     relative_degradation: float | None
     epoch: int
     checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """A trial's model on the data that no trial is judged by, and whether it is within budget."""
+
+    trial: int
+    metric: float
+    standard_error: float | None = None
+    within_budget: bool
+
+
+@dataclass(frozen=True)
+class ConfirmationResult:
+    """What became of the models that were to be confirmed.
+
+    Attributes:
+        budget: around the dense model's metric on the same data.
+        tried: in their order, each of a lower rate than the one before; the last one holds, or
+            none does.
+    """
+
+    budget: AccuracyBudget
+    tried: tuple[Confirmed, ...] = ()
+
+    def of(self, trial: int) -> Confirmed | None:
+        """What was measured of a trial's model; None where it wasn't tried."""
+        return next((one for one in self.tried if one.trial == trial), None)
+
+    def holds(self, trial: int) -> bool:
+        """Whether a trial's model was confirmed."""
+        confirmed = self.of(trial)
+        return confirmed is not None and confirmed.within_budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +91,8 @@ class SearchResult:
         status: whether ``best`` is within budget; if not, it is the best effort.
         best: None where no trial could be judged at all; the dense model is loaded then.
         epochs: epochs of training spent.
+        confirmation: None where none was asked for; otherwise only what was confirmed is within
+            budget.
     """
 
     status: SearchStatus
@@ -64,6 +101,7 @@ class SearchResult:
     best: Best | None
     trials: tuple[Trial, ...]
     epochs: int
+    confirmation: ConfirmationResult | None = None
 
     @property
     def within_budget(self) -> bool:

@@ -11,13 +11,21 @@ from typing import Any
 from accaware.errors import UsageError
 from accaware.search.budget import AccuracyBudget
 from accaware.search.events import (
+    ConfirmationFinished,
     EpochFinished,
     EpochStarted,
     Event,
     SearchFinished,
+    SearchStarted,
     TrialFinished,
     TrialStarted,
     Warned,
+)
+from accaware.search.metric import (
+    BaselineMetric,
+    DenseReference,
+    DenseReferences,
+    Measurement,
 )
 from accaware.search.observers import PythonWarnings, TensorBoardObserver
 from accaware.search.params import SearchParams
@@ -30,6 +38,8 @@ from accaware.search.ports import (
 )
 from accaware.search.result import (
     Best,
+    ConfirmationResult,
+    Confirmed,
     SearchResult,
     SearchStatus,
     StopReason,
@@ -39,6 +49,19 @@ from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase,
 
 _KEPT_TRIALS = 2
 """Of those within budget, whose weights are kept, so that the disk they take is bounded."""
+
+_KEPT_FOR_CONFIRMATION = 5
+"""The same where the final model is to be confirmed: the best ones may all be too lucky to be."""
+
+CONFIRMATION_BASELINE = (
+    "confirmation_baseline, the dense model's metric by confirm_fn, belongs to a config with a "
+    "confirmation in accuracy_aware_training.params: give both, or neither"
+)
+
+CONFIRM_FN = (
+    "confirm_fn, which measures on data that nothing else looks at, belongs to a config with a "
+    "confirmation in accuracy_aware_training.params: give both, or neither"
+)
 
 SEARCHED = (
     "a model, its controller and their loop search once: the model isn't the dense one any "
@@ -54,13 +77,21 @@ class TrainingLoop:
         self,
         config: SearchConfig,
         controller: CompressionController,
-        uncompressed_model_accuracy: float,
+        uncompressed_model_accuracy: float | BaselineMetric,
         *,
+        confirmation_baseline: float | BaselineMetric | None = None,
         observers: Iterable[Observer] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._controller = controller
-        self._baseline = float(uncompressed_model_accuracy)
+        dense = uncompressed_model_accuracy, confirmation_baseline
+        self._references = DenseReferences(
+            *(DenseReference(each if isinstance(each, float) else None) for each in dense)
+        )
+        self._baseline = BaselineMetric.of(uncompressed_model_accuracy)
+        self._confirmation_baseline = (
+            None if confirmation_baseline is None else BaselineMetric.of(confirmation_baseline)
+        )
         self._higher_is_better = config.higher_is_better
         self._maximal_rate = controller.maximal_compression_rate
         self.adopt(config.accuracy_aware_training)
@@ -69,6 +100,7 @@ class TrainingLoop:
         self._history = History()
         self._record: TrialRecord | None = None
         self._epochs = 0
+        self._tried: tuple[Confirmed, ...] = ()
         self._baseline_weights = Checkpoint("")
         self._runner: Runner | None = None
         self._result: SearchResult | None = None
@@ -82,6 +114,14 @@ class TrainingLoop:
         params.check()
         self._params = params
         self._budget = AccuracyBudget.from_params(params, self._baseline, self._higher_is_better)
+        self._confirmation_budget: AccuracyBudget | None = None
+        confirmed = self._confirmation_baseline
+        if (params.confirmation is None) != (confirmed is None):
+            raise UsageError(CONFIRMATION_BASELINE)
+        if confirmed is not None:
+            self._confirmation_budget = AccuracyBudget.from_params(
+                params, confirmed, self._higher_is_better
+            )
 
     def run(
         self,
@@ -95,6 +135,7 @@ class TrainingLoop:
         update_learning_rate_fn: Callable[..., None] | None = None,
         tensorboard_writer: Any = None,
         log_dir: str | None = None,
+        confirm_fn: Callable[..., float] | None = None,
     ) -> Any:
         """Search, and return ``model`` as the best one found.
 
@@ -102,9 +143,13 @@ class TrainingLoop:
         without it they live in a temporary folder for as long as the loop does.
 
         Raises:
-            UsageError: this loop has searched before, or another one has with its controller.
+            UsageError: this loop has searched before, or another one has with its controller; or
+                ``confirm_fn`` is missing where the config has a ``confirmation``, or is given
+                where it has none.
             PluginFailure: one of the functions raised; what was earned stays in ``result``.
         """
+        if (self._params.confirmation is None) != (confirm_fn is None):
+            raise UsageError(CONFIRM_FN)
         callbacks = TrainingCallbacks(
             train_epoch_fn=train_epoch_fn,
             validate_fn=validate_fn,
@@ -113,11 +158,13 @@ class TrainingLoop:
             load_checkpoint_fn=load_checkpoint_fn,
             early_stopping_fn=early_stopping_fn,
             update_learning_rate_fn=update_learning_rate_fn,
+            confirm_fn=confirm_fn,
         )
         if tensorboard_writer is not None:
             self._observers.append(TensorBoardObserver(tensorboard_writer))
         self._observers.append(PythonWarnings())
-        self.drive(self._controller.create_runner(model, callbacks, log_dir))
+        create = self._controller.create_runner
+        self.drive(create(model, callbacks, log_dir, self._references))
         return model
 
     def drive(self, runner: Runner) -> SearchResult:
@@ -133,6 +180,7 @@ class TrainingLoop:
             raise UsageError(SEARCHED)
         self._runner = runner  # lives, and its checkpoints with it, as long as the loop
         self._baseline = runner.agree(self._baseline)
+        self._confirmation_baseline = runner.agree(self._confirmation_baseline)
         self.adopt(self._params)
         try:
             stop = self._search(runner)
@@ -167,6 +215,23 @@ class TrainingLoop:
     def _search(self, runner: Runner) -> StopReason:
         raise NotImplementedError
 
+    def _announce(self, maximal_rate: float, most_epochs: int) -> None:
+        """Say that the search begins, and warn where the budget is less than the metric can tell.
+
+        Nothing is known yet of how a compressed model's samples pair with the dense one's, so the
+        standard error is that of the dense model's own metric; a paired drop's is often smaller.
+        """
+        self._emit(
+            SearchStarted(self._budget, maximal_rate, most_epochs, self._confirmation_budget)
+        )
+        for name, dense, budget in (
+            ("", self._baseline, self._budget),
+            (" on the confirmation part", self._confirmation_baseline, self._confirmation_budget),
+        ):
+            error = dense.standard_error if dense else None
+            if error is not None and budget is not None and budget.tolerance < 2 * error:
+                self._emit(Warned(_too_few_samples(budget, name, error)))
+
     @property
     def _epochs_left(self) -> int:
         return self._params.maximal_total_epochs - self._epochs
@@ -197,11 +262,13 @@ class TrainingLoop:
         self._epochs = number
         due = last or (record.trained + 1) % self._params.validate_every_n_epochs == 0
         sound = loss is None or math.isfinite(loss)
+        measured = runner.validate(number - 1) if due and sound else None
         epoch = Epoch(
             number=number,
             fully_compressed=fully_compressed,
             loss=loss,
-            metric=runner.validate(number - 1) if due and sound else None,
+            metric=measured.value if measured else None,
+            standard_error=measured.standard_error if measured else None,
             compression_rate=self._controller.compression_rate,
             seconds=self._clock() - began,
         )
@@ -224,6 +291,9 @@ class TrainingLoop:
         if record.add(epoch, self._budget):
             record.keep(epoch, runner.save(f"trial-{record.number}"))
 
+    def _has_passed(self, epoch: Epoch) -> bool:
+        return epoch.fully_compressed and self._budget.admits(epoch.metric, epoch.standard_error)
+
     def _close(self, record: TrialRecord) -> Trial:
         trial = record.closed(self._budget)
         self._history = self._history.with_trial(trial)
@@ -237,11 +307,13 @@ class TrainingLoop:
         Of the trials within budget the best two stay: later ones start from the best, or from
         the other one where a coarse layout achieves more than they ask for; and the other one is
         handed over where the best doesn't hold. Of the others only the best effort stays, and
-        that only while nothing is within budget.
+        that only while nothing is within budget. Where the final model is to be confirmed, five
+        within budget stay: each confirms the more surely, the lower its rate.
         """
         ranked = self._history.ranked(self._budget)
         passed = [trial for trial in ranked if trial.within_budget]
-        keep = {trial.number for trial in passed[:_KEPT_TRIALS] or ranked[:1]} | self._wanted()
+        most = _KEPT_TRIALS if self._params.confirmation is None else _KEPT_FOR_CONFIRMATION
+        keep = {trial.number for trial in passed[:most] or ranked[:1]} | self._wanted()
         trials = []
         for trial in self._history.trials:
             if trial.checkpoint is not None and trial.number not in keep:
@@ -257,24 +329,51 @@ class TrainingLoop:
     # The end ------------------------------------------------------------------------------
 
     def _conclude(self, runner: Runner, stop: StopReason) -> SearchResult:
-        """Load the best, validate it again, and report that number.
+        """Load the best, validate it again, confirm it where that is asked for, and report that.
 
-        Where the second validation disagrees and is beyond the limit, the next trial whose
-        weights are kept gets its turn; where all do, the best of them is the effort handed over.
+        Where it doesn't hold, the next trial whose weights are kept gets its turn; where none
+        does, the effort handed over is that which came nearest: on the data that trials aren't
+        judged by, if any came so far, or else on the validation data.
         """
-        effort: tuple[Trial, float] | None = None
+        effort: tuple[Trial, Measurement] | None = None
+        nearest = (False, -math.inf)
         for trial in self._history.ranked(self._budget):
             self._load(runner, trial)
-            metric = runner.validate(max(self._epochs - 1, 0))
-            if self._budget.admits(metric):
-                return self._summary(stop, trial, metric)
-            if math.isfinite(metric) and self._budget.better(metric, effort and effort[1]):
-                effort = trial, metric
+            measured = runner.validate(max(self._epochs - 1, 0))
+            held = self._budget.admits(measured.value, measured.standard_error)
+            if held and self._confirms(runner, trial):
+                return self._summary(stop, trial, measured)
+            if held:
+                confirmed, budget = self._tried[-1], self._confirmation_budget
+                assert budget is not None
+                margin = budget.margin(confirmed.metric, confirmed.standard_error)
+            else:
+                margin = self._budget.margin(measured.value, measured.standard_error)
+            if math.isnan(margin):
+                margin = -math.inf
+            if math.isfinite(measured.value) and (held, margin) > nearest:
+                effort, nearest = (trial, measured), (held, margin)
         if effort is None:
             runner.load(self._baseline_weights)
             return self._summary(stop, None, None)
         self._load(runner, effort[0])
         return self._summary(stop, *effort)
+
+    def _confirms(self, runner: Runner, trial: Trial) -> bool:
+        """Whether the model that is loaded, a trial's, is within budget on data not yet seen."""
+        budget = self._confirmation_budget
+        if budget is None:
+            return True
+        measured = runner.confirm(max(self._epochs - 1, 0))
+        confirmed = Confirmed(
+            trial=trial.number,
+            metric=measured.value,
+            standard_error=measured.standard_error,
+            within_budget=budget.admits(measured.value, measured.standard_error),
+        )
+        self._tried = (*self._tried, confirmed)
+        self._emit(ConfirmationFinished(confirmed, budget))
+        return confirmed.within_budget
 
     def _load(self, runner: Runner, trial: Trial | None) -> None:
         """Bring back a trial's best weights, or the baseline model's."""
@@ -288,30 +387,59 @@ class TrainingLoop:
             self._record.failure = self._record.failure or stop.value
             self._history = self._history.with_trial(self._record.closed(self._budget))
             self._record = None
-        best = next(iter(self._history.ranked(self._budget)), None)
-        return self._summary(stop, best, best.metric if best else None)
+        refused = {one.trial for one in self._tried if not one.within_budget}
+        ranked = self._history.ranked(self._budget)
+        best = next((trial for trial in ranked if trial.number not in refused), None)
+        best = best or next(iter(ranked), None)
+        if best is None or best.metric is None:
+            return self._summary(stop, None, None)
+        return self._summary(stop, best, Measurement(best.metric, best.standard_error))
 
-    def _summary(self, stop: StopReason, trial: Trial | None, metric: float | None) -> SearchResult:
-        within = trial is not None and self._budget.admits(metric)
+    def _summary(
+        self, stop: StopReason, trial: Trial | None, measured: Measurement | None
+    ) -> SearchResult:
+        confirmation = None
+        if self._confirmation_budget is not None:
+            confirmation = ConfirmationResult(self._confirmation_budget, self._tried)
+        within = (
+            trial is not None
+            and measured is not None
+            and self._budget.admits(measured.value, measured.standard_error)
+            and (confirmation is None or confirmation.holds(trial.number))
+        )
         return SearchResult(
             status=SearchStatus.WITHIN_BUDGET if within else SearchStatus.NOT_WITHIN_BUDGET,
             stop_reason=stop,
             budget=self._budget,
-            best=None if trial is None or metric is None else self._best(trial, metric),
+            best=None if trial is None or measured is None else self._best(trial, measured),
             trials=self._history.trials,
             epochs=self._epochs,
+            confirmation=confirmation,
         )
 
-    def _best(self, trial: Trial, metric: float) -> Best:
+    def _best(self, trial: Trial, measured: Measurement) -> Best:
         assert trial.best_epoch is not None
         assert trial.checkpoint is not None
+        metric = measured.value
         return Best(
             trial=trial.number,
             target_rate=trial.target_rate,
             compression_rate=trial.compression_rate,
             metric=metric,
+            standard_error=measured.standard_error,
             absolute_degradation=self._budget.absolute_degradation(metric),
             relative_degradation=self._budget.relative_degradation(metric),
             epoch=trial.best_epoch,
             checkpoint=trial.checkpoint,
         )
+
+
+def _too_few_samples(budget: AccuracyBudget, part: str, error: float) -> str:
+    unit = budget.sample_unit
+    samples = "" if unit is None else f", {budget.tolerance / unit:.3g} of {budget.samples} samples"
+    return (
+        f"the budget{part} is {budget.tolerance:.3g}{samples}, less than two standard errors of "
+        f"the metric ({error:.2g} each): chance has a say in which models are within it. "
+        "More validation data make the verdict surer; confirmation and required_confidence make "
+        "it hold"
+    )

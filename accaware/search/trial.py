@@ -44,6 +44,8 @@ class Epoch:
         fully_compressed: whether the rate was the one that the trial is about.
         loss: what training reported, None where it reports nothing.
         metric: None where the epoch wasn't validated.
+        standard_error: of the metric's difference to the dense model's; None where samples aren't
+            known.
         seconds: wall time of training and validation.
     """
 
@@ -52,6 +54,7 @@ class Epoch:
     fully_compressed: bool
     loss: float | None = None
     metric: float | None = None
+    standard_error: float | None = None
     seconds: float = 0.0
 
 
@@ -63,6 +66,7 @@ class Trial:
         target_rate: what was asked.
         compression_rate: what was achieved, measured on the model at the best epoch.
         metric: the best validated one at full compression; None where there is none.
+        standard_error: of its difference to the dense model's; None where samples aren't known.
         best_epoch: the number of the epoch it was reached in.
         start: the number of the trial whose weights it started from; None for the dense model's.
         reason: why the trial ended as it did, one clause for people.
@@ -77,6 +81,7 @@ class Trial:
     start: int | None = None
     epochs: tuple[Epoch, ...] = ()
     metric: float | None = None
+    standard_error: float | None = None
     best_epoch: int | None = None
     state: TrialState
     reason: str
@@ -195,7 +200,8 @@ class History:
 
         def rank(trial: Trial) -> tuple[bool, float, float]:
             assert trial.metric is not None
-            margin, rate = budget.margin(trial.metric), trial.compression_rate
+            margin = budget.margin(trial.metric, trial.standard_error)
+            rate = trial.compression_rate
             return (True, rate, margin) if trial.within_budget else (False, margin, rate)
 
         kept = (trial for trial in self.trials if trial.checkpoint is not None)
@@ -250,7 +256,13 @@ class TrialRecord:
                 return False
         if epoch.metric is None or not epoch.fully_compressed:
             return False
-        return budget.better(epoch.metric, than=self._best.metric if self._best else None)
+        best = self._best
+        return budget.better(
+            epoch.metric,
+            best.metric if best else None,
+            epoch.standard_error,
+            best.standard_error if best else None,
+        )
 
     def keep(self, best: Epoch, checkpoint: Checkpoint) -> None:
         """Remember the best epoch, once its weights are saved."""
@@ -260,7 +272,8 @@ class TrialRecord:
         """The judged trial. Weights within budget stay earned, whatever came after them."""
         best = self._best
         metric = best.metric if best else None
-        if budget.admits(metric):
+        standard_error = best.standard_error if best else None
+        if budget.admits(metric, standard_error):
             state = TrialState.WITHIN_BUDGET
             reason = "within budget" + (f", then {self.failure}" if self.failure else "")
         elif self.failure or metric is None:
@@ -268,7 +281,7 @@ class TrialRecord:
             reason = self.failure or "never validated at full compression"
         else:
             state = TrialState.NOT_WITHIN_BUDGET
-            reason = f"beyond the limit by {-budget.margin(metric):.4g}"
+            reason = _beyond(budget, metric, standard_error)
             if self.given_up:
                 reason += ", too far to be made up for"
         return Trial(
@@ -280,8 +293,15 @@ class TrialRecord:
             start=self.start,
             epochs=tuple(self.epochs),
             metric=metric,
+            standard_error=standard_error,
             best_epoch=best.number if best else None,
             state=state,
             reason=reason,
             checkpoint=self._checkpoint,
         )
+
+
+def _beyond(budget: AccuracyBudget, metric: float, standard_error: float | None) -> str:
+    if budget.admits(metric, 0.0):
+        return f"within the limit, but not with a confidence of {budget.required_confidence:g}"
+    return f"beyond the limit by {-budget.margin(metric):.4g}"

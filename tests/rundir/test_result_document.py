@@ -80,7 +80,11 @@ def test_a_search_within_budget() -> None:
             "absolute_degradation": 0.0,
             "relative_degradation": 0.0,
             "epoch": 2,
+            "standard_error": None,
         },
+        "required_confidence": None,
+        "samples": None,
+        "confirmation": None,
         "epochs": 5,
         "seconds": 1.235,
         "trials": [
@@ -91,6 +95,7 @@ def test_a_search_within_budget() -> None:
                 "compression_rate": rate,
                 "epochs": epochs,
                 "metric": metric,
+                "standard_error": None,
                 "within_budget": metric == 1,
                 "reason": reason,
             }

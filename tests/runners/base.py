@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from accaware.search.metric import DenseReferences, Measurement
 from accaware.search.params import AdaptiveParams, SearchParams
 from accaware.search.ports import CompressionController, TrainingCallbacks
 from accaware.search.trial import Checkpoint
@@ -58,7 +59,14 @@ class Case:
 class CallbackRunner:
     """A Runner over the user's functions, for models that fit into a plain state."""
 
-    def __init__(self, model: Any, controller: Any, callbacks: TrainingCallbacks) -> None:
+    def __init__(
+        self,
+        model: Any,
+        controller: Any,
+        callbacks: TrainingCallbacks,
+        references: DenseReferences | None = None,
+    ) -> None:
+        self.references = references or DenseReferences()
         self.model = model
         self.controller = controller
         self.callbacks = callbacks
@@ -95,8 +103,14 @@ class CallbackRunner:
             lr_scheduler=self.lr_scheduler,
         )
 
-    def validate(self, epoch: int) -> float:
-        return self.callbacks.validate_fn(self.model, epoch=epoch)
+    def validate(self, epoch: int) -> Measurement:
+        metric = self.callbacks.validate_fn(self.model, epoch=epoch)
+        return self.references.validation.measured(metric)
+
+    def confirm(self, epoch: int) -> Measurement:
+        assert self.callbacks.confirm_fn is not None
+        metric = self.callbacks.confirm_fn(self.model, epoch=epoch)
+        return self.references.confirmation.measured(metric)
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
         if self.callbacks.update_learning_rate_fn:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from accaware.search.metric import DenseReferences
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import TrainingCallbacks
 from accaware.search.schedules.scheduler import CompressionScheduler
@@ -61,9 +62,13 @@ class MagnitudeSparsity:
         self._mask(target)
 
     def create_runner(
-        self, model: SoftmaxRegression, callbacks: TrainingCallbacks, log_dir: str | None
+        self,
+        model: SoftmaxRegression,
+        callbacks: TrainingCallbacks,
+        log_dir: str | None,
+        references: DenseReferences | None = None,
     ) -> NumpyRunner:
-        return NumpyRunner(model, self, callbacks)
+        return NumpyRunner(model, self, callbacks, references)
 
 
 class NumpyRunner(CallbackRunner):

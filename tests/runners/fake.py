@@ -15,6 +15,7 @@ from accaware.search import (
     create_accuracy_aware_training_loop,
 )
 from accaware.search.events import Event, RateKnown, TrialStarted
+from accaware.search.metric import DenseReference, DenseReferences, Measurement
 from accaware.search.params import EarlyExitParams, SearchParams
 from accaware.search.ports import TrainingCallbacks
 from accaware.search.schedules.scheduler import CompressionScheduler
@@ -71,16 +72,26 @@ class FakeController:
         return self._maximal
 
     def create_runner(
-        self, model: FakeModel, callbacks: TrainingCallbacks, log_dir: str | None
+        self,
+        model: FakeModel,
+        callbacks: TrainingCallbacks,
+        log_dir: str | None,
+        references: DenseReferences | None = None,
     ) -> FakeRunner:
-        return FakeRunner(model, self, callbacks)
+        return FakeRunner(model, self, callbacks, references)
 
 
 class FakeRunner(CallbackRunner):
     """Records each call as a tuple of its name and arguments, in ``calls``."""
 
-    def __init__(self, model: FakeModel, controller: Any, callbacks: TrainingCallbacks) -> None:
-        super().__init__(model, controller, callbacks)
+    def __init__(
+        self,
+        model: FakeModel,
+        controller: Any,
+        callbacks: TrainingCallbacks,
+        references: DenseReferences | None = None,
+    ) -> None:
+        super().__init__(model, controller, callbacks, references)
         self.calls: list[tuple[Any, ...]] = []
 
     def state(self) -> dict[str, Any]:
@@ -101,9 +112,13 @@ class FakeRunner(CallbackRunner):
             self.model.lineage = (*self.model.lineage, self.model.rate)
         return super().train_epoch(epoch)
 
-    def validate(self, epoch: int) -> float:
+    def validate(self, epoch: int) -> Measurement:
         self.calls.append(("validate", epoch, self.model.rate))
         return super().validate(epoch)
+
+    def confirm(self, epoch: int) -> Measurement:
+        self.calls.append(("confirm", epoch, self.model.rate))
+        return super().confirm(epoch)
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
         self.calls.append(("end_epoch", epoch, loss, metric))
@@ -214,6 +229,8 @@ def search(
     layout: Callable[[float], float] = lambda rate: rate,
     maximal: float = 1.0,
     loss: Script = lambda rate, age: None,
+    confirmation: Script | None = None,
+    confirmation_baseline: float | None = None,
     observers: Sequence[Any] = (),
     **callbacks: Any,
 ) -> Search:
@@ -228,12 +245,16 @@ def search(
         "configure_optimizers_fn": lambda: Optimizer(1.0),
         **callbacks,
     }
-    runner = FakeRunner(model, controller, TrainingCallbacks(**functions))
+    if confirmation is not None:
+        functions["confirm_fn"] = lambda model, epoch: confirmation(model.rate, model.age)
+    references = DenseReferences(DenseReference(baseline), DenseReference(confirmation_baseline))
+    runner = FakeRunner(model, controller, TrainingCallbacks(**functions), references)
     recorder = Recorder()
     loop = create_accuracy_aware_training_loop(
         Config(params or adaptive(), higher_is_better),
         controller,
         baseline,
+        confirmation_baseline=confirmation_baseline,
         observers=[recorder, *observers],
     )
     return Search(loop, runner, controller, model, recorder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from accaware.search.metric import DenseReferences
 from accaware.search.ports import TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.replayed_runner import ReplayedRunner
@@ -16,9 +17,12 @@ def make_case() -> Case:
     create: Any = case.controller.create_runner
 
     def create_runner(
-        model: Any, callbacks: TrainingCallbacks, log_dir: str | None
+        model: Any,
+        callbacks: TrainingCallbacks,
+        log_dir: str | None,
+        references: DenseReferences | None = None,
     ) -> ReplayedRunner:
-        return ReplayedRunner(create(model, callbacks, log_dir), Replay())
+        return ReplayedRunner(create(model, callbacks, log_dir, references), Replay())
 
     case.controller.create_runner = create_runner  # type: ignore[method-assign]
     return case

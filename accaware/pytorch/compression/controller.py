@@ -22,6 +22,7 @@ from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
+from accaware.search.metric import DenseReferences
 from accaware.search.ports import Runner, TrainingCallbacks
 from accaware.search.schedules.several import ScheduleConfig, combined, scheduler_of
 from accaware.search.training_loop import SEARCHED
@@ -62,7 +63,16 @@ class CompressionStatistics:
         return "\n".join(rows)
 
 
-MakeRunner = Callable[[nn.Module, "PTCompressionController", TrainingCallbacks, str | None], Runner]
+MakeRunner = Callable[
+    [
+        nn.Module,
+        "PTCompressionController",
+        TrainingCallbacks,
+        str | None,
+        DenseReferences | None,
+    ],
+    Runner,
+]
 
 
 class PTCompressionController:
@@ -252,16 +262,23 @@ class PTCompressionController:
         self.after_change()
 
     def create_runner(
-        self, model: nn.Module, callbacks: TrainingCallbacks, log_dir: str | None
+        self,
+        model: nn.Module,
+        callbacks: TrainingCallbacks,
+        log_dir: str | None,
+        references: DenseReferences | None = None,
     ) -> Runner:
         """The Runner that a loop drives.
+
+        Args:
+            references: what its measurements are paired with; by default nothing.
 
         Raises:
             UsageError: a loop has searched with this controller before.
         """
         if self.scheduler.current_epoch >= 0:
             raise UsageError(SEARCHED)
-        return self._make_runner(model, self, callbacks, log_dir)
+        return self._make_runner(model, self, callbacks, log_dir, references)
 
     def _enter_levels(self, levels: Sequence[float]) -> None:
         # Between two steps there is no time to measure what became of it, nor to prepare for it.

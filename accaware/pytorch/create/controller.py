@@ -36,6 +36,7 @@ from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
 from accaware.pytorch.training.distributed_runner import DistributedRunner
 from accaware.pytorch.training.runner import TorchRunner
+from accaware.search.metric import DenseReferences
 from accaware.search.ports import Runner, TrainingCallbacks
 from accaware.search.schedules.schedules import Baseline
 from accaware.search.schedules.several import ScheduleConfig
@@ -118,8 +119,16 @@ def _make_runner(
     controller: PTCompressionController,
     callbacks: TrainingCallbacks,
     log_dir: str | None,
+    references: DenseReferences | None,
 ) -> Runner:
-    runner = TorchRunner(model, controller, callbacks, log_dir, weight_averaging=weight_averaging)
+    runner = TorchRunner(
+        model,
+        controller,
+        callbacks,
+        log_dir,
+        weight_averaging=weight_averaging,
+        references=references,
+    )
     return DistributedRunner(runner) if is_one_of_several() else runner
 
 

@@ -16,6 +16,7 @@ from accaware.pytorch.data.batch_statistics import single_values_allowed
 from accaware.pytorch.data.batches import inputs_of, targets_of
 from accaware.pytorch.model.inputs import batch_size_of
 from accaware.pytorch.training.mixed_precision import MixedPrecision
+from accaware.search.metric import Metric
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -119,8 +120,8 @@ def train_epoch(
 
 def validate(
     model: nn.Module, loader: Iterable[Any], precision: MixedPrecision | None = None
-) -> float:
-    """Top-1 accuracy in percent.
+) -> Metric:
+    """Top-1 accuracy in percent, and of each sample whether it is right.
 
     Args:
         precision: None for the full one.
@@ -129,18 +130,19 @@ def validate(
         PluginContractError: there is no data, or it isn't for classification.
     """
     model.eval()
-    correct, samples = 0, 0
+    right: list[Tensor] = []
     with torch.no_grad():
         for batch in loader:
             targets = checked_classes(targets_of(batch))
             with _forward(precision, targets):
                 outputs = inputs_of(batch, model).call(model)
             predicted = logits_of(outputs).argmax(dim=1)
-            correct += int((predicted == targets).sum())
-            samples += len(targets)
+            right.append(predicted == targets)
+    samples = sum(map(len, right))
     if not samples:
         raise PluginContractError("the validation data is empty")
-    return 100 * correct / samples
+    correct = torch.cat(right)
+    return Metric(100 * int(correct.sum()) / samples, per_sample=correct)
 
 
 def _alone(batch: Any, model: nn.Module) -> AbstractContextManager[object]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from accaware.pytorch.distributed.agreement import agreed, is_first
 from accaware.pytorch.training.runner import TorchRunner
+from accaware.search.metric import Measurement
 from accaware.search.trial import Checkpoint
 
 T = TypeVar("T")
@@ -44,9 +45,13 @@ class DistributedRunner:
         """Train in all processes; the loss is the first one's."""
         return self.agree(self._runner.train_epoch(epoch))
 
-    def validate(self, epoch: int) -> float:
+    def validate(self, epoch: int) -> Measurement:
         """Validate in all processes; the metric is the first one's."""
         return self.agree(self._runner.validate(epoch))
+
+    def confirm(self, epoch: int) -> Measurement:
+        """The same on the data that confirm the final model."""
+        return self.agree(self._runner.confirm(epoch))
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
         """Step each process's own learning-rate schedule."""

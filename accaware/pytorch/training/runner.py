@@ -21,6 +21,7 @@ from accaware.errors import PluginContractError, PluginFailure, UnkeepableError
 from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.training.weight_average import WeightAverage
+from accaware.search.metric import DenseReferences, Measurement, Metric
 from accaware.search.ports import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
@@ -53,6 +54,7 @@ class TorchRunner:
         log_dir: keeps the checkpoints; None for a temporary folder that goes with the runner.
         weight_averaging: none, or polynomial: then averaged weights are validated and saved, and
             training goes on with the others.
+        references: the dense model's samples, to pair measurements with; None for none.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class TorchRunner:
         log_dir: str | None = None,
         *,
         weight_averaging: str = "none",
+        references: DenseReferences | None = None,
     ) -> None:
+        self._references = references or DenseReferences()
         self._model = model
         self._controller = controller
         self._callbacks = callbacks
@@ -73,7 +77,6 @@ class TorchRunner:
         self._folder = Path(log_dir)
         self._folder.mkdir(parents=True, exist_ok=True)
         self.files = StateFiles(self._folder)
-        self._validate_takes_epoch = _accepts(callbacks.validate_fn, "epoch")
         self._dumps: dict[Checkpoint, Any] = {}
         self._average: WeightAverage | None = None
         if weight_averaging == "polynomial":
@@ -137,15 +140,25 @@ class TorchRunner:
                 self._average.restart()
         return None if loss is None else number_of(loss, "train_epoch", "a loss or None")
 
-    def validate(self, epoch: int) -> float:
+    def validate(self, epoch: int) -> Measurement:
         """Call the user's validation, and check that it gives a number."""
-        extra = {"epoch": epoch} if self._validate_takes_epoch else {}
+        metric = self._metric(self._callbacks.validate_fn, "validate", epoch)
+        return self._references.validation.measured(metric)
+
+    def confirm(self, epoch: int) -> Measurement:
+        """The same on the data that confirm the final model."""
+        assert self._callbacks.confirm_fn is not None
+        metric = self._metric(self._callbacks.confirm_fn, "confirm_fn", epoch)
+        return self._references.confirmation.measured(metric)
+
+    def _metric(self, validate: Callable[..., float], name: str, epoch: int) -> float:
+        extra = {"epoch": epoch} if _accepts(validate, "epoch") else {}
         if self._average is not None and self._trained:
             self._average.recalibrate(self._controller.recalibrate)
         self._trained = False
         with self._explaining(), self._averaged():
-            metric = self._callbacks.validate_fn(self._model, **extra)
-        return number_of(metric, "validate", "the metric, a number")
+            metric = validate(self._model, **extra)
+        return number_of(metric, name, "the metric, a number")
 
     def _averaged(self) -> AbstractContextManager[None]:
         """The model has its averaged weights meanwhile, if there are any."""
@@ -259,6 +272,7 @@ class TorchRunner:
             "warned": sorted(self._warned),
             "average": self._average and self._average.state_dict(),
             "share": self._share,
+            "dense": self._references.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -269,6 +283,9 @@ class TorchRunner:
         """
         self._warned = set(state["warned"])
         self._share = state["share"]
+        # Not there in a run that an earlier accaware began.
+        if "dense" in state:
+            self._references.load_state_dict(state["dense"])
         for module, training in zip(self._model.modules(), state["modes"], strict=True):
             module.training = training
         if state["optimizer"] is None:
@@ -303,9 +320,13 @@ def _accepts(function: Callable[..., Any], name: str) -> bool:
 def number_of(value: Any, function: str, wanted: str) -> float:
     """A float out of a number, or of a tensor or an array of one element; it may be a NaN.
 
+    A ``Metric`` keeps its samples.
+
     Raises:
         PluginContractError: it is none of these.
     """
+    if isinstance(value, Metric):
+        return value
     number = value
     try:
         if isinstance(value, Tensor):

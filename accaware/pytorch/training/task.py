@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, Subset
 
 from accaware.config.model.config import RunConfig
 from accaware.errors import PluginContractError, PluginFailure
@@ -46,11 +46,14 @@ class PluginTask:
         # The plugin's functions get what its create_model gave; all else has the bare module.
         self.handed_over = self._create_model()
         self.model = unwrapped(self.handed_over)
-        train, validation = self._create_loaders()
+        train, validation, confirmation = self._create_loaders()
         self.train_data = train
         self.validation_data = validation
         self.train_loader = self._watched(train, "train")
         self.validation_loader = self._watched(validation, "validate")
+        self.confirmation_loader = (
+            None if confirmation is None else self._watched(confirmation, "validate")
+        )
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -82,8 +85,13 @@ class PluginTask:
         )
 
     def validate(self, model: nn.Module) -> float:
-        """The metric on the whole of the validation data."""
+        """The metric on all of the validation data that trials are judged by."""
         return self.validate_on(self.validation_loader, model)
+
+    def confirm(self, model: nn.Module) -> float:
+        """The metric on the data that confirm the final model, where the config asks for that."""
+        assert self.confirmation_loader is not None
+        return self.validate_on(self.confirmation_loader, model)
 
     def validate_on(self, loader: Any, model: nn.Module) -> float:
         """The plugin's way of validating, on other batches than all of them."""
@@ -144,7 +152,10 @@ class PluginTask:
         Args:
             warn: told of those that can't be brought back.
         """
-        return RandomState([self.train_loader, self.validation_loader], self.device, warn)
+        loaders = [self.train_loader, self.validation_loader]
+        if self.confirmation_loader is not None:
+            loaders.append(self.confirmation_loader)
+        return RandomState(loaders, self.device, warn)
 
     def watched(self, preparation: Preparation) -> Preparation:
         """The same, which reports its progress."""
@@ -166,21 +177,79 @@ class PluginTask:
     def _as_handed_over(self, model: nn.Module) -> nn.Module:
         return self.handed_over if model is self.model else model
 
-    def _create_loaders(self) -> tuple[Any, Any]:
+    def _create_loaders(self) -> tuple[Any, Any, Any]:
+        """For training, for trials to be judged by, and for confirmation, None without one."""
         by_loader = self._plugin.offers("create_dataloaders")
         name = "create_dataloaders" if by_loader else "create_datasets"
         made = self._plugin.call(name)
-        if not isinstance(made, (tuple, list)) or len(made) != 2:
-            raise self._fault(
-                f"{name} must return a pair, for training and for validation; "
-                f"it returned {named(made)}"
-            )
-        for data, part in zip(made, ("training", "validation"), strict=True):
+        made = self._with_confirmation(name, made, by_loader=by_loader)
+        parts = ("training", "validation", "confirmation")
+        for data, part in zip(made, parts, strict=False):
             self._check_data(name, part, data, loader=by_loader)
-        train, validation = made
+        train, validation, kept = (*made, None)[:3]
+        fraction = self._fraction
+        if fraction is not None:
+            validation, kept = self._split(validation, fraction)
         if by_loader:
-            return train, validation
-        return self._loader(train, train=True), self._loader(validation, train=False)
+            return train, validation, kept
+        return (
+            self._loader(train, train=True),
+            self._loader(validation, train=False),
+            None if kept is None else self._loader(kept, train=False),
+        )
+
+    @property
+    def _fraction(self) -> float | None:
+        """Of the validation data, kept for confirmation."""
+        confirmation = self._config.accuracy_aware_training.confirmation
+        return None if confirmation is None else confirmation.fraction
+
+    def _with_confirmation(self, name: str, made: Any, *, by_loader: bool) -> Sequence[Any]:
+        """What a function returned, which has as many parts as the config's confirmation needs."""
+        confirmation = self._config.accuracy_aware_training.confirmation
+        fraction = self._fraction
+        count = len(made) if isinstance(made, (tuple, list)) else 0
+        if confirmation is None or fraction is not None:
+            if count != 2:
+                hint = '; a third part, for confirmation, is for a config with "confirmation": {}'
+                raise self._fault(
+                    f"{name} must return a pair, for training and for validation; "
+                    f"it returned {named(made)}{hint if count == 3 else ''}"
+                )
+            if by_loader and fraction is not None:
+                raise self._fault(
+                    f"a data loader can't be split, and confirmation has a fraction of "
+                    f'{fraction:g}; set "confirmation": {{}} and return a third loader, for '
+                    "confirmation, from create_dataloaders, or datasets from create_datasets"
+                )
+        elif count != 3:
+            raise self._fault(
+                f"{name} must return three parts, for training, for validation and for "
+                f"confirmation, as the config has a confirmation without a fraction; it returned "
+                f"{named(made)}"
+            )
+        checked: Sequence[Any] = made
+        return checked
+
+    def _split(self, dataset: Any, fraction: float) -> tuple[Any, Any]:
+        """The validation data for trials, and for confirmation; drawn by the seed, once for all."""
+        if isinstance(dataset, IterableDataset):
+            raise self._fault(
+                f"an IterableDataset can't be split, and confirmation has a fraction of "
+                f'{fraction:g}; set "confirmation": {{}} and return a third dataset, for '
+                "confirmation, from create_datasets"
+            )
+        count = len(dataset)
+        kept = round(fraction * count)
+        if not 0 < kept < count:
+            raise self._fault(
+                f"confirmation: a fraction of {fraction:g} leaves {count - kept} of "
+                f"{count} samples to judge trials by, and {kept} to confirm"
+            )
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(self._config.seed))
+        parts = order[kept:], order[:kept]
+        judged, confirming = (Subset(dataset, part.sort().values.tolist()) for part in parts)
+        return judged, confirming
 
     def _check_data(self, function: str, part: str, data: Any, *, loader: bool) -> None:
         """Faults that would show themselves late, or by somebody else's exception."""

@@ -8,6 +8,7 @@ from typing import IO, Self
 from accaware.report.formatting import NOTHING, MetricText, counted, duration, percent
 from accaware.report.progress.trial_row import TrialRow
 from accaware.search.events import (
+    ConfirmationFinished,
     EpochFinished,
     Event,
     GenerationFinished,
@@ -24,7 +25,10 @@ RANKING_LINES = 20
 
 
 class LineProgress:
-    """Lines start with ``baseline``, ``ranking``, ``epoch``, ``trial`` or ``rate``, for grep."""
+    """Lines start with a word for grep.
+
+    It is ``baseline``, ``ranking``, ``epoch``, ``trial``, ``rate`` or ``confirmation``.
+    """
 
     def __init__(self, stream: IO[str], metric_name: str) -> None:
         self._stream = stream
@@ -61,6 +65,8 @@ class LineProgress:
             self._print(self._epoch(event.epoch, self._row, self._metric))
         elif isinstance(event, TrialFinished) and self._row and self._metric:
             self._print(self._trial(event.trial, self._row.closed(event.trial), self._metric))
+        elif isinstance(event, ConfirmationFinished):
+            self._print(confirmation_line(event, self._name))
         elif isinstance(event, RateKnown):
             by = "the untouched model" if event.trial is None else f"trial {event.trial}"
             self._print(f"rate {percent(event.target_rate)}: already answered by {by}")
@@ -77,7 +83,8 @@ class LineProgress:
         return (
             f"trial {row.number}: target {percent(row.target_rate)}, rate {percent(row.rate)}, "
             f"{counted(row.epochs, 'epoch')}, {self._name} {metric.value(trial.metric)}, "
-            f"drop {metric.drop(trial.metric)}, margin {metric.margin(trial.metric)}, "
+            f"drop {metric.drop(trial.metric)}, "
+            f"margin {metric.margin(trial.metric, trial.standard_error)}, "
             f"{row.verdict.words}"
         )
 
@@ -90,6 +97,17 @@ def _is_due(event: GenerationFinished) -> bool:
     number, total = event.number, event.generations
     # A line each time another twentieth is done, the last one included.
     return number * RANKING_LINES // total > (number - 1) * RANKING_LINES // total
+
+
+def confirmation_line(event: ConfirmationFinished, metric_name: str) -> str:
+    """What became of a model on the data that no trial is judged by."""
+    confirmed, metric = event.confirmed, MetricText(event.budget)
+    verdict = "within budget" if confirmed.within_budget else "not confirmed"
+    return (
+        f"confirmation of trial {confirmed.trial}: {metric_name} {metric.value(confirmed.metric)}, "
+        f"drop {metric.drop(confirmed.metric)}, "
+        f"margin {metric.margin(confirmed.metric, confirmed.standard_error)}, {verdict}"
+    )
 
 
 def search_header(event: SearchStarted, metric_name: str) -> str:

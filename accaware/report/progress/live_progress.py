@@ -21,10 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.formatting import MetricText, percent
-from accaware.report.progress.line_progress import search_header
+from accaware.report.progress.line_progress import confirmation_line, search_header
 from accaware.report.progress.trial_row import STOPPED, TrialRow
 from accaware.search.events import (
     BatchFinished,
+    ConfirmationFinished,
     EpochFinished,
     EpochStarted,
     Event,
@@ -98,6 +99,8 @@ class LiveProgress:
             self._bar.goes_on_with(f"trial {row.number}, {epoch}: ")
         elif isinstance(event, EpochFinished) and self._metric:
             self._rows[-1] = self._rows[-1].with_epoch(event.epoch, self._metric.budget)
+        elif isinstance(event, ConfirmationFinished):
+            self._console.print(Text(confirmation_line(event, self._name)))
         elif isinstance(event, TrialFinished):
             self._rows[-1] = self._rows[-1].closed(event.trial)
             self._bar.goes_on_with("")
@@ -129,7 +132,7 @@ class LiveProgress:
             f"{row.epochs}/{row.planned_epochs}" if row.running else str(row.epochs),
             self._metric.value(row.metric),
             self._metric.drop(row.metric),
-            self._metric.margin(row.metric),
+            self._metric.margin(row.metric, row.standard_error),
             Text(row.verdict.words, style=row.verdict.style),
         )
 

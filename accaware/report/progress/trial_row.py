@@ -52,6 +52,7 @@ class TrialRow:
     planned_epochs: int
     epochs: int = 0
     metric: float | None = None
+    standard_error: float | None = None
     judged: bool = False
     verdict: Verdict = RUNNING
 
@@ -71,20 +72,26 @@ class TrialRow:
         if epoch.metric is None:
             return row if self.metric is not None else replace(row, rate=epoch.compression_rate)
         if self.judged and not (
-            epoch.fully_compressed and budget.better(epoch.metric, than=self.metric)
+            epoch.fully_compressed
+            and budget.better(epoch.metric, self.metric, epoch.standard_error, self.standard_error)
         ):
             return row
         return replace(
             row,
             rate=epoch.compression_rate,
             metric=epoch.metric,
+            standard_error=epoch.standard_error,
             judged=epoch.fully_compressed,
         )
 
     def closed(self, trial: Trial) -> TrialRow:
         """The row of the trial as it was judged."""
         return replace(
-            self, rate=trial.compression_rate, metric=trial.metric, verdict=Verdict.of(trial)
+            self,
+            rate=trial.compression_rate,
+            metric=trial.metric,
+            standard_error=trial.standard_error,
+            verdict=Verdict.of(trial),
         )
 
     def ended(self, verdict: Verdict) -> TrialRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from accaware.search.metric import DenseReferences
 from accaware.search.ports import CompressionController, Runner, Scheduler, TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.replayed_runner import ReplayedRunner
@@ -34,12 +35,15 @@ class ReplayedController:
         )
 
     def create_runner(
-        self, model: Any, callbacks: TrainingCallbacks, log_dir: str | None
+        self,
+        model: Any,
+        callbacks: TrainingCallbacks,
+        log_dir: str | None,
+        references: DenseReferences | None = None,
     ) -> Runner:
         """The controller's own runner, whose answers are recorded as well."""
-        return ReplayedRunner(
-            self._controller.create_runner(model, callbacks, log_dir), self._replay
-        )
+        runner = self._controller.create_runner(model, callbacks, log_dir, references)
+        return ReplayedRunner(runner, self._replay)
 
 
 class ReplayedScheduler:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from accaware.search.metric import Measurement
 from accaware.search.ports import Runner
 from accaware.search.replay.replay import Replay
 from accaware.search.trial import Checkpoint
@@ -43,9 +44,18 @@ class ReplayedRunner:
         """The recorded loss of the epoch, or that of training it now."""
         return self._replay.answer("train_epoch", lambda: self._runner.train_epoch(epoch))
 
-    def validate(self, epoch: int) -> float:
+    def validate(self, epoch: int) -> Measurement:
         """The recorded metric of the epoch, or the one that is measured now."""
-        return self._replay.answer("validate", lambda: self._runner.validate(epoch))
+        return self._measured("validate", self._runner.validate, epoch)
+
+    def confirm(self, epoch: int) -> Measurement:
+        """The same on the data that no trial is judged by."""
+        return self._measured("confirm", self._runner.confirm, epoch)
+
+    def _measured(
+        self, call: str, measure: Callable[[int], Measurement], epoch: int
+    ) -> Measurement:
+        return Measurement.of_recorded(self._replay.answer(call, lambda: measure(epoch).recorded))
 
     def end_epoch(self, epoch: int, loss: float | None, metric: float | None) -> None:
         """Step the learning-rate schedule, but not in a replay."""

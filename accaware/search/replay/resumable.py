@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from accaware.errors import UnkeepableError
+from accaware.errors import UnkeepableError, UsageError
 from accaware.search.events import EpochFinished, Event
 from accaware.search.loop import create_accuracy_aware_training_loop
-from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
+from accaware.search.metric import BaselineMetric
+from accaware.search.params import SearchParams, revived
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig, Snapshots
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.replayed_controller import ReplayedController
@@ -35,6 +36,8 @@ class ResumableSearch:
     Args:
         config: where it differs from the recorded parameters, it holds from the last snapshot on.
         baseline: the dense model's metric.
+        confirmation_baseline: the same on the data that confirm the final model, if there are
+            such.
         observers: told of every event, of the replayed ones too.
         warn: told, once, where this run can't be gone on with.
     """
@@ -44,8 +47,9 @@ class ResumableSearch:
         config: SearchConfig,
         controller: CompressionController,
         runner: Runner,
-        baseline: float,
+        baseline: float | BaselineMetric,
         *,
+        confirmation_baseline: float | BaselineMetric | None = None,
         replay: Replay,
         snapshots: Snapshots,
         observers: Iterable[Observer] = (),
@@ -60,10 +64,16 @@ class ResumableSearch:
         self._taken: list[tuple[str, frozenset[Checkpoint]]] = []
         self._keeps = True
         self._params = self._recorded_params(self._wanted_params)
+        if self._params.confirmation != self._wanted_params.confirmation:
+            raise UsageError(
+                "confirmation can't be changed while a search goes on: its trials were judged by "
+                "data that would have to be unseen, or the other way round"
+            )
         self._loop = create_accuracy_aware_training_loop(
             _Config(self._params, config.higher_is_better),
             ReplayedController(controller, replay),
             baseline,
+            confirmation_baseline=confirmation_baseline,
             observers=[self],
             clock=lambda: replay.answer("clock", time.perf_counter),
         )
@@ -117,9 +127,7 @@ class ResumableSearch:
 
     def _recorded_params(self, params: SearchParams) -> SearchParams:
         content: dict[str, Any] = self._replay.answer("params", lambda: asdict(params))
-        if "patience_epochs" in content:
-            return AdaptiveParams(**content)
-        return EarlyExitParams(**content)
+        return revived(content)
 
     def _adopt(self, params: SearchParams) -> None:
         self._params = params

@@ -20,6 +20,7 @@ from accaware.pytorch.builtin.torchvision.weights import check_weights_file
 from accaware.pytorch.model.wrappers import Recompiled
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.mixed_precision import MixedPrecision, cpu_gains
+from accaware.search.metric import Metric
 
 _CROSS_ENTROPY = ("cross_entropy", "crossentropyloss")
 
@@ -125,8 +126,8 @@ class TorchvisionTask:
             self.precision,
         )
 
-    def validate(self, model: nn.Module, validation_loader: Iterable[Any]) -> float:
-        """Top-1 in percent."""
+    def validate(self, model: nn.Module, validation_loader: Iterable[Any]) -> Metric:
+        """Top-1 in percent, and of each image whether it is right."""
         batches = self._arranged(validation_loader)
         return classification.validate(self._ready(model), batches, self.precision)
 
