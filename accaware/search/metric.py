@@ -148,7 +148,11 @@ class DenseReference:
         if dense is None or compressed is None or len(dense) != len(compressed):
             return Measurement(float(metric))
         if not _fits(float(metric), compressed, self._scale):
-            raise _no_mean(float(metric), compressed)
+            raise PluginContractError(
+                f"the value of a Metric was {self._scale:g} times the mean of per_sample for the "
+                f"dense model; now the value is {float(metric):.6g} and the mean "
+                f"{_mean(compressed):.6g}"
+            )
         differences = [before - after for before, after in zip(dense, compressed, strict=True)]
         return Measurement(float(metric), _standard_error(differences, self._scale))
 

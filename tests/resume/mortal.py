@@ -72,6 +72,7 @@ class MortalRunner(FakeRunner):
             "start",
             "train_epoch",
             "validate",
+            "confirm",
             "end_epoch",
             "asks_to_stop",
             "save",
@@ -126,6 +127,7 @@ class World:
     baseline: float = 1.0
     loss: Script = lambda rate, age: rate / (1 + age)
     stop: Callable[[float], bool] | None = None
+    confirmation: Script | None = None
 
 
 @dataclass
@@ -149,13 +151,16 @@ def live(world: World, disk: Disk, fate: Fate | None = None) -> Life:
     controller = FakeController(
         model, schedule=world.schedule, layout=world.layout, maximal=world.maximal
     )
+    kept_back = world.confirmation
     callbacks = TrainingCallbacks(
         train_epoch_fn=lambda controller, model, **_: world.loss(model.rate, model.age),
         validate_fn=lambda model, epoch: world.metric(model.rate, model.age),
         configure_optimizers_fn=lambda: Optimizer(1.0),
         early_stopping_fn=world.stop,
+        confirm_fn=None if kept_back is None else lambda model, epoch: kept_back(model.rate, 0),
     )
     runner = MortalRunner(model, controller, callbacks, disk, fate)
+    runner.references.validation.take(world.baseline)
 
     def record(call: str, answer: Any) -> None:
         fate.moment()
@@ -168,6 +173,7 @@ def live(world: World, disk: Disk, fate: Fate | None = None) -> Life:
         controller,
         runner,
         world.baseline,
+        confirmation_baseline=None if kept_back is None else world.baseline,
         replay=Replay(disk.recorded(), record),
         snapshots=MortalSnapshots(runner, disk, fate),
         observers=[_Telling(fate), recorder],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -12,15 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accaware.errors import JournalError, UnkeepableError
+from accaware.errors import JournalError, UnkeepableError, UsageError
 from accaware.search import SearchResult, StopReason
 from accaware.search.events import EpochFinished, SearchFinished
+from accaware.search.params import Confirmation
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
 from accaware.search.schedules.schedules import Adaptive, Exponential
 from tests.resume.mortal import Disk, Fate, Killed, Life, MortalSnapshots, World, live
 from tests.runners.base import Config
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
+from tests.search.test_confirmation import of_samples
 from tests.search.test_properties import World as Levels
 from tests.search.test_properties import layouts, params, reaches, starts, worlds
 
@@ -65,6 +68,17 @@ WORLDS = {
     ),
     "early exit with an adaptive schedule": World(
         lambda rate, age: 1.0, early_exit(), schedule=Adaptive(0.1, 0.5, patience=2)
+    ),
+    "confirmation that refuses some": World(
+        holds_up_to(0.72), adaptive(confirmation=Confirmation()), confirmation=holds_up_to(0.66)
+    ),
+    "confirmation that refuses all": World(
+        holds_up_to(0.72), adaptive(confirmation=Confirmation()), confirmation=lambda *_: 0.5
+    ),
+    "a confidence is required": World(
+        lambda rate, age: of_samples(180 - round(20 * rate)),
+        adaptive(maximal_absolute_accuracy_degradation=0.08, required_confidence=0.9),
+        baseline=of_samples(180),
     ),
     "early exit that fails": World(lambda rate, age: math.nan if age > 3 else 0.5, early_exit()),
 }
@@ -250,6 +264,28 @@ def test_a_longer_patience_is_for_coming_trials() -> None:
     ended = live(patient, disk)
     lengths = [len(trial.epochs) for trial in ended.result.trials]
     assert lengths == [1, 2, 4, 4]
+
+
+def test_another_confirmation_is_refused() -> None:
+    disk = Disk()
+    with pytest.raises(Killed):
+        live(WORLDS["adaptive"], disk, Fate(150))
+    asked = replace(
+        WORLDS["adaptive"],
+        params=adaptive(patience_epochs=2, confirmation=Confirmation()),
+        confirmation=holds_up_to(0.7),
+    )
+    with pytest.raises(UsageError, match="confirmation can't be changed"):
+        live(asked, disk)
+
+
+def test_of_a_measurement_the_numbers_are_recorded_and_not_the_samples() -> None:
+    disk = Disk()
+    live(WORLDS["a confidence is required"], disk)
+    recorded = [answer for call, answer in disk.journal if call == "validate"]
+    assert recorded
+    assert all(set(answer) == {"value", "standard_error"} for answer in recorded)
+    assert len(json.dumps(recorded[0])) < 100
 
 
 def test_another_mode_is_refused() -> None:
