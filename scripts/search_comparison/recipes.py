@@ -33,6 +33,7 @@ def recipes(task: type[Task]) -> dict[str, Settings]:
         "stop_when_within": {f"{PARAMS}.stop_trial_when_within_budget": True},
         "distillation": {APPEND: teacher},
         "multiples_of_8": {"compression[0].params.channel_multiple": 8},
+        "confirmation": {f"{PARAMS}.confirmation": {"fraction": 0.5}},
         "all_weights": {"compression[0].params.all_weights": True},
         "sparsity": {"compression": [SPARSITY]},
     }

@@ -154,19 +154,22 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import accaware
+
 
 class Mine:
     \"\"\"A user's own: no batch norm, data loaders, and training written out.\"\"\"
 
-    def __init__(self, fails_in=None, pause=0.0, metric="top1"):
+    def __init__(self, fails_in=None, pause=0.0, metric="top1", confirms=False):
         self.fails_in, self.pause, self.metric, self.epoch = fails_in, pause, metric, 0
         images, classes = load_digits(return_X_y=True)
         images = torch.as_tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
         classes = torch.as_tensor(classes)
         self.parts = [
             TensorDataset(images[where], classes[where])
-            for where in (slice(0, 800), slice(1400, None))
+            for where in (slice(0, 800), slice(1400, None), slice(1000, 1400))
         ]
+        self.confirms = confirms
 
     def create_model(self):
         model = nn.Sequential(
@@ -179,8 +182,9 @@ class Mine:
         return model
 
     def create_dataloaders(self):
-        train, validation = self.parts
-        return DataLoader(train, 64, shuffle=True), DataLoader(validation, 200)
+        train, validation, kept = self.parts
+        loaders = DataLoader(train, 64, shuffle=True), DataLoader(validation, 200)
+        return (*loaders, DataLoader(kept, 200)) if self.confirms else loaders
 
     def one_pass(self, model, loader, optimizer, compression=None):
         model.train()
@@ -215,7 +219,10 @@ class Mine:
         if self.metric == "hopeless":
             self.seen = getattr(self, "seen", 0) + 1
             return 1.0 if self.seen == 1 else 0.1
-        return (outputs.argmax(1) == classes).float().mean()
+        right = (outputs.argmax(1) == classes).float()
+        if self.metric == "samples":
+            return accaware.Metric(right.mean(), per_sample=right)
+        return right.mean()
 
     def configure_optimizers(self, model):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)

@@ -65,6 +65,29 @@ def test_a_metric_that_is_better_when_it_is_lower(run: Run, tmp_path: Path) -> N
         assert trial["within_budget"] == (trial["metric"] <= result["minimal_tolerable"])
 
 
+def test_the_final_model_is_confirmed_on_a_third_part(run: Run, tmp_path: Path) -> None:
+    config = own_config(tmp_path, plugin_args={"metric": "samples", "confirms": True})
+    params = "accuracy_aware_training.params"
+    done = run(config, [f"{params}.confirmation={{}}", f"{params}.required_confidence=0.6"])
+    result = done.result
+    confirmation, best = result["confirmation"], result["best"]
+    assert confirmation["samples"]["count"] == 400
+    assert result["samples"]["count"] == 397
+    tried = {one["trial"]: one for one in confirmation["tried"]}
+    assert done.code == (0 if result["status"] == "within_budget" else 3)
+    held = [one["trial"] for one in confirmation["tried"] if one["within_budget"]]
+    assert held == ([best["trial"]] if done.code == 0 else [])
+    its = tried[best["trial"]]
+    assert its["standard_error"] > 0
+    assert best["standard_error"] > 0
+    table = {line.split("  ")[0]: line for line in done.out.splitlines()}
+    assert f"{result['samples']['drop']:.4g} of 397 samples" in table["in samples"]
+    shown = table["top1, confirmation"].split()
+    assert f"{its['metric']:.4f}" in shown
+    assert f"{confirmation['baseline']:.4f}" in shown
+    assert f"{best['metric']:.4f}" in table["top1"].split()
+
+
 def test_a_plugin_named_on_the_command_line_starts_at_the_working_directory(
     run: Run, tmp_path: Path
 ) -> None:

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from tests.pairwise.task import BATCH, EXAMPLE, TRAINING, VALIDATION, forward_in, part, trained
+from tests.pairwise.task import (
+    BATCH,
+    CONFIRMATION,
+    EXAMPLE,
+    TRAINING,
+    VALIDATION,
+    forward_in,
+    part,
+    trained,
+)
 
 MADE: list[nn.Module] = []
 """All models that runs began with. A run compresses its own in place."""
@@ -25,11 +34,12 @@ def create_datasets() -> tuple[Dataset[Any], Dataset[Any]]:
     return part(TRAINING), part(VALIDATION)
 
 
-def loaders(workers: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+def loaders(workers: int, confirmation: str) -> tuple[DataLoader[Any], ...]:
     train, validation = create_datasets()
+    kept = [part(CONFIRMATION)] if confirmation == "kept back" else []
     return (
         DataLoader(train, BATCH, shuffle=True, num_workers=workers),
-        DataLoader(validation, 128, num_workers=workers),
+        *(DataLoader(each, 128, num_workers=workers) for each in (validation, *kept)),
     )
 
 

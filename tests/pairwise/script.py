@@ -21,6 +21,7 @@ from tests.pairwise.handed_over import check_exported, check_loads
 from tests.pairwise.table import Row, rows
 from tests.pairwise.task import (
     BATCH,
+    CONFIRMATION,
     EXAMPLE,
     TRAINING,
     VALIDATION,
@@ -64,19 +65,29 @@ def run(row: Row, folder: Path) -> dict[str, Any]:
             controller.scheduler.step()
         return loss.item()
 
-    baseline = validate(model)
+    kept = DataLoader(part(CONFIRMATION), 128, num_workers=workers)
+
+    def confirm(model: nn.Module) -> float:
+        return float(plugins.validate(model, kept, row["precision"]))
+
+    confirms = row["confirmation"] == "kept back"
+    baseline, kept_back = validate(model), confirm(model) if confirms else None
     controller, _ = create_compressed_model(model, config, EXAMPLE, loader)
-    loop = create_accuracy_aware_training_loop(config, controller, baseline)
+    loop = create_accuracy_aware_training_loop(
+        config, controller, baseline, confirmation_baseline=kept_back
+    )
     loop.run(
         model,
         train_epoch_fn=train,
         validate_fn=validate,
         configure_optimizers_fn=lambda: plugins.configure_optimizers(model),
         log_dir=str(folder / f"log-{rank}"),
+        confirm_fn=confirm if confirms else None,
     )
     result = loop.result
     assert result.best is not None
     assert result.epochs > 0
+    assert (result.confirmation is not None) == confirms
     if rank == 0:
         saved = folder / "model.pt"
         save_compressed(model, controller.algorithm.kept_masks(), saved)

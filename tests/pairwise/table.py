@@ -34,6 +34,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "teacher": ("none", "untouched"),
     "norms": ("as they are", "adapted"),
     "averaging": ("none", "polynomial"),
+    "confirmation": ("none", "kept back"),
     "schedule": ("per epoch", "per step"),
     "format": ("state-dict", "torch-export", "onnx", "openvino"),
     "exported": ("by the run", "by the command"),

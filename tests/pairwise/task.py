@@ -16,6 +16,7 @@ from tests.runners.torch_case import digits
 
 TRAINING = slice(0, 320)
 VALIDATION = slice(1200, 1456)
+CONFIRMATION = slice(1456, 1584)
 BATCH = 32
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 
@@ -80,6 +81,10 @@ def settings(row: Row) -> dict[str, Any]:
         "maximal_total_epochs": 3,
         "weight_averaging": row["averaging"],
     }
+    if row["confirmation"] == "kept back":
+        # Only datasets can be split by accaware; who makes loaders brings a third one.
+        own = row["form"] in ("own training", "script")
+        params["confirmation"] = {} if own else {"fraction": 0.5}
     if not early:
         params |= {"initial_training_phase_epochs": 2, "patience_epochs": 1}
     return {

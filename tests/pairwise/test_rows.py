@@ -55,7 +55,7 @@ from functools import partial
 from tests.pairwise import plugins
 from tests.pairwise.plugins import configure_optimizers, create_model, example_inputs
 
-create_dataloaders = partial(plugins.loaders, {workers})
+create_dataloaders = partial(plugins.loaders, {workers}, "{confirmation}")
 train_epoch = partial(plugins.train_epoch, precision="{precision}")
 validate = partial(plugins.validate, precision="{precision}")
 """,
@@ -87,7 +87,7 @@ def written(row: Row, folder: Path) -> Path:
         torch.save(mobilenet(config), folder / "weights.pth")
         config["weights"] = "weights.pth"
     else:
-        text = PLUGINS[form].format_map({"workers": row["workers"], "precision": row["precision"]})
+        text = PLUGINS[form].format_map(row)
         (folder / "mine.py").write_text(text)
         config |= {"plugin": "mine.py", "batch_size": BATCH}
     if form == "class":
@@ -201,6 +201,7 @@ def by_the_command(row: Row, folder: Path) -> None:
     result = json.loads((directory / "result.json").read_text())
     assert result["best"] is not None
     assert sum(trial["epochs"] for trial in result["trials"]) > 0
+    assert (result["confirmation"] is not None) == (row["confirmation"] == "kept back")
     if not by_run:
         done = accaware("export", directory, "--format", form, "--json")
         assert done.exit_code == 0, done.output

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -15,8 +17,10 @@ from accaware.results.handed_over import HandedOver
 from accaware.results.latency import LatencyComparison
 from accaware.results.sizes import ModelSizes, Size
 from accaware.search import SearchResult
+from accaware.search.params import Confirmation
 from tests.rundir.test_result_document import LATENCY
 from tests.runners.fake import adaptive, search
+from tests.search.test_confirmation import of_samples
 
 PRUNED = ModelSizes(
     parameters=Size(11_172_810, 1_900_000),
@@ -148,3 +152,72 @@ def test_colour_is_for_terminals() -> None:
 
 def test_brackets_are_no_markup() -> None:
     assert "top[bold]1" in _shown(_within_budget(), name="top[bold]1")
+
+
+# What is known of samples, and confirmation -----------------------------------------------------
+
+
+def _confirmed(unseen: Callable[[float], int], **changes: Any) -> SearchResult:
+    """Ten samples of 200 are lost at a rate of 0.5, and a budget of 24."""
+    params = adaptive(
+        maximal_absolute_accuracy_degradation=0.12,
+        minimal_compression_rate_step=0.1,
+        confirmation=Confirmation(),
+        **changes,
+    )
+    return (
+        search(
+            lambda rate, age: of_samples(180 - round(20 * rate)),
+            params,
+            baseline=of_samples(180),
+            confirmation=lambda rate, age: of_samples(160 - unseen(rate)),
+            confirmation_baseline=of_samples(160),
+        )
+        .run()
+        .result
+    )
+
+
+def test_drops_come_with_their_standard_error_and_in_samples() -> None:
+    shown = _shown(_confirmed(lambda rate: 4))
+    table = _table(shown)
+    assert table["top1"] == ["0.9000", "0.8050", "limit 0.7800"]
+    assert table["drop"] == ["0.0950 \u00b1 0.0208 (10.6 %)", "allowed 0.1200"]
+    assert table["in samples"] == ["19 of 200 samples", "allowed 24 samples"]
+    assert table["top1, confirmation"] == ["0.8000", "0.7800", "limit 0.6800"]
+    assert table["drop, confirmation"] == ["0.0200 \u00b1 0.0099 (2.5 %)", "allowed 0.1200"]
+    assert table["in samples, confirmation"] == ["4 of 200 samples", "allowed 24 samples"]
+    assert "WITHIN BUDGET" in shown.splitlines()
+    assert "Not confirmed" not in shown
+
+
+def test_what_was_not_confirmed_is_told() -> None:
+    result = _confirmed(lambda rate: 30 if rate > 0.7 else 4)
+    lines = _shown(result).splitlines()
+    refused = [line for line in lines if line.startswith("Not confirmed: trial ")]
+    assert refused
+    assert all("drop 0.1500 (18.8 %), allowed 0.1200" in line for line in refused)
+    assert "WITHIN BUDGET" in lines
+    lines = _shown(_confirmed(lambda rate: 30)).splitlines()
+    assert "BEST EFFORT, NOT WITHIN BUDGET" in lines
+
+
+def test_with_a_confidence_the_bound_is_told() -> None:
+    table = _table(_shown(_confirmed(lambda rate: 4, required_confidence=0.9)))
+    assert table["with 90.0 % confidence"][0].startswith("at most 0.1")
+    assert table["with 90.0 % confidence, confirmation"] == ["at most 0.0327", "allowed 0.1200"]
+
+
+def test_where_only_ascii_can_be_shown_the_sign_is_spelled() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    summary = Summary(
+        result=_confirmed(lambda rate: 4),
+        model=None,
+        metric_name="top1",
+        path=None,
+        seconds=1,
+    )
+    console_on(stream).print(summary, crop=False)
+    stream.flush()
+    stream.seek(0)
+    assert "0.0950 +- 0.0208" in stream.read()

@@ -185,12 +185,31 @@ def test_averaged_weights_go_on_the_same(
     check_every_snapshot(config, tmp_path, Likely)
 
 
-def check_every_snapshot(config: dict[str, Any], folder: Path, kind: type[Tiny] = Tiny) -> None:
+CONFIRMED = {
+    **PATIENT,
+    # In vain: what is handed over is what came nearest after all had their turn.
+    "params": {**PATIENT["params"], "confirmation": {"fraction": 0.5}, "required_confidence": 0.7},
+}
+
+
+def test_a_verdict_with_samples_goes_on_the_same(tmp_path: Path) -> None:
+    config = {"compression": PRUNING, "accuracy_aware_training": CONFIRMED}
+    result = check_every_snapshot(config, tmp_path)
+    assert result.confirmation is not None
+    assert result.confirmation.tried
+    errors = [trial.standard_error for trial in result.trials]
+    assert any(error is not None and error > 0 for error in errors)
+
+
+def check_every_snapshot(
+    config: dict[str, Any], folder: Path, kind: type[Tiny] = Tiny
+) -> SearchResult:
     undisturbed = search(config, folder / "peace", [], kind)
     assert len(undisturbed.copies) >= 3
     for end, copied in undisturbed.copies:
         resumed = search(config, copied, undisturbed.answers[:end], kind)
         assert resumed.outcome == undisturbed.outcome, copied.name
+    return undisturbed.result
 
 
 def test_a_learned_ranking_changes_nothing_and_is_not_learned_again(

@@ -26,6 +26,7 @@ from accaware.search.events import (
     TrialFinished,
     TrialStarted,
 )
+from accaware.search.params import Confirmation
 from accaware.search.ports import Runner, TrainingCallbacks
 from tests.runners.base import Case, Config
 from tests.runners.cases import CASES, make_case
@@ -232,6 +233,31 @@ def test_the_search_ends_with_a_model_that_is_what_the_result_says(ended: Ended)
     assert result.budget.admits(best.metric)
     passed = [trial.compression_rate for trial in result.trials if trial.within_budget]
     assert best.compression_rate == max(passed)
+
+
+def test_the_final_model_is_confirmed_where_that_is_asked_for(case: Case, tmp_path: Path) -> None:
+    loop = AdaptiveCompressionTrainingLoop(
+        Config(
+            replace(case.params, confirmation=Confirmation(), maximal_total_epochs=4),
+            case.higher_is_better,
+        ),
+        case.controller,
+        case.baseline,
+        confirmation_baseline=case.baseline,
+    )
+    callbacks = replace(
+        case.callbacks, confirm_fn=lambda model, epoch=0: case.callbacks.validate_fn(model) + 0.001
+    )
+    functions = {field.name: getattr(callbacks, field.name) for field in fields(callbacks)}
+    loop.run(case.model, **functions, log_dir=str(tmp_path))
+    best, confirmation = loop.result.best, loop.result.confirmation
+    assert best is not None
+    assert confirmation is not None
+    assert loop.result.within_budget
+    (confirmed,) = confirmation.tried
+    assert confirmed.trial == best.trial
+    assert confirmed.within_budget
+    assert confirmed.metric == case.callbacks.validate_fn(case.model) + 0.001
 
 
 def test_events_come_in_order(ended: Ended) -> None:

@@ -57,6 +57,7 @@ SECTIONS = {
     "magnitude_sparsity": SPARSITY,
     "learned_ranking_in_8_bits": MIX,
     "averaged_weights": PRUNING,
+    "confirmed": PRUNING,
 }
 
 
@@ -70,13 +71,21 @@ def main(rank: int, world: int, folder: Path, algorithms: list[str]) -> None:
         store = (place / "store").as_uri()
         distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
         averaging = "polynomial" if algorithm == "averaged_weights" else "none"
-        told[algorithm] = search(rank, world, place, SECTIONS[algorithm], averaging)
+        confirmation = {} if algorithm == "confirmed" else None
+        told[algorithm] = search(rank, world, place, SECTIONS[algorithm], averaging, confirmation)
         distributed.barrier()
         distributed.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(told))
 
 
-def search(rank: int, world: int, folder: Path, section: Any, averaging: str) -> dict[str, Any]:
+def search(
+    rank: int,
+    world: int,
+    folder: Path,
+    section: Any,
+    averaging: str,
+    confirmation: dict[str, Any] | None,
+) -> dict[str, Any]:
     """What became of it in this process."""
     torch.manual_seed(0)
     model = trained_model()
@@ -84,7 +93,11 @@ def search(rank: int, world: int, folder: Path, section: Any, averaging: str) ->
         distributed.broadcast(value, src=0)
     baseline = accuracy(model) + rank
     config = adaptive(
-        section, patience_epochs=2, maximal_total_epochs=8, weight_averaging=averaging
+        section,
+        patience_epochs=2,
+        maximal_total_epochs=8,
+        weight_averaging=averaging,
+        **({} if confirmation is None else {"confirmation": confirmation}),
     )
     images, classes = (part[rank:TRAINING_IMAGES:world] for part in digits())
     batches = list(zip(images.split(BATCH), classes.split(BATCH), strict=True))
@@ -101,7 +114,10 @@ def search(rank: int, world: int, folder: Path, section: Any, averaging: str) ->
         epochs.append(state_of(controller, model))
         return train(controller, model, **rest)
 
-    loop = create_accuracy_aware_training_loop(config, controller, baseline)
+    kept_back = None if confirmation is None else baseline
+    loop = create_accuracy_aware_training_loop(
+        config, controller, baseline, confirmation_baseline=kept_back
+    )
     dumped: list[str] = []
     loaded: list[str] = []
 
@@ -120,6 +136,8 @@ def search(rank: int, world: int, folder: Path, section: Any, averaging: str) ->
         load_checkpoint_fn=lambda model, path: loaded.append(Path(path).read_text()),
         early_stopping_fn=lambda metric: rank > 0,
         log_dir=str(folder / f"log-{rank}"),
+        # The first process confirms, and the others would not.
+        confirm_fn=None if confirmation is None else lambda model: baseline - 2 * rank,
     )
     return {
         "result": [
@@ -128,6 +146,8 @@ def search(rank: int, world: int, folder: Path, section: Any, averaging: str) ->
         ],
         "budget": loop.result.budget.minimal_tolerable,
         "metric": loop.result.best and loop.result.best.metric,
+        "confirmation": repr(loop.result.confirmation),
+        "within_budget": loop.result.within_budget,
         "accuracy": accuracy(model),
         "rate": controller.compression_rate,
         "weights": {name: value.flatten().tolist() for name, value in model.state_dict().items()},

@@ -20,6 +20,7 @@ ALGORITHMS = (
     "magnitude_sparsity",
     "learned_ranking_in_8_bits",
     "averaged_weights",
+    "confirmed",
 )
 
 
@@ -48,7 +49,16 @@ def test_the_first_process_decides_and_all_load(algorithm: str, told: list[dict[
     first, second = (each[algorithm] for each in told)
     assert len(first["result"]) > 1
     assert first["metric"] is not None
-    for what in ("result", "budget", "metric", "rate", "weights", "loaded", "coefficients"):
+    for what in (
+        "result",
+        "budget",
+        "metric",
+        "rate",
+        "weights",
+        "loaded",
+        "coefficients",
+        "confirmation",
+    ):
         assert first[what] == second[what], what
     assert len(first["epochs"]) > 2
     decided = ("layout", "ranges", "weights")

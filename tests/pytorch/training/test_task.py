@@ -213,6 +213,140 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
     )
 
 
+# Data that are kept for the final model --------------------------------------------------------
+
+
+def confirming(confirmation: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    """Keys of a config whose trials are judged by a part of the data."""
+    lenient = {**SHORT, "maximal_absolute_accuracy_degradation": 90}
+    training = adaptive(PRUNING, **lenient, confirmation=confirmation).to_dict()
+    return {"accuracy_aware_training": training["accuracy_aware_training"], **keys}
+
+
+class Numbered(Dataset[tuple[Tensor, Tensor]]):
+    """The validation images, which note who asked for them."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self._data = datasets()[1]
+
+    def __len__(self) -> int:
+        return 101
+
+    def __getitem__(self, index: int) -> Any:
+        self.asked.append(index)
+        return self._data[index]
+
+
+def parts_of(folder: Path, seed: int) -> tuple[list[int], list[int]]:
+    """The samples that trials are judged by, and those that are kept, as a run reads them."""
+    data = Numbered()
+    keys = confirming({"fraction": 0.3}, seed=seed)
+    built(folder, keys=keys, create_datasets=lambda: (datasets()[0], data))
+    return data.asked[:71], data.asked[71:]
+
+
+def test_a_fraction_of_the_validation_data_is_kept_for_the_final_model(tmp_path: Path) -> None:
+    judged, kept = parts_of(tmp_path / "a", seed=1)
+    assert len(kept) == 30
+    assert sorted(judged + kept) == list(range(101))
+    assert judged == sorted(judged)
+    assert kept == sorted(kept)
+    assert parts_of(tmp_path / "b", seed=1) == (judged, kept)
+    assert parts_of(tmp_path / "c", seed=2) != (judged, kept)
+
+
+def test_the_final_model_is_judged_by_what_was_kept(tmp_path: Path) -> None:
+    data = Numbered()
+    keys = confirming({"fraction": 0.3})
+    run = built(tmp_path, keys=keys, create_datasets=lambda: (datasets()[0], data))
+    kept = set(data.asked[71:])
+    del data.asked[:]
+    result = run.search()
+    assert result.confirmation is not None
+    assert result.confirmation.budget.samples == 30
+    assert result.budget.samples == 71
+    looked_at = [index in kept for index in data.asked]
+    tries = len(result.confirmation.tried)
+    assert tries > 0
+    assert sum(looked_at) == 30 * tries
+    assert not any(looked_at[: -(30 + 71) * tries])
+
+
+@pytest.mark.parametrize("loaders", [False, True])
+def test_a_third_part_of_the_plugins_own(tmp_path: Path, loaders: bool) -> None:
+    train, validation = datasets()
+    third = TensorDataset(*(part[:50] for part in validation.tensors))
+    if loaders:
+        functions: Any = {
+            "create_dataloaders": lambda: tuple(
+                DataLoader(part, 64) for part in (train, validation, third)
+            )
+        }
+    else:
+        functions = {"create_datasets": lambda: (train, validation, third)}
+    result = built(tmp_path, keys=confirming({}), **functions).search()
+    assert result.confirmation is not None
+    assert result.confirmation.budget.samples == 50
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "functions", "message"),
+    [
+        (
+            {"fraction": 0.5},
+            {"create_dataloaders": lambda: tuple(map(DataLoader, datasets()))},
+            r"can't be split.*return a third loader",
+        ),
+        ({}, {}, "create_datasets must return three parts"),
+        (
+            {},
+            {"create_dataloaders": lambda: tuple(map(DataLoader, datasets()))},
+            "create_dataloaders must return three parts",
+        ),
+        (
+            {"fraction": 0.5},
+            {"create_datasets": lambda: (*datasets(), datasets()[1])},
+            "must return a pair.*a third part, for confirmation",
+        ),
+        (None, {"create_datasets": lambda: (*datasets(), datasets()[1])}, "must return a pair"),
+        ({}, {"create_datasets": lambda: (*datasets(), [])}, "the confirmation data is empty"),
+        (
+            {"fraction": 0.5},
+            {"create_datasets": lambda: (datasets()[0], Endless())},
+            "an IterableDataset can't be split",
+        ),
+        (
+            {"fraction": 0.001},
+            {"create_datasets": lambda: datasets(100)[::-1]},
+            "a fraction of 0.001 leaves 100 of 100 samples to judge trials by, and 0",
+        ),
+    ],
+)
+def test_what_contradicts_a_confirmation_is_refused(
+    tmp_path: Path, confirmation: Any, functions: Any, message: str
+) -> None:
+    keys = None if confirmation is None else confirming(confirmation)
+    with pytest.raises(PluginContractError, match=message):
+        built(tmp_path, keys=keys, **functions)
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(datasets()[1])
+
+
+def test_confidence_needs_the_samples(tmp_path: Path) -> None:
+    training = adaptive(PRUNING, **SHORT, required_confidence=0.9).to_dict()
+    keys = {"accuracy_aware_training": training["accuracy_aware_training"]}
+    message = r"required_confidence.*validate must return accaware.Metric"
+    with pytest.raises(PluginContractError, match=message):
+        built(tmp_path / "a", keys=keys, validate=lambda model, loader: 97.0)
+    result = built(tmp_path / "b", keys=keys).search()
+    assert result.budget.required_confidence == 0.9
+    assert all(trial.standard_error is not None for trial in result.trials)
+
+
 # What plugins get wrong ------------------------------------------------------------------------
 
 
