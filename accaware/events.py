@@ -2,6 +2,7 @@
 
 from accaware.search.events import (
     BatchFinished,
+    ConfirmationFinished,
     EpochFinished,
     EpochStarted,
     Event,
@@ -17,6 +18,7 @@ from accaware.search.events import (
 
 __all__ = [
     "BatchFinished",
+    "ConfirmationFinished",
     "EpochFinished",
     "EpochStarted",
     "Event",

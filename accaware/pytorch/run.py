@@ -97,8 +97,15 @@ class TorchRun:
                 "baseline", lambda: references.validation.take(task.validate(task.model)).recorded
             )
         )
-        confirms = config.accuracy_aware_training.confirmation is not None
-        confirmation_baseline = None
+        confirmation = config.accuracy_aware_training.confirmation
+        confirms, confirmation_baseline = confirmation is not None, None
+        if confirmation is not None and confirmation.fraction is not None:
+            drawn_by = replay.answer("confirmation_seed", lambda: config.seed)
+            if drawn_by != config.seed:
+                raise UsageError(
+                    f"the data for confirmation were drawn by the seed {drawn_by}, and with "
+                    f"{config.seed} trials would have seen some of them"
+                )
         if confirms:
             confirmation_baseline = BaselineMetric.of_recorded(
                 replay.answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,9 +168,15 @@ def _result(content: dict[str, Any]) -> SearchResult:
         if confirmation is None
         else ConfirmationResult(
             _budget(confirmation, content),
-            tuple(structured(Confirmed, one) for one in confirmation["tried"]),
+            tuple(map(_confirmed, confirmation["tried"])),
         ),
     )
+
+
+def _confirmed(content: dict[str, Any]) -> Confirmed:
+    """A NaN is written as null."""
+    metric = math.nan if content["metric"] is None else content["metric"]
+    return structured(Confirmed, {**content, "metric": metric})
 
 
 def _budget(content: dict[str, Any], whole: dict[str, Any]) -> AccuracyBudget:

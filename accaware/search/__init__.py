@@ -14,9 +14,12 @@ if TYPE_CHECKING:
         EarlyExitCompressionTrainingLoop,
         create_accuracy_aware_training_loop,
     )
-    from accaware.search.params import AdaptiveParams, EarlyExitParams
+    from accaware.search.metric import Metric
+    from accaware.search.params import AdaptiveParams, Confirmation, EarlyExitParams
     from accaware.search.result import (
         Best,
+        ConfirmationResult,
+        Confirmed,
         SearchResult,
         SearchStatus,
         StopReason,
@@ -29,10 +32,14 @@ __all__ = [
     "AdaptiveCompressionTrainingLoop",
     "AdaptiveParams",
     "Best",
+    "Confirmation",
+    "ConfirmationResult",
+    "Confirmed",
     "EarlyExitCompressionTrainingLoop",
     "EarlyExitParams",
     "Epoch",
     "History",
+    "Metric",
     "SearchResult",
     "SearchStatus",
     "StopReason",
@@ -52,9 +59,12 @@ __getattr__, __dir__ = lazy_names(
             "EarlyExitCompressionTrainingLoop",
             "create_accuracy_aware_training_loop",
         ],
-        "accaware.search.params": ["AdaptiveParams", "EarlyExitParams"],
+        "accaware.search.metric": ["Metric"],
+        "accaware.search.params": ["AdaptiveParams", "Confirmation", "EarlyExitParams"],
         "accaware.search.result": [
             "Best",
+            "ConfirmationResult",
+            "Confirmed",
             "SearchResult",
             "SearchStatus",
             "StopReason",

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from accaware import AccAwareConfig
-from accaware.errors import CheckpointError, UnkeepableError
+from accaware.errors import CheckpointError, UnkeepableError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.run import build
 from accaware.pytorch.state.state_files import StateFiles
@@ -300,3 +300,13 @@ def test_a_snapshot_of_something_else_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"one\.pt doesn't fit the part: 'that'"):
         TorchSnapshots(StateFiles(tmp_path), {"part": Other(1)}).load("one", digests)
+
+
+def test_another_seed_would_draw_other_data_to_confirm_by(tmp_path: Path) -> None:
+    config: dict[str, Any] = {"compression": PRUNING, "accuracy_aware_training": CONFIRMED}
+    short = {**CONFIRMED["params"], "maximal_total_epochs": 2}
+    config["accuracy_aware_training"] = {**CONFIRMED, "params": short}
+    first = search(config, tmp_path / "first", [])
+    end, copied = first.copies[0]
+    with pytest.raises(UsageError, match="drawn by the seed 0, and with 1"):
+        search({**config, "seed": 1}, copied, first.answers[:end])

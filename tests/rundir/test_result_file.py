@@ -12,8 +12,10 @@ from accaware.errors import UsageError
 from accaware.results import strict_json
 from accaware.results.handed_over import HandedOver
 from accaware.rundir.result_file import read_result, result_document
+from accaware.search.params import Confirmation
 from tests.rundir.test_result_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
+from tests.search.test_confirmation import of_samples
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,49 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
     )
     assert again == document
     assert outcome.result.budget == result.budget
+
+
+@pytest.mark.parametrize("unseen", [0.9, 0.5, math.nan])
+def test_a_confirmation_comes_back(tmp_path: Path, unseen: float) -> None:
+    result = (
+        search(
+            lambda rate, age: of_samples(180 - round(20 * rate)),
+            adaptive(confirmation=Confirmation(), required_confidence=0.6),
+            baseline=of_samples(180),
+            confirmation=lambda rate, age: (
+                of_samples(round(200 * unseen)) if math.isfinite(unseen) else unseen
+            ),
+            confirmation_baseline=of_samples(180),
+        )
+        .run()
+        .result
+    )
+    document = result_document(result, None, metric_name="top1", seconds=1)
+    file = tmp_path / "result.json"
+    file.write_text(strict_json.document(document))
+    outcome = read_result(file)
+    assert outcome is not None
+    assert result_document(outcome.result, None, metric_name="top1", seconds=1) == document
+    assert outcome.result.confirmation is not None
+    assert result.confirmation is not None
+    assert outcome.result.confirmation.budget == result.confirmation.budget
+    assert outcome.result.budget == result.budget
+    assert outcome.result.best is not None
+    assert outcome.result.best.standard_error is not None
+
+
+def test_what_an_earlier_version_wrote_comes_back(tmp_path: Path) -> None:
+    document = _whole()
+    for key in ("required_confidence", "samples", "confirmation"):
+        del document[key]
+    for part in (document["best"], *document["trials"]):
+        del part["standard_error"]
+    (tmp_path / "r").write_text(strict_json.document(document))
+    outcome = read_result(tmp_path / "r")
+    assert outcome is not None
+    assert outcome.result.best is not None
+    assert outcome.result.best.standard_error is None
+    assert outcome.result.confirmation is None
 
 
 def test_a_failed_one_is_not_finished(tmp_path: Path) -> None:
