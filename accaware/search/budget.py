@@ -138,6 +138,18 @@ class AccuracyBudget:
         """What was lost, in the metric's units; negative where the metric improved."""
         return self.baseline - metric if self.higher_is_better else metric - self.baseline
 
+    def in_doubt(self, standard_error: float) -> str:
+        """What to say of a budget that is less than two standard errors of the metric."""
+        samples = ""
+        if self.sample_unit is not None:
+            samples = f", {self.tolerance / self.sample_unit:.3g} of {self.samples} samples"
+        return (
+            f"is {self.tolerance:.3g}{samples}, less than two standard errors of the metric "
+            f"({standard_error:.2g} each): chance has a say in which models are within it. "
+            "More validation data make the verdict surer; confirmation and required_confidence "
+            "make it hold"
+        )
+
     def in_samples(self, difference: float) -> float | None:
         """A difference of the metric as a number of samples; None where none of them counts."""
         # Whole numbers of samples are told as such, whatever was rounded on the way.

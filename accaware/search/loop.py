@@ -221,7 +221,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
         """The first epoch's level may be enough as it is; counted as epoch 0."""
         began = self._clock()
         fully_compressed = self._controller.scheduler.fully_compressed
-        measured = runner.validate(0)
+        measured = self._validated(runner, 0)
         epoch = Epoch(
             number=0,
             fully_compressed=fully_compressed,

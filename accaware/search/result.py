@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from accaware.search.budget import AccuracyBudget
+from accaware.search.metric import Measurement
 from accaware.search.trial import Checkpoint, Trial
 
 
@@ -48,6 +49,24 @@ class Best:
     relative_degradation: float | None
     epoch: int
     checkpoint: Checkpoint
+
+    @classmethod
+    def of(cls, trial: Trial, measured: Measurement, budget: AccuracyBudget) -> Best:
+        """A trial's model, as it was measured last."""
+        assert trial.best_epoch is not None
+        assert trial.checkpoint is not None
+        metric = measured.value
+        return cls(
+            trial=trial.number,
+            target_rate=trial.target_rate,
+            compression_rate=trial.compression_rate,
+            metric=metric,
+            standard_error=measured.standard_error,
+            absolute_degradation=budget.absolute_degradation(metric),
+            relative_degradation=budget.relative_degradation(metric),
+            epoch=trial.best_epoch,
+            checkpoint=trial.checkpoint,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +154,9 @@ class TrainingLoopStatistics:
             compressed_accuracy=best.metric if best else None,
             absolute_accuracy_degradation=best.absolute_degradation if best else None,
             relative_accuracy_degradation=best.relative_degradation if best else None,
-            accuracy_budget=result.budget.margin(best.metric) if best else None,
+            accuracy_budget=result.budget.margin(best.metric, best.standard_error)
+            if best
+            else None,
         )
 
     def to_str(self) -> str:

@@ -224,13 +224,13 @@ class TrainingLoop:
         self._emit(
             SearchStarted(self._budget, maximal_rate, most_epochs, self._confirmation_budget)
         )
-        for name, dense, budget in (
+        for part, dense, budget in (
             ("", self._baseline, self._budget),
             (" on the confirmation part", self._confirmation_baseline, self._confirmation_budget),
         ):
             error = dense.standard_error if dense else None
             if error is not None and budget is not None and budget.tolerance < 2 * error:
-                self._emit(Warned(_too_few_samples(budget, name, error)))
+                self._emit(Warned(f"the budget{part} {budget.in_doubt(error)}"))
 
     @property
     def _epochs_left(self) -> int:
@@ -262,7 +262,7 @@ class TrainingLoop:
         self._epochs = number
         due = last or (record.trained + 1) % self._params.validate_every_n_epochs == 0
         sound = loss is None or math.isfinite(loss)
-        measured = runner.validate(number - 1) if due and sound else None
+        measured = self._validated(runner, number - 1) if due and sound else None
         epoch = Epoch(
             number=number,
             fully_compressed=fully_compressed,
@@ -281,6 +281,17 @@ class TrainingLoop:
                 record.stopped_by_user = runner.asks_to_stop(epoch.metric)
         self._emit(EpochFinished(record.number, epoch))
         return epoch
+
+    def _validated(self, runner: Runner, epoch: int) -> Measurement:
+        """What the runner measures.
+
+        Raises:
+            PluginContractError: it can't be judged with the confidence that is required. Said
+                here, before the epoch is a part of the history.
+        """
+        measured = runner.validate(epoch)
+        self._budget.admits(measured.value, measured.standard_error)
+        return measured
 
     def _anneal(self, runner: Runner, epoch: int, epochs: int) -> None:
         """Where the learning rate falls within a trial, give it that of an epoch, from 0."""
@@ -339,7 +350,7 @@ class TrainingLoop:
         nearest = (False, -math.inf)
         for trial in self._history.ranked(self._budget):
             self._load(runner, trial)
-            measured = runner.validate(max(self._epochs - 1, 0))
+            measured = self._validated(runner, max(self._epochs - 1, 0))
             held = self._budget.admits(measured.value, measured.standard_error)
             if held and self._confirms(runner, trial):
                 return self._summary(stop, trial, measured)
@@ -411,35 +422,10 @@ class TrainingLoop:
             status=SearchStatus.WITHIN_BUDGET if within else SearchStatus.NOT_WITHIN_BUDGET,
             stop_reason=stop,
             budget=self._budget,
-            best=None if trial is None or measured is None else self._best(trial, measured),
+            best=None
+            if trial is None or measured is None
+            else Best.of(trial, measured, self._budget),
             trials=self._history.trials,
             epochs=self._epochs,
             confirmation=confirmation,
         )
-
-    def _best(self, trial: Trial, measured: Measurement) -> Best:
-        assert trial.best_epoch is not None
-        assert trial.checkpoint is not None
-        metric = measured.value
-        return Best(
-            trial=trial.number,
-            target_rate=trial.target_rate,
-            compression_rate=trial.compression_rate,
-            metric=metric,
-            standard_error=measured.standard_error,
-            absolute_degradation=self._budget.absolute_degradation(metric),
-            relative_degradation=self._budget.relative_degradation(metric),
-            epoch=trial.best_epoch,
-            checkpoint=trial.checkpoint,
-        )
-
-
-def _too_few_samples(budget: AccuracyBudget, part: str, error: float) -> str:
-    unit = budget.sample_unit
-    samples = "" if unit is None else f", {budget.tolerance / unit:.3g} of {budget.samples} samples"
-    return (
-        f"the budget{part} is {budget.tolerance:.3g}{samples}, less than two standard errors of "
-        f"the metric ({error:.2g} each): chance has a say in which models are within it. "
-        "More validation data make the verdict surer; confirmation and required_confidence make "
-        "it hold"
-    )
