@@ -60,17 +60,17 @@ def test_the_result_has_the_keys_that_are_promised(finished: Done) -> None:
     assert set(result) == {
         "status", "stop_reason", "metric", "baseline", "minimal_tolerable", "best", "epochs",
         "seconds", "trials", "model", "quantizers", "latency",
-        "exports",
+        "exports", "required_confidence", "samples", "confirmation",
     }  # fmt: skip
     assert set(result["metric"]) == {"name", "higher_is_better"}
     assert set(result["best"]) == {
         "trial", "target_rate", "compression_rate", "metric", "absolute_degradation",
-        "relative_degradation", "epoch",
+        "relative_degradation", "epoch", "standard_error",
     }  # fmt: skip
     for trial in result["trials"]:
         assert set(trial) == {
             "number", "phase", "target_rate", "compression_rate", "epochs", "metric",
-            "within_budget", "reason",
+            "within_budget", "reason", "standard_error",
         }  # fmt: skip
     assert {"parameters", "flops", "filters"} <= set(result["model"])
     for size in result["model"].values():
