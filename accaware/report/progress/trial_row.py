@@ -28,7 +28,7 @@ class Verdict:
 
 
 def _what_for(trial: Trial) -> str:
-    """What a trial that isn't one of the search's verdicts was for, and with which learning rate."""
+    """What a trial was for that the search has no verdict by, and with which learning rate."""
     if trial.phase not in (TrialPhase.RAMP, TrialPhase.POLISH):
         return ""
     factor = "" if trial.lr_factor == 1 else f" at {trial.lr_factor:.3g} x the learning rate"
