@@ -121,6 +121,8 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
         "phase": trial.phase,
         "target_rate": trial.target_rate,
         "compression_rate": trial.compression_rate,
+        "lr_factor": trial.lr_factor,
+        "start": trial.start,
         # A validation before the first training counts as epoch 0, but cost no training.
         "epochs": sum(epoch.number > 0 for epoch in trial.epochs),
         "metric": trial.metric,
@@ -206,6 +208,8 @@ def _trial(content: dict[str, Any]) -> Trial:
         phase=TrialPhase(content["phase"]),
         target_rate=content["target_rate"],
         compression_rate=rate,
+        lr_factor=content.get("lr_factor", 1.0),
+        start=content.get("start"),
         epochs=tuple(
             Epoch(number=number, compression_rate=rate, fully_compressed=True)
             for number in range(1, content["epochs"] + 1)

@@ -70,7 +70,7 @@ def test_the_result_has_the_keys_that_are_promised(finished: Done) -> None:
     for trial in result["trials"]:
         assert set(trial) == {
             "number", "phase", "target_rate", "compression_rate", "epochs", "metric",
-            "within_budget", "reason", "standard_error",
+            "within_budget", "reason", "standard_error", "lr_factor", "start",
         }  # fmt: skip
     assert {"parameters", "flops", "filters"} <= set(result["model"])
     for size in result["model"].values():

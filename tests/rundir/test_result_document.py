@@ -93,16 +93,18 @@ def test_a_search_within_budget() -> None:
                 "phase": phase,
                 "target_rate": rate,
                 "compression_rate": rate,
+                "lr_factor": factor,
+                "start": start,
                 "epochs": epochs,
                 "metric": metric,
                 "standard_error": None,
                 "within_budget": metric == 1,
                 "reason": reason,
             }
-            for number, phase, rate, epochs, metric, reason in [
-                (0, "initial", 0.5, 1, 1.0, "within budget"),
-                (1, "search", 0.6, 2, 1.0, "within budget"),
-                (2, "search", 0.7, 2, 0.0, "beyond the limit by 0.9"),
+            for number, phase, rate, factor, start, epochs, metric, reason in [
+                (0, "initial", 0.5, 1.0, None, 1, 1.0, "within budget"),
+                (1, "search", 0.6, 1.0, 0, 2, 1.0, "within budget"),
+                (2, "search", 0.7, 1.0, 1, 2, 0.0, "beyond the limit by 0.9"),
             ]
         ],
         "model": {
