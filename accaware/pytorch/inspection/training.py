@@ -10,7 +10,7 @@ from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.compression.pruning.dense_state import DenseState
 from accaware.pytorch.data.stopwatch import Stopwatch
 from accaware.pytorch.model.flops import FlopsModel
-from accaware.pytorch.training.runner import optimizer_and_schedule
+from accaware.pytorch.training.returned import optimizer_and_schedule
 from accaware.pytorch.training.task import PluginTask, TrainingCompression
 from accaware.results.inspection import TrainingCost
 

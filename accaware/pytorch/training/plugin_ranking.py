@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks
-from accaware.pytorch.training.runner import optimizer_and_schedule
+from accaware.pytorch.training.returned import optimizer_and_schedule
 from accaware.pytorch.training.task import PluginTask
 from accaware.search.replay.replay import Replay
 

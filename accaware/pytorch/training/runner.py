@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import inspect
 import re
-import reprlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from accaware.errors import PluginContractError, PluginFailure, UnkeepableError
+from accaware.errors import PluginFailure
 from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.state.state_files import StateFiles
+from accaware.pytorch.training.learning_rate import scale_learning_rate, schedulers_in, state_of
+from accaware.pytorch.training.returned import number_of, optimizer_and_schedule
 from accaware.pytorch.training.weight_average import WeightAverage
-from accaware.search.metric import DenseReferences, Measurement, Metric
+from accaware.search.metric import DenseReferences, Measurement
 from accaware.search.ports import TrainingCallbacks
 from accaware.search.trial import Checkpoint
 
@@ -97,15 +98,15 @@ class TorchRunner:
         """The user's optimizer and schedules, made anew and scaled."""
         optimizer, scheduler = self._configure()
         if lr_factor != 1:
-            _scale_learning_rate(optimizer, _schedulers(scheduler), lr_factor)
+            scale_learning_rate(optimizer, schedulers_in(scheduler), lr_factor)
         self._share = 1.0
         self._follow(optimizer)
 
     def anneal(self, share: float) -> None:
         """Scale the learning rate, and the user's own schedule of it, to a share of theirs."""
         assert self.optimizer is not None
-        schedulers = _schedulers(self.lr_scheduler)
-        _scale_learning_rate(self.optimizer, schedulers, share / self._share)
+        schedulers = schedulers_in(self.lr_scheduler)
+        scale_learning_rate(self.optimizer, schedulers, share / self._share)
         self._share = share
 
     def _configure(self) -> tuple[Optimizer, Any]:
@@ -182,7 +183,7 @@ class TorchRunner:
         if update is not None:
             update(self.lr_scheduler, epoch, metric, loss)
             return
-        for scheduler in _schedulers(self.lr_scheduler):
+        for scheduler in schedulers_in(self.lr_scheduler):
             if not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
             elif metric is not None:
@@ -267,7 +268,7 @@ class TorchRunner:
         """
         return {
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
-            "schedules": [_state_of(schedule) for schedule in _schedulers(self.lr_scheduler)],
+            "schedules": [state_of(schedule) for schedule in schedulers_in(self.lr_scheduler)],
             "modes": [module.training for module in self._model.modules()],
             "warned": sorted(self._warned),
             "average": self._average and self._average.state_dict(),
@@ -292,20 +293,11 @@ class TorchRunner:
             return
         optimizer, scheduler = self._configure()
         optimizer.load_state_dict(state["optimizer"])
-        for schedule, its in zip(_schedulers(scheduler), state["schedules"], strict=True):
+        for schedule, its in zip(schedulers_in(scheduler), state["schedules"], strict=True):
             schedule.load_state_dict(its)
         self._follow(optimizer)
         if self._average is not None and state["average"] is not None:
             self._average.load_state_dict(state["average"])
-
-
-def _state_of(schedule: Any) -> Any:
-    if not hasattr(schedule, "state_dict") or not hasattr(schedule, "load_state_dict"):
-        raise UnkeepableError(
-            f"the learning-rate scheduler {type(schedule).__name__} has no state_dict() and "
-            "load_state_dict()"
-        )
-    return schedule.state_dict()
 
 
 def _accepts(function: Callable[..., Any], name: str) -> bool:
@@ -315,88 +307,3 @@ def _accepts(function: Callable[..., Any], name: str) -> bool:
         return False
     kinds = {parameter.kind for parameter in parameters.values()}
     return name in parameters or inspect.Parameter.VAR_KEYWORD in kinds
-
-
-def number_of(value: Any, function: str, wanted: str) -> float:
-    """A float out of a number, or of a tensor or an array of one element; it may be a NaN.
-
-    A ``Metric`` keeps its samples.
-
-    Raises:
-        PluginContractError: it is none of these.
-    """
-    if isinstance(value, Metric):
-        return value
-    number = value
-    try:
-        if isinstance(value, Tensor):
-            number = value.item()
-        elif getattr(value, "size", None) == 1 and hasattr(value, "item"):
-            number = value.item()  # NumPy's arrays and numbers
-        # Text has no __float__, though float() takes it; True is an answer, not a measure.
-        if isinstance(number, bool) or not hasattr(type(number), "__float__"):
-            raise TypeError
-        return float(number)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise PluginContractError(
-            f"{function} must return {wanted}; it returned {named(value)}"
-        ) from None
-
-
-def named(value: Any) -> str:
-    """A value and its type in a few words, for messages."""
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {list(value.shape)}"
-    return f"{' '.join(reprlib.repr(value).split())} ({type(value).__name__})"
-
-
-def optimizer_and_schedule(made: Any) -> tuple[Optimizer, Any]:
-    """What configure_optimizers returned, as a pair; the schedule is None where it gave none.
-
-    Raises:
-        PluginContractError: it is something else.
-    """
-    pair = isinstance(made, (tuple, list)) and len(made) == 2
-    optimizer, scheduler = made if pair else (made, None)
-    if not isinstance(optimizer, Optimizer):
-        raise PluginContractError(
-            "configure_optimizers must return an optimizer, or (optimizer, scheduler); "
-            f"it returned {named(made)}"
-        )
-    for schedule in _schedulers(scheduler):
-        if isinstance(schedule, Optimizer) or not callable(getattr(schedule, "step", None)):
-            raise PluginContractError(
-                "configure_optimizers must return an optimizer, or (optimizer, scheduler) with a "
-                f"scheduler that has step(); its second entry is {named(schedule)}"
-            )
-    return optimizer, scheduler
-
-
-def _schedulers(scheduler: Any) -> Iterator[Any]:
-    """One, none or many: what configure_optimizers may return in second place."""
-    if scheduler is None:
-        return
-    if isinstance(scheduler, (list, tuple)):
-        for each in scheduler:
-            yield from _schedulers(each)
-    else:
-        yield scheduler
-
-
-def _scale_learning_rate(optimizer: Optimizer, schedulers: Iterable[Any], factor: float) -> None:
-    """Multiply the learning rate, and all that schedules remember of it."""
-    for group in optimizer.param_groups:
-        for key in ("lr", "initial_lr", "max_lr", "min_lr"):
-            if key in group:
-                group[key] *= factor
-    for scheduler in schedulers:
-        _scale_schedule(scheduler, factor)
-
-
-def _scale_schedule(scheduler: Any, factor: float) -> None:
-    for inner in getattr(scheduler, "_schedulers", ()):
-        _scale_schedule(inner, factor)
-    for name in ("base_lrs", "max_lrs", "_last_lr"):
-        rates = getattr(scheduler, name, None)
-        if isinstance(rates, list):
-            setattr(scheduler, name, [rate * factor for rate in rates])

@@ -23,7 +23,7 @@ from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import unwrapped
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.optimizers import build_optimizer
-from accaware.pytorch.training.runner import named, number_of
+from accaware.pytorch.training.returned import named, number_of
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer
