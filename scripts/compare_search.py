@@ -1,6 +1,6 @@
 """Search strategies and recipes of training on small tasks: how far, at what cost, and how true?
 
-    python scripts/compare_search.py --recipes uniform_decrease distillation --output runs.jsonl
+    python scripts/compare_search.py --recipes uniform_decrease recommended --output runs.jsonl
 
 Each run is one search with a budget of 1 % on a dense model that is trained once and kept; it
 validates on half of the validation data. There is a table for each task, over seeds, in which

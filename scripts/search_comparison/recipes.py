@@ -30,6 +30,7 @@ def recipes(task: type[Task]) -> dict[str, Settings]:
         del teacher["temperature"]
     return {
         "uniform_decrease": {},
+        "recommended": {"accuracy_aware_training.preset": "recommended"},
         "stop_when_within": {f"{PARAMS}.stop_trial_when_within_budget": True},
         "distillation": {APPEND: teacher},
         "multiples_of_8": {"compression[0].params.channel_multiple": 8},
