@@ -47,8 +47,15 @@ WORLDS = {
         holds_up_to(0.9), adaptive(patience_epochs=3, maximal_total_epochs=8)
     ),
     "a ramp": World(
-        lambda rate, age: 1.0 - 2 * max(rate - 0.5, 0.0) + 0.04 * min(age, 4),
-        adaptive(strategy="ramp", patience_epochs=4, trial_learning_rate="search", polish=True),
+        lambda rate, age: 1.0 - 2 * max(rate - 0.3, 0.0) + 0.15 * min(age, 3),
+        adaptive(
+            strategy="ramp",
+            patience_epochs=4,
+            minimal_compression_rate_step=0.08,
+            trial_learning_rate="search",
+            polish=True,
+            maximal_compression_rate=0.75,
+        ),
     ),
     "a ramp along a cosine": World(
         lambda rate, age: 1.0 - rate + 0.05 * age,
