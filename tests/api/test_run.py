@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -272,6 +272,15 @@ def test_an_observers_exception_is_the_users_and_the_run_goes_on_later(
     assert accaware.resume("run").within_budget
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """A shell starts what runs in the background deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 @pytest.mark.parametrize("handled", [False, True])
 def test_ctrl_c(config: AccAwareConfig, capfd: pytest.CaptureFixture[str], handled: bool) -> None:
     handlers = []
