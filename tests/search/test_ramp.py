@@ -87,7 +87,9 @@ def test_the_first_trial_is_at_the_highest_rate_that_looks_recoverable() -> None
 
 def test_trials_end_when_they_pass_or_cannot_pass_any_more() -> None:
     run = search(recovers, ramp()).run()
-    for trial in phases(run, TrialPhase.SEARCH):
+    trials = phases(run, TrialPhase.SEARCH)
+    assert {trial.within_budget for trial in trials} == {True, False}
+    for trial in trials:
         metrics = [epoch.metric or 0.0 for epoch in trial.epochs]
         admitted = [run.result.budget.admits(metric) for metric in metrics]
         assert not any(admitted[:-1])
@@ -107,16 +109,23 @@ def test_the_bracket_ends_narrower_than_two_minimal_steps() -> None:
     assert min(failed) - best.compression_rate < 0.02
 
 
-def test_what_failed_from_a_step_of_the_ramp_is_tried_again_from_what_has_passed() -> None:
-    """A metric that depends on how long the weights have been trained, from whichever rate."""
-    run = search(
-        lambda rate, age: 1.0 - max(rate - 0.01 * len(run.model.lineage) - 0.55, 0.0), ramp()
-    )
+def test_what_failed_from_poor_weights_is_tried_again_from_what_has_passed() -> None:
+    """A metric that suffers from how much goes at once, and recovers with each epoch."""
+
+    def metric(rate: float, age: int) -> float:
+        before, now = (0.0, 0.0, *run.model.lineage)[-2:]
+        return min(1.0 - 6 * (now - before) + 0.04 * age, 1.0)
+
+    run = search(metric, ramp(maximal_absolute_accuracy_degradation=0.02))
     run.run()
-    targets = [trial.target_rate for trial in phases(run, TrialPhase.SEARCH)]
-    again = {target for target in targets if targets.count(target) > 1}
-    for target in again:
-        _, second = (trial for trial in run.result.trials[-20:] if trial.target_rate == target)
+    by_target: dict[float, list[Trial]] = {}
+    for trial in phases(run, TrialPhase.SEARCH):
+        by_target.setdefault(trial.target_rate, []).append(trial)
+    again = [trials for trials in by_target.values() if len(trials) > 1]
+    assert again
+    for first, second in again:
+        assert not first.within_budget
+        assert second.within_budget
         assert second.start is not None
         assert run.result.trials[second.start].within_budget
 
