@@ -97,16 +97,15 @@ class BaselineMetric:
         """What there is to say of a metric, a :class:`Metric` or a bare number."""
         if isinstance(metric, BaselineMetric):
             return metric
-        samples = metric.per_sample if isinstance(metric, Metric) else None
+        samples, scale = _samples_of(metric)
         if samples is None:
             return cls(float(metric))
-        assert isinstance(metric, Metric)
         counts = all(value in (0, 1) for value in samples)
         return cls(
             float(metric),
-            _standard_error(samples, metric.scale),
+            _standard_error(samples, scale),
             len(samples),
-            metric.scale / len(samples) if counts else None,
+            scale / len(samples) if counts else None,
         )
 
     @property
@@ -124,14 +123,11 @@ class DenseReference:
     """The dense model's values of the samples of one part of the data, to pair others with."""
 
     def __init__(self, metric: float | None = None) -> None:
-        self._samples: array[float] | None = None
-        self._scale = 1.0
-        if isinstance(metric, Metric):
-            self._samples, self._scale = metric.per_sample, metric.scale
+        self._samples, self._scale = _samples_of(metric)
 
     def take(self, metric: float) -> BaselineMetric:
         """Pair with this metric's samples from here on, which is the dense model's."""
-        self.__init__(metric)  # type: ignore[misc]
+        self._samples, self._scale = _samples_of(metric)
         return BaselineMetric.of(metric)
 
     def measured(self, metric: float) -> Measurement:
@@ -143,7 +139,7 @@ class DenseReference:
         Raises:
             PluginContractError: it isn't the mean of its samples on the dense model's scale.
         """
-        compressed = metric.per_sample if isinstance(metric, Metric) else None
+        compressed, _ = _samples_of(metric)
         dense = self._samples
         if dense is None or compressed is None or len(dense) != len(compressed):
             return Measurement(float(metric))
@@ -186,6 +182,11 @@ class DenseReferences:
         """Go back to what ``state_dict`` gave."""
         self.validation.load_state_dict(state["validation"])
         self.confirmation.load_state_dict(state["confirmation"])
+
+
+def _samples_of(metric: float | None) -> tuple[array[float] | None, float]:
+    """Those of a Metric, and what their mean is multiplied by; a bare number has none."""
+    return (metric.per_sample, metric.scale) if isinstance(metric, Metric) else (None, 1.0)
 
 
 def _numbers(per_sample: Any) -> array[float]:

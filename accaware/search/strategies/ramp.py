@@ -77,7 +77,7 @@ class Ramp:
             if factor is not None:
                 return self._ramp(climb.tries[0].target_rate, factor, climb.base(climb.best[:-1]))
         if climb.highest < self._bounds.maximal and not self._has_collapsed(climb):
-            unharmed = climb.last is not None and self._deficit(climb.last) <= _UNHARMED
+            unharmed = climb.last is not None and _deficit(climb.last, self._budget) <= _UNHARMED
             rate = self._after(climb.highest, steps=2 if unharmed else 1)
             return self._ramp(rate, climb.factor, climb.base(climb.best))
         return self._bisect(history, climb)
@@ -113,13 +113,10 @@ class Ramp:
             phase=TrialPhase.RAMP,
         )
 
-    def _deficit(self, trial: Trial) -> float:
-        return math.inf if trial.metric is None else self._budget.deficit(trial.metric)
-
     def _has_collapsed(self, climb: _Climb) -> bool:
         """Whether the last two steps are beyond repair: one alone may be a stumble."""
         last = climb.best[-2:]
-        return len(last) == 2 and all(self._deficit(trial) > _COLLAPSED for trial in last)
+        return len(last) == 2 and all(_deficit(trial, self._budget) > _COLLAPSED for trial in last)
 
     def _bisect(self, history: History, climb: _Climb) -> Decision:
         bracket, lowest = self._bracket(history, climb), self._bounds.minimal
@@ -154,7 +151,11 @@ class Ramp:
         """For the first trial: the highest rate of the ramp that looks recoverable."""
         if any(trial.phase is TrialPhase.SEARCH for trial in history.trials):
             return None
-        near = [trial.target_rate for trial in climb.best if self._deficit(trial) <= _RECOVERABLE]
+        near = (
+            trial.target_rate
+            for trial in climb.best
+            if _deficit(trial, self._budget) <= _RECOVERABLE
+        )
         return max(near, default=None)
 
     def _had_a_poor_start(self, history: History, rate: float) -> bool:
@@ -248,17 +249,10 @@ class _Climb:
             for step in history.steps
             if step.trial is None or history.trials[step.trial].phase is TrialPhase.RAMP
         ]
-        factors = [
-            FactorTried(
-                trial.lr_factor,
-                math.inf if trial.metric is None else budget.deficit(trial.metric),
-            )
-            for trial in tries
-        ]
         return cls(
-            [_best_of(tries, budget) for tries in by_rate.values()],
+            [min(tries, key=lambda trial: _deficit(trial, budget)) for tries in by_rate.values()],
             tries,
-            factors,
+            [FactorTried(trial.lr_factor, _deficit(trial, budget)) for trial in tries],
             max(climbed, default=0.0),
             bool(beyond) and tries is [*by_rate.values()][-1],
         )
@@ -279,11 +273,9 @@ class _Climb:
         return best_factor(self.factors) if self.factors else None
 
 
-def _best_of(tries: Sequence[Trial], budget: AccuracyBudget) -> Trial:
-    def margin(trial: Trial) -> float:
-        return float("-inf") if trial.metric is None else budget.margin(trial.metric)
-
-    return max(tries, key=margin)
+def _deficit(trial: Trial, budget: AccuracyBudget) -> float:
+    """In budgets; without a metric it has no end."""
+    return math.inf if trial.metric is None else budget.deficit(trial.metric)
 
 
 def _start(history: History, rate: float) -> Trial | None:
