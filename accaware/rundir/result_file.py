@@ -13,15 +13,8 @@ from accaware.results.from_json import structured
 from accaware.results.handed_over import HandedOver
 from accaware.results.strict_json import jsonable
 from accaware.search.budget import AccuracyBudget, as_decimal
-from accaware.search.result import (
-    Best,
-    ConfirmationResult,
-    Confirmed,
-    SearchResult,
-    SearchStatus,
-    StopReason,
-)
-from accaware.search.trial import Epoch, Trial, TrialPhase, TrialState
+from accaware.search.result import Best, ConfirmationResult, SearchResult, SearchStatus, StopReason
+from accaware.search.trial import Confirmed, Epoch, Trial, TrialPhase, TrialState
 
 UNFINISHED = (StopReason.INTERRUPTED, StopReason.FAILED)
 """Reasons that leave something to go on with."""

@@ -14,7 +14,8 @@ from accaware.rundir.journal_reader import JournalLine, read_journal
 from accaware.rundir.lock import is_locked
 from accaware.rundir.result_file import read_result
 from accaware.search.budget import AccuracyBudget
-from accaware.search.trial import History, Trial
+from accaware.search.history import History
+from accaware.search.trial import Trial
 
 
 class RunState(str, Enum):

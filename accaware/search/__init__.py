@@ -9,6 +9,7 @@ from accaware.lazy import lazy_names
 
 if TYPE_CHECKING:
     from accaware.search.budget import AccuracyBudget
+    from accaware.search.history import History
     from accaware.search.loop import (
         AdaptiveCompressionTrainingLoop,
         EarlyExitCompressionTrainingLoop,
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from accaware.search.result import (
         Best,
         ConfirmationResult,
-        Confirmed,
         SearchResult,
         SearchStatus,
         StopReason,
         TrainingLoopStatistics,
     )
-    from accaware.search.trial import Epoch, History, Trial, TrialPhase, TrialState
+    from accaware.search.trial import Confirmed, Epoch, Trial, TrialPhase, TrialState
 
 __all__ = [
     "AccuracyBudget",
@@ -59,17 +59,17 @@ __getattr__, __dir__ = lazy_names(
             "EarlyExitCompressionTrainingLoop",
             "create_accuracy_aware_training_loop",
         ],
+        "accaware.search.history": ["History"],
         "accaware.search.metric": ["Metric"],
         "accaware.search.params": ["AdaptiveParams", "Confirmation", "EarlyExitParams"],
         "accaware.search.result": [
             "Best",
             "ConfirmationResult",
-            "Confirmed",
             "SearchResult",
             "SearchStatus",
             "StopReason",
             "TrainingLoopStatistics",
         ],
-        "accaware.search.trial": ["Epoch", "History", "Trial", "TrialPhase", "TrialState"],
+        "accaware.search.trial": ["Confirmed", "Epoch", "Trial", "TrialPhase", "TrialState"],
     },
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accaware.search.budget import AccuracyBudget
-from accaware.search.result import Confirmed, SearchResult
-from accaware.search.trial import Epoch, Trial, TrialPhase
+from accaware.search.result import SearchResult
+from accaware.search.trial import Confirmed, Epoch, Trial, TrialPhase
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 
 from accaware.errors import UsageError
 from accaware.search.events import EpochFinished, RateKnown
+from accaware.search.history import Step
 from accaware.search.metric import BaselineMetric
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.result import StopReason
+from accaware.search.strategies.descent import Descent
 from accaware.search.strategies.learning_curve import can_still_pass
 from accaware.search.strategies.ramp import Ramp
 from accaware.search.strategies.strategy import (
@@ -24,7 +26,7 @@ from accaware.search.strategies.strategy import (
 )
 from accaware.search.strategies.uniform_decrease import UniformDecrease
 from accaware.search.training_loop import TrainingLoop
-from accaware.search.trial import Epoch, Step, TrialPhase, TrialRecord
+from accaware.search.trial import Epoch, TrialPhase, TrialRecord
 
 
 class AdaptiveCompressionTrainingLoop(TrainingLoop):
@@ -63,9 +65,19 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
             self._strategy = Ramp(params, self._bounds, self._budget)
 
     def _search(self, runner: Runner) -> StopReason:
-        most = min(self._strategy.most_epochs, self._params.maximal_total_epochs)
-        self._announce(self._bounds.maximal, most)
+        most = self._strategy.most_epochs
+        if self._params.confirmation is not None:
+            most += Descent(self._adaptive, self._bounds).most_epochs
+        self._announce(self._bounds.maximal, min(most, self._params.maximal_total_epochs))
         self._baseline_weights = runner.save("untouched")
+        return self._follow(runner)
+
+    def _search_below(self, runner: Runner) -> StopReason:
+        self._strategy = Descent(self._adaptive, self._bounds)
+        return self._follow(runner)
+
+    def _follow(self, runner: Runner) -> StopReason:
+        """Do what the strategy decides, until it stops or its epochs are spent."""
         stopped = False
         while not stopped:
             match self._strategy.decide(self._history):

@@ -7,7 +7,7 @@ from enum import Enum
 
 from accaware.search.budget import AccuracyBudget
 from accaware.search.metric import Measurement
-from accaware.search.trial import Checkpoint, Trial
+from accaware.search.trial import Checkpoint, Confirmed, Trial
 
 
 class SearchStatus(str, Enum):
@@ -26,6 +26,7 @@ class StopReason(str, Enum):
     EPOCHS_SPENT = "maximal_total_epochs are spent"
     STOPPED_BY_USER_FUNCTION = "early_stopping_fn asked to stop"
     WITHIN_BUDGET = "fully compressed and within budget"
+    CONFIRMATION = "confirmation refused the higher rates"
     INTERRUPTED = "interrupted"
     FAILED = "the run failed"
 
@@ -67,16 +68,6 @@ class Best:
             epoch=trial.best_epoch,
             checkpoint=trial.checkpoint,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Confirmed:
-    """A trial's model on the data that no trial is judged by, and whether it is within budget."""
-
-    trial: int
-    metric: float
-    standard_error: float | None = None
-    within_budget: bool
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from accaware.errors import UsageError
 from accaware.search.budget import AccuracyBudget
+from accaware.search.conclusion import Candidate, best_effort, summary
 from accaware.search.events import (
     ConfirmationFinished,
     EpochFinished,
@@ -21,6 +22,7 @@ from accaware.search.events import (
     TrialStarted,
     Warned,
 )
+from accaware.search.history import History
 from accaware.search.metric import (
     BaselineMetric,
     DenseReference,
@@ -37,15 +39,12 @@ from accaware.search.ports import (
     TrainingCallbacks,
 )
 from accaware.search.result import (
-    Best,
     ConfirmationResult,
-    Confirmed,
     SearchResult,
-    SearchStatus,
     StopReason,
     TrainingLoopStatistics,
 )
-from accaware.search.trial import Checkpoint, Epoch, History, Trial, TrialPhase, TrialRecord
+from accaware.search.trial import Checkpoint, Confirmed, Epoch, Trial, TrialPhase, TrialRecord
 
 _KEPT_TRIALS = 2
 """Of those within budget, whose weights are kept, so that the disk they take is bounded."""
@@ -100,7 +99,6 @@ class TrainingLoop:
         self._history = History()
         self._record: TrialRecord | None = None
         self._epochs = 0
-        self._tried: tuple[Confirmed, ...] = ()
         self._baseline_weights = Checkpoint("")
         self._runner: Runner | None = None
         self._result: SearchResult | None = None
@@ -322,7 +320,8 @@ class TrainingLoop:
         within budget stay: each confirms the more surely, the lower its rate.
         """
         ranked = self._history.ranked(self._budget)
-        passed = [trial for trial in ranked if trial.within_budget]
+        refused = self._history.refused
+        passed = [trial for trial in ranked if trial.within_budget and trial.number not in refused]
         most = _KEPT_TRIALS if self._params.confirmation is None else _KEPT_FOR_CONFIRMATION
         keep = {trial.number for trial in passed[:most] or ranked[:1]} | self._wanted()
         trials = []
@@ -343,38 +342,46 @@ class TrainingLoop:
         """Load the best, validate it again, confirm it where that is asked for, and report that.
 
         Where it doesn't hold, the next trial whose weights are kept gets its turn; where none
-        does, the effort handed over is that which came nearest: on the data that trials aren't
-        judged by, if any came so far, or else on the validation data.
+        does that is within budget, the search goes on below what the confirmation refused. In the
+        end the effort handed over is that which came nearest.
         """
-        effort: tuple[Trial, Measurement] | None = None
-        nearest = (False, -math.inf)
+        candidates: list[Candidate] = []
+        while True:
+            seen = {candidate.trial.number for candidate in candidates}
+            for trial in self._history.ranked(self._budget):
+                if trial.within_budget and trial.number not in seen:
+                    candidates.append(self._candidate(runner, trial))
+                    if candidates[-1].holds:
+                        return self._summary(stop, candidates[-1])
+            if len(candidates) == len(seen) or not self._history.refused:
+                break
+            stop = self._search_below(runner) or stop
         for trial in self._history.ranked(self._budget):
-            self._load(runner, trial)
-            measured = self._validated(runner, max(self._epochs - 1, 0))
-            held = self._budget.admits(measured.value, measured.standard_error)
-            if held and self._confirms(runner, trial):
-                return self._summary(stop, trial, measured)
-            if held:
-                confirmed, budget = self._tried[-1], self._confirmation_budget
-                assert budget is not None
-                margin = budget.margin(confirmed.metric, confirmed.standard_error)
-            else:
-                margin = self._budget.margin(measured.value, measured.standard_error)
-            if math.isnan(margin):
-                margin = -math.inf
-            if math.isfinite(measured.value) and (held, margin) > nearest:
-                effort, nearest = (trial, measured), (held, margin)
-        if effort is None:
-            runner.load(self._baseline_weights)
-            return self._summary(stop, None, None)
-        self._load(runner, effort[0])
-        return self._summary(stop, *effort)
+            if not trial.within_budget:
+                candidates.append(self._candidate(runner, trial))
+                if candidates[-1].holds:
+                    return self._summary(stop, candidates[-1])
+        effort = best_effort(candidates)
+        self._load(runner, effort.trial if effort else None)
+        return self._summary(stop, effort)
 
-    def _confirms(self, runner: Runner, trial: Trial) -> bool:
+    def _search_below(self, runner: Runner) -> StopReason | None:
+        """Search on, at lower rates than the confirmation refused; why that ended, if it can."""
+        return None
+
+    def _candidate(self, runner: Runner, trial: Trial) -> Candidate:
+        """A trial's model, loaded and measured again."""
+        self._load(runner, trial)
+        measured = self._validated(runner, max(self._epochs - 1, 0))
+        candidate = Candidate.of(trial, measured, self._budget)
+        if candidate.holds and self._confirmation_budget is not None:
+            candidate = candidate.confirmed(self._confirm(runner, trial), self._confirmation_budget)
+        return candidate
+
+    def _confirm(self, runner: Runner, trial: Trial) -> Confirmed:
         """Whether the model that is loaded, a trial's, is within budget on data not yet seen."""
         budget = self._confirmation_budget
-        if budget is None:
-            return True
+        assert budget is not None
         measured = runner.confirm(max(self._epochs - 1, 0))
         confirmed = Confirmed(
             trial=trial.number,
@@ -382,9 +389,9 @@ class TrainingLoop:
             standard_error=measured.standard_error,
             within_budget=budget.admits(measured.value, measured.standard_error),
         )
-        self._tried = (*self._tried, confirmed)
+        self._history = self._history.with_confirmed(confirmed)
         self._emit(ConfirmationFinished(confirmed, budget))
-        return confirmed.within_budget
+        return confirmed
 
     def _load(self, runner: Runner, trial: Trial | None) -> None:
         """Bring back a trial's best weights, or the baseline model's."""
@@ -398,34 +405,17 @@ class TrainingLoop:
             self._record.failure = self._record.failure or stop.value
             self._history = self._history.with_trial(self._record.closed(self._budget))
             self._record = None
-        refused = {one.trial for one in self._tried if not one.within_budget}
         ranked = self._history.ranked(self._budget)
+        refused = self._history.refused
         best = next((trial for trial in ranked if trial.number not in refused), None)
         best = best or next(iter(ranked), None)
         if best is None or best.metric is None:
-            return self._summary(stop, None, None)
-        return self._summary(stop, best, Measurement(best.metric, best.standard_error))
+            return self._summary(stop, None)
+        remembered = Measurement(best.metric, best.standard_error)
+        return self._summary(stop, Candidate.of(best, remembered, self._budget))
 
-    def _summary(
-        self, stop: StopReason, trial: Trial | None, measured: Measurement | None
-    ) -> SearchResult:
+    def _summary(self, stop: StopReason, handed_over: Candidate | None) -> SearchResult:
         confirmation = None
         if self._confirmation_budget is not None:
-            confirmation = ConfirmationResult(self._confirmation_budget, self._tried)
-        within = (
-            trial is not None
-            and measured is not None
-            and self._budget.admits(measured.value, measured.standard_error)
-            and (confirmation is None or confirmation.holds(trial.number))
-        )
-        return SearchResult(
-            status=SearchStatus.WITHIN_BUDGET if within else SearchStatus.NOT_WITHIN_BUDGET,
-            stop_reason=stop,
-            budget=self._budget,
-            best=None
-            if trial is None or measured is None
-            else Best.of(trial, measured, self._budget),
-            trials=self._history.trials,
-            epochs=self._epochs,
-            confirmation=confirmation,
-        )
+            confirmation = ConfirmationResult(self._confirmation_budget, self._history.confirmed)
+        return summary(handed_over, stop, self._budget, self._history, self._epochs, confirmation)

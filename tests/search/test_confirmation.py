@@ -73,12 +73,58 @@ def test_where_the_best_is_refused_the_next_lower_one_is_tried() -> None:
 
 def test_where_none_is_confirmed_the_nearest_is_the_best_effort() -> None:
     found = confirmed(holds_up_to(0.72), lambda rate, age: 0.8 - rate / 10)
-    assert 2 < len(tried(found)) <= 5
+    assert [rate for rate, _ in tried(found)] == [0.7, 0.6, 0.5, 0.25, 0.125]
     assert not any(held for _, held in tried(found))
     assert found.result.status is SearchStatus.NOT_WITHIN_BUDGET
+    assert found.result.stop_reason is StopReason.CONFIRMATION
     assert found.result.best is not None
     assert found.result.best.compression_rate == min(rate for rate, _ in tried(found))
     assert found.model.rate == found.result.best.compression_rate
+
+
+@pytest.mark.parametrize("strategy", ["uniform_decrease", "ramp"])
+@pytest.mark.parametrize("holds", [0.3, 0.45])
+def test_where_all_are_refused_the_search_goes_on_below(strategy: str, holds: float) -> None:
+    # An epoch alone never suffices, so that no step of the ramp may be confirmed.
+    found = confirmed(
+        lambda rate, age: (1.0 if age == 2 else 0.7) if rate <= 0.72 else 0.0,
+        holds_up_to(holds),
+        strategy=strategy,
+        patience_epochs=2,
+        initial_training_phase_epochs=2,
+    )
+    rates = [rate for rate, _ in tried(found)]
+    assert [held for _, held in tried(found)] == [False] * (len(rates) - 1) + [True]
+    assert found.result.within_budget
+    assert found.result.stop_reason is StopReason.CONFIRMATION
+    assert found.result.best is not None
+    assert holds / 2 < found.result.best.compression_rate == rates[-1] <= holds
+    # Nothing was trained at a rate above what had been refused by then.
+    calls = found.runner.calls
+    first = next(index for index, call in enumerate(calls) if call[0] == "confirm")
+    below = [call[2] for call in calls[first:] if call[0] == "train"]
+    assert below
+    assert max(below) < rates[0]
+    assert found.result.epochs <= found.recorder.of(SearchStarted)[0].most_epochs
+
+
+def test_a_layout_that_was_refused_is_not_trained_again() -> None:
+    """Where only few layouts exist, a lower rate may have the one that was refused."""
+    found = search(
+        holds_up_to(0.72),
+        adaptive(confirmation=KEPT_BACK, strategy="ramp"),
+        confirmation=holds_up_to(0.5),
+        confirmation_baseline=1.0,
+        layout=lambda rate: 0.0 if rate == 0 else 0.3 if rate <= 0.3 else 0.7 if rate <= 0.7 else 1,
+    ).run()
+    assert tried(found) == [(0.7, False), (0.3, True)]
+
+
+def test_epochs_that_are_spent_end_the_search_below_too() -> None:
+    spent = confirmed(holds_up_to(0.72), holds_up_to(0.3)).result.epochs
+    found = confirmed(holds_up_to(0.72), holds_up_to(0.3), maximal_total_epochs=spent - 1)
+    assert found.result.epochs == spent - 1
+    assert found.result.stop_reason is StopReason.EPOCHS_SPENT
 
 
 def test_nan_confirms_nothing() -> None:

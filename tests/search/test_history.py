@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from accaware.search import AccuracyBudget, Epoch, History, Trial, TrialPhase, TrialState
-from accaware.search.trial import Checkpoint, Step
+from accaware.search.history import Step
+from accaware.search.trial import Checkpoint
 
 BUDGET = AccuracyBudget(baseline=0.9, tolerance=0.1)
 

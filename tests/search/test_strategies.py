@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from accaware.search import AdaptiveParams, History, StopReason
 from accaware.search.budget import AccuracyBudget
 from accaware.search.events import SearchStarted
+from accaware.search.params import Confirmation
+from accaware.search.strategies.descent import Descent
 from accaware.search.strategies.ramp import Ramp
 from accaware.search.strategies.strategy import (
     Answered,
@@ -109,6 +111,56 @@ def test_what_every_strategy_keeps(name: str, data: st.DataObject) -> None:
     # Only weights that are wanted, or the best ones, are kept.
     kept = {trial.checkpoint for trial in result.trials if trial.checkpoint}
     assert found.runner.saved.keys() == {"untouched"} | kept
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@given(
+    data=st.data(),
+    seen=st.integers(30, 100).map(lambda number: number / 100),
+    unseen=st.integers(0, 100).map(lambda number: number / 100),
+    slow=st.integers(1, 3),
+)
+def test_what_a_descent_keeps(
+    name: str, data: st.DataObject, seen: float, unseen: float, slow: int
+) -> None:
+    """Below what the confirmation refused, it goes down alone, within the bounds, and ends."""
+    given_params = replace(data.draw(any_params(name)), confirmation=Confirmation())
+    found = search(
+        lambda rate, age: (1.0 if age >= slow else 0.8) if rate <= seen else 0.0,
+        given_params,
+        layout=data.draw(layouts),
+        maximal=data.draw(reaches),
+        confirmation=holds_up_to(unseen),
+        confirmation_baseline=1.0,
+    )
+    asked: list[tuple[History, Decision]] = []
+
+    class Watched(Descent):
+        def decide(self, history: History) -> Decision:
+            asked.append((history, super().decide(history)))
+            return asked[-1][1]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("accaware.search.loop.Descent", Watched)
+        found.run()
+    result, started = found.result, found.recorder.of(SearchStarted)[0]
+    assert result.epochs <= started.most_epochs <= given_params.maximal_total_epochs
+    bounds = Bounds.of(given_params, started.maximal_rate)
+    for history, decision in asked:
+        assert Descent(given_params, bounds).decide(history) == decision
+        refused = [step for step in history.steps if step.trial in history.refused]
+        if isinstance(decision, Propose):
+            assert bounds.minimal <= decision.rate < min(step.target_rate for step in refused)
+            assert decision.rate == on_grid(decision.rate)
+            assert decision.epochs == given_params.patience_epochs
+            if decision.start is not None:
+                assert history.trials[decision.start].checkpoint is not None
+        else:
+            assert decision == Stop(StopReason.CONFIRMATION)
+    assert result.confirmation is not None
+    held = [one for one in result.confirmation.tried if one.within_budget]
+    assert result.within_budget == bool(held)
+    assert held in ([], list(result.confirmation.tried[-1:]))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from accaware.search.budget import AccuracyBudget
+from accaware.search.history import History
 from accaware.search.params import AdaptiveParams
 from accaware.search.result import StopReason
 from accaware.search.strategies.learning_rate import FactorTried, best_factor, next_factor
 from accaware.search.strategies.strategy import Bounds, Decision, Propose, Stop, on_grid
-from accaware.search.trial import History, Trial, TrialPhase
+from accaware.search.trial import Trial, TrialPhase
 
 _KEPT = 0.85
 """Of what is left, after each step of the ramp."""
@@ -83,13 +84,18 @@ class Ramp:
         return self._bisect(history, climb)
 
     def wanted(self, history: History) -> frozenset[int]:
-        """Those between the bounds of the bracket, and the highest one below them."""
+        """Those between the bounds of the bracket, and the highest one below them.
+
+        Where the final model is to be confirmed, all below them: the search may go down again.
+        """
         low, high = 0.0, 1.0
         climb = _Climb.of(history, self._budget)
         if climb.highest >= self._bounds.maximal or self._has_collapsed(climb):
             bracket = self._bracket(history, climb)
             low, high = bracket.low, bracket.high
-        base = _nearest(history, low)
+        if self._params.confirmation is not None:
+            low = 0.0
+        base = history.nearest(low)
         inside = {
             trial.number
             for trial in history.trials
@@ -284,7 +290,7 @@ def _start(history: History, rate: float) -> Trial | None:
     A trial that passed has trained longer than the steps of the ramp, so that it is the better
     start where it is no more than such a step away; else the nearest.
     """
-    nearest = _nearest(history, rate)
+    nearest = history.nearest(rate)
     passed = [
         trial
         for trial in history.trials
@@ -294,14 +300,3 @@ def _start(history: History, rate: float) -> Trial | None:
         and 1 - rate >= (1 - trial.compression_rate) * (_KEPT - _SLACK)
     ]
     return max(passed, key=lambda trial: trial.compression_rate, default=nearest)
-
-
-def _nearest(history: History, rate: float) -> Trial | None:
-    """The trial with the highest rate at or below this whose weights are kept; the last one."""
-    below = [
-        trial
-        for trial in history.trials
-        # A layout that reaches a little more than was asked for is the one for that rate.
-        if trial.checkpoint is not None and min(trial.target_rate, trial.compression_rate) <= rate
-    ]
-    return max(below, key=lambda trial: (trial.compression_rate, trial.number), default=None)

@@ -7,9 +7,10 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Protocol
 
 from accaware.search.budget import as_decimal
+from accaware.search.history import History, Step
 from accaware.search.params import AdaptiveParams
 from accaware.search.result import StopReason
-from accaware.search.trial import History, Step, TrialPhase
+from accaware.search.trial import TrialPhase
 
 GRID = Decimal("0.000001")
 """Rates are whole multiples of this, so that sums are exact and a rate met again is recognised."""

@@ -6,6 +6,7 @@ import math
 from decimal import ROUND_FLOOR, Decimal
 
 from accaware.search.budget import as_decimal
+from accaware.search.history import History, Step
 from accaware.search.params import AdaptiveParams
 from accaware.search.result import StopReason
 from accaware.search.strategies.strategy import (
@@ -17,7 +18,6 @@ from accaware.search.strategies.strategy import (
     Propose,
     Stop,
 )
-from accaware.search.trial import History, Step
 
 
 class UniformDecrease:
