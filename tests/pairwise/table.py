@@ -150,7 +150,7 @@ def allowed_pairs() -> set[Pair]:
 @cache
 def rows() -> Sequence[Row]:
     """About as few as there can be; the same ones each time."""
-    found = make(dict(FACTORS), constraints=[entry.condition for entry in APART], salt="14")
+    found = make(dict(FACTORS), constraints=[entry.condition for entry in APART], salt="15")
     return [{factor: row[factor] for factor in FACTORS} for row in found]
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch import export_model
+from accaware.pytorch import create_compressed_model, export_model
 from accaware.pytorch.export import FORMATS
 from accaware.runtimes import runtime
 from tests.pytorch.export.networks import (
@@ -26,6 +26,7 @@ from tests.pytorch.export.networks import (
     trained,
     validation_data,
 )
+from tests.pytorch.training.scripts import early_exit
 
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 
@@ -168,6 +169,29 @@ def test_a_quantized_model_takes_about_a_quarter(form: str, tmp_path: Path) -> N
         export_model(network, EXAMPLE, folder / f"model{FORMATS[form].suffix}", format=form)
         sizes.append(sum(file.stat().st_size for file in folder.iterdir()))
     assert sizes[1] < 0.31 * sizes[0]
+
+
+@pytest.mark.parametrize("form", DEPLOYED)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_biases_stay_what_they_are(form: str, bits: int, tmp_path: Path) -> None:
+    """In integers a bias is a multiple of a weight's step, be that coarse or next to nothing."""
+    torch.manual_seed(0)
+    images = torch.randn(32, 3, 10, 10)
+    layers = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(),
+        nn.Conv2d(16, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())  # fmt: skip
+    with torch.no_grad():
+        layers[0].weight[:4] = torch.tensor([0.0, 1e-30, 1e-9, 1e-6]).view(4, 1, 1, 1)
+        layers[0].bias[:4] = 1.0
+        layers[2].bias.fill_(0.1)
+    section = {"algorithm": "quantization", "weights": {"bits": bits}}
+    controller, _ = create_compressed_model(
+        layers, early_exit([section]), images[:1], [(images, torch.zeros(32))]
+    )
+    controller.compression_rate = controller.maximal_compression_rate
+    path = tmp_path / f"model{FORMATS[form].suffix}"
+    export_model(layers.eval(), images[:1], path, format=form)
+    expected, found = outputs(layers, images), DEPLOYED[form](path, images)
+    assert (found - expected).abs().max() <= 0.01 * expected.abs().max()
 
 
 def test_zeros_stay_zeros(tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ def deployed(
     if quantizers is not None and quantizers.active:
         modules = dict(own.named_modules())
         for name, quantizer in quantizers.weights.items():
-            weight = modules[name]._parameters["weight"]
-            assert weight is not None
-            quantized[name] = QuantizedWeight.of(weight, quantizer)
+            parameter = modules[name]._parameters["weight"]
+            assert parameter is not None
+            quantized[name] = QuantizedWeight.of(parameter, quantizer)
         activations = list(quantizers.activations)
     if fold:
         store_computed_weights(own)
@@ -55,8 +55,12 @@ def deployed(
         detach(own)
         fold_batch_norms(own, inputs, flow, quantized)
     attach(own, _written(activations, language))
-    for name, stored in quantized.items():
-        store_integers(own.get_submodule(name), stored.integers, stored.axis, language)
+    scales = [each.scale for each in activations if each.scale is not None]
+    for name, weight in quantized.items():
+        layer = own.get_submodule(name)
+        bias = layer._parameters.get("bias")
+        stored = language.stored(weight.integers, weight.axis, bias, min(scales, default=1.0))
+        store_integers(layer, stored, weight.axis, language)
     return own
 
 

@@ -7,6 +7,7 @@ two languages.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -21,6 +22,17 @@ class Language(Protocol):
 
     def activation(self, tensor: Tensor, quantizer: ActivationQuantizer) -> Tensor:
         """The quantized tensor."""
+
+    def stored(
+        self, integers: Integers, axis: int, bias: Tensor | None, input_scale: float
+    ) -> Integers:
+        """The integers that are stored of a weight; they stand for the same values.
+
+        Args:
+            axis: the dimension whose channels have scales of their own.
+            bias: the layer's, (C,).
+            input_scale: the least that the layer's input may have.
+        """
 
     def weight(self, integers: Integers, axis: int) -> Tensor:
         """The float weight that integers stand for."""
@@ -49,6 +61,12 @@ class QuantizeDequantize:
         )
         return self._dequantized(integers, scale, zero_point, {})
 
+    def stored(
+        self, integers: Integers, axis: int, bias: Tensor | None, input_scale: float
+    ) -> Integers:
+        """Integers by whose steps a runtime can round the bias, if there is one."""
+        return integers if bias is None else _for_bias(integers, axis, bias, input_scale)
+
     def weight(self, integers: Integers, axis: int) -> Tensor:
         """The stored integers through DequantizeLinear, a scale for each channel along ``axis``."""
         return self._dequantized(
@@ -76,12 +94,50 @@ class BasicOperators:
         steps = (tensor * (1 / quantizer.scale)).round() + quantizer.zero_point
         return (steps.clamp(quantizer.low, quantizer.high) - quantizer.zero_point) * quantizer.scale
 
+    def stored(
+        self, integers: Integers, axis: int, bias: Tensor | None, input_scale: float
+    ) -> Integers:
+        """The integers as they are: here a bias stays a float."""
+        return integers
+
     def weight(self, integers: Integers, axis: int) -> Tensor:
         """The integers less their zero points, times the scales along ``axis``."""
         shape = [1] * integers.values.dim()
         shape[axis] = -1
         scale = integers.scale.view(shape)
         return (integers.values.to(scale.dtype) - integers.zero_point.view(shape)) * scale
+
+
+_FITS_16_BITS = 64
+"""Two products of a byte and an integer up to this one: 2 x 255 x 64 < 2 ** 15. Processors without
+dot products of bytes add these in 16 bits."""
+
+_BIAS_END = 2.0**30
+"""The largest integer that a bias may become; the products that it is added to need room as well,
+and have just as much."""
+
+
+def _for_bias(integers: Integers, axis: int, bias: Tensor, input_scale: float) -> Integers:
+    """The same weight in steps that are neither too coarse nor too fine for its layer's bias.
+
+    A runtime that computes in integers, as onnxruntime does, makes a bias one of 32 bits, in steps
+    of an input's times a weight's (Jacob et al., 2018, section 2.4). The steps of a weight of few
+    bits are so coarse that little is left of the bias: a power of two makes finer ones, exactly.
+    Those of a channel whose weights are zero, or all but, are so fine that its bias overflows.
+    """
+    values, scale, zero_point = integers.values, integers.scale, integers.zero_point
+    largest = max(int(values.int().abs().max()), int(zero_point.int().abs().max()), 1)
+    finer = 2 ** max(int(math.log2(_FITS_16_BITS / largest)), 0)
+    values, scale, zero_point = values * finer, scale / finer, zero_point * finer
+    least = bias.abs().to(scale.dtype) / (input_scale * _BIAS_END)
+    if (scale < least).any():
+        shape = [1] * values.dim()
+        shape[axis] = -1
+        coarser = torch.maximum(scale, least)
+        zero = zero_point.view(shape)
+        steps = (values - zero) * (scale / coarser).view(shape)
+        values, scale = (steps.round() + zero).to(values.dtype), coarser
+    return Integers(values, scale, zero_point)
 
 
 @dataclass(kw_only=True)
