@@ -23,6 +23,7 @@ from accaware.pytorch.channels.layout import (
     KeptMasks,
     Layout,
     SlicePlan,
+    laid_out_like,
     same_tensors,
     scatter_into,
     slice_again,
@@ -142,7 +143,7 @@ class CompactModel:
         """
         live = self._live()
         whole = tensors if dense is None else dense.content
-        self._dense = {name: whole[name].detach().to(live[name], copy=True) for name in self._dense}
+        self._dense = {name: _in_place_of(live[name], whole[name]) for name in self._dense}
         self._key = Key() if dense is None else dense.key
         self._enter(layout)
         shapes = self.shapes_under(layout)
@@ -150,7 +151,7 @@ class CompactModel:
             if tensors[name].shape != shapes[name]:
                 found, wanted = list(tensors[name].shape), list(shapes[name])
                 raise CheckpointError(f"the checkpoint's {name} is {found}, and not {wanted}")
-            replace_data(tensor, tensors[name].detach().to(tensor, copy=True))
+            replace_data(tensor, _in_place_of(tensor, tensors[name]))
         self._update_sizes()
 
     @contextmanager
@@ -252,6 +253,11 @@ def _owner(model: nn.Module, name: str) -> tuple[Mapping[str, Any], str]:
     path, _, key = name.rpartition(".")
     module = model.get_submodule(path)
     return (module._parameters if key in module._parameters else module._buffers), key
+
+
+def _in_place_of(live: Tensor, value: Tensor) -> Tensor:
+    """A copy of the value on the live one's device, of its type and in its memory format."""
+    return laid_out_like(live, value.detach().to(live, copy=True))
 
 
 def replace_data(tensor: Tensor, data: Tensor) -> None:

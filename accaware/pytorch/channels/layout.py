@@ -213,11 +213,25 @@ def same_tensors(mine: Mapping[K, Tensor], theirs: Mapping[K, Tensor]) -> bool:
 
 
 def slice_dense(dense: Tensor, keep: KeptIndices) -> Tensor:
-    """The kept part of a dense tensor, always a copy."""
+    """The kept part of a dense tensor, always a copy, in the same memory format."""
     part = dense
     for dim, indices in keep.items():
         part = part.index_select(dim, indices.to(part.device))
-    return part.clone() if part is dense else part
+    return part.clone() if part is dense else laid_out_like(dense, part)
+
+
+def laid_out_like(example: Tensor, tensor: Tensor) -> Tensor:
+    """The tensor, with its channels last in memory where those of ``example`` are.
+
+    What selects channels puts them first, whatever they were; convolutions that compute with
+    channels last would then turn them at each step.
+    """
+    for dims, kind in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if example.dim() == dims and example.stride(-1) == example.shape[1] > 1:
+            is_last = example.is_contiguous(memory_format=kind)
+            # Not contiguous(), to which channels before a single pixel are last as well.
+            return tensor.clone(memory_format=kind) if is_last else tensor
+    return tensor
 
 
 def slice_again(
@@ -230,6 +244,7 @@ def slice_again(
     Args:
         sizes: the dense shape.
     """
+    original = part
     for dim in sorted({*before, *after}):
         everything = torch.arange(sizes[dim])
         held = before.get(dim, everything)
@@ -243,7 +258,7 @@ def slice_again(
         whole = part.new_zeros([*part.shape[:dim], len(places), *part.shape[dim + 1 :]])
         whole.index_copy_(dim, found.nonzero().flatten(), part.index_select(dim, places[found]))
         part = whole
-    return part
+    return laid_out_like(original, part)
 
 
 def scatter_into(dense: Tensor, part: Tensor, keep: KeptIndices) -> None:

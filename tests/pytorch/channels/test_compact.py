@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer
 
+from accaware.pytorch import load_compressed, save_compressed
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
+from accaware.pytorch.state.state_files import StateFiles
 from tests.pytorch.channels import odd_models as odd
 from tests.pytorch.channels.zoo import prune
 
@@ -112,6 +116,43 @@ def test_a_model_that_changes_its_type_is_followed(
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
     assert model[1].running_var.dtype == torch.float64
     model(inputs)
+
+
+def test_channels_stay_last_in_memory(tmp_path: Path) -> None:
+    def channels_last(tensors: Iterable[torch.Tensor]) -> bool:
+        filters = [tensor for tensor in tensors if tensor.dim() == 4]
+        assert any(filter.shape[2] > 1 for filter in filters)
+        wanted = [torch.empty_like(each, memory_format=torch.channels_last) for each in filters]
+        return [each.stride() for each in filters] == [each.stride() for each in wanted]
+
+    def in_order() -> bool:
+        moments = (state["exp_avg"] for state in optimizer.state.values())
+        dense = pruning.dense_tensors().values()
+        return channels_last(model.parameters()) and channels_last(moments) and channels_last(dense)
+
+    model = nn.Sequential(
+        nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 10, 1), nn.ReLU(), nn.Conv2d(10, 6, 3)
+    ).to(memory_format=torch.channels_last)
+    pruning = prune(model, torch.randn(1, 3, 8, 8))
+    optimizer = Adam(model.parameters())
+    step(model, optimizer)
+    for rate in (0.5, 0.2, 0.6):
+        pruning.set_rate(rate, [optimizer])
+        step(model, optimizer)
+        assert in_order()
+    files = StateFiles(tmp_path)
+    files.write("kept", (pruning.state_dict(), dict(tensors_of(model))))
+    save_compressed(model, pruning.kept_masks(), tmp_path / "model.pt")
+    pruning.set_rate(0.0, [optimizer])
+    assert in_order()
+    fresh = copy.deepcopy(model)
+    assert channels_last(load_compressed(tmp_path / "model.pt", fresh).parameters())
+    pruning.load_state_dict(*files.read("kept"))
+    assert channels_last(model.parameters())
+    # Whoever has them first keeps that.
+    pruning.set_rate(0.0, [])
+    fresh = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    assert not channels_last(load_compressed(tmp_path / "model.pt", fresh).parameters())
 
 
 def test_state_dict_brings_a_layout_back(model: nn.Module, pruning: FilterPruning) -> None:
