@@ -126,7 +126,8 @@ class CompactModel:
         if changed:
             self._key = Key()
         for name in changed:
-            replace_data(live[name], slice_dense(self._dense[name], self._keep[name]))
+            part = slice_dense(self._dense[name], self._keep[name])
+            replace_data(live[name], laid_out_like(live[name], part))
         self._update_sizes()
         for optimizer in optimizers:
             self._slice_state(optimizer, live, before, changed)

@@ -213,11 +213,11 @@ def same_tensors(mine: Mapping[K, Tensor], theirs: Mapping[K, Tensor]) -> bool:
 
 
 def slice_dense(dense: Tensor, keep: KeptIndices) -> Tensor:
-    """The kept part of a dense tensor, always a copy, in the same memory format."""
+    """The kept part of a dense tensor, always a copy."""
     part = dense
     for dim, indices in keep.items():
         part = part.index_select(dim, indices.to(part.device))
-    return part.clone() if part is dense else laid_out_like(dense, part)
+    return part.clone() if part is dense else part
 
 
 def laid_out_like(example: Tensor, tensor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.serialization import get_crc32_options, set_crc32_options
 
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, replace_data, sized_modules, tensors_of
-from accaware.pytorch.channels.layout import KeptMasks, slice_dense
+from accaware.pytorch.channels.layout import KeptMasks, laid_out_like, slice_dense
 from accaware.pytorch.model.tensors import same_bits
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.attach import attached_to
@@ -82,7 +82,8 @@ def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:
         if name not in live:  # a count
             continue
         keep = {dim: mask.nonzero().flatten() for dim, mask in masks.items()}
-        replace_data(live[name], slice_dense(live[name].detach(), keep))
+        part = slice_dense(live[name].detach(), keep)
+        replace_data(live[name], laid_out_like(live[name], part))
     for sized in modules:
         if sized.names & parts.masks.keys():
             sized.update(parts.masks)
