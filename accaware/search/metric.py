@@ -139,18 +139,20 @@ class DenseReference:
         Raises:
             PluginContractError: it isn't the mean of its samples on the dense model's scale.
         """
-        compressed, _ = _samples_of(metric)
+        compressed, scale = _samples_of(metric)
         dense = self._samples
         if dense is None or compressed is None or len(dense) != len(compressed):
             return Measurement(float(metric))
-        if not _fits(float(metric), compressed, self._scale):
+        if any(dense):
+            scale = self._scale  # of zeros alone it isn't known
+        if not _fits(float(metric), compressed, scale):
             raise PluginContractError(
-                f"the value of a Metric was {self._scale:g} times the mean of per_sample for the "
+                f"the value of a Metric was {scale:g} times the mean of per_sample for the "
                 f"dense model; now the value is {float(metric):.6g} and the mean "
                 f"{_mean(compressed):.6g}"
             )
         differences = [before - after for before, after in zip(dense, compressed, strict=True)]
-        return Measurement(float(metric), _standard_error(differences, self._scale))
+        return Measurement(float(metric), _standard_error(differences, scale))
 
     def state_dict(self) -> dict[str, Any]:
         """The samples as bytes, None where there are none."""

@@ -98,6 +98,15 @@ def test_what_was_right_before_on_another_scale_is_refused() -> None:
         dense.measured(Metric(0.5, per_sample=[1, 0, 1, 0]))
 
 
+def test_of_zeros_alone_the_scale_is_not_known() -> None:
+    """As of the errors of a model that makes none."""
+    for value, scale in ((50.0, 100), (0.5, 1)):
+        dense = DenseReference(Metric(0, per_sample=[0, 0, 0, 0]))
+        measured = dense.measured(Metric(value, per_sample=[1, 0, 0, 1]))
+        expected = scale * statistics.stdev([1, 0, 0, 1]) / 2
+        assert measured.standard_error == pytest.approx(expected)
+
+
 def test_without_pairs_nothing_is_known() -> None:
     samples = Metric(75, per_sample=[1, 0, 1, 1])
     assert DenseReference(samples).measured(50.0) == Measurement(50.0)
