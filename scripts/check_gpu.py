@@ -4,8 +4,9 @@
     python scripts/check_gpu.py --device cpu     # tries the script itself
 
 Every config in configs/, made small, is run on the device and on the CPU; then a run that is
-interrupted and resumed, one in mixed precision, both modes of sparsity, pruning, and every export
-format that is installed. Training rounds differently on the two, so it is held against itself:
+interrupted and resumed, the recommended search with all that it may have beside it, one in mixed
+precision, one with channels last, both modes of sparsity, pruning, and every export format that is
+installed. Training rounds differently on the two, so it is held against itself:
 the model that was saved must give the same on both devices, and on both have the metric that the
 run told. What doesn't train must be the same weight by weight. Exits with 1 where it isn't, and
 prints what was found.
@@ -77,6 +78,34 @@ MIXED: dict[str, Any] = {
         {"algorithm": "knowledge_distillation", "type": "softmax", "scale": 0.1},
     ],
 }
+RECOMMENDED: dict[str, Any] = {
+    "plugin": "accaware.pytorch.builtin.digits:Digits",
+    "batch_size": 64,
+    "optimizer": {"type": "Adam", "base_lr": 0.003},
+    TRAINING: {
+        "mode": "adaptive_compression_level",
+        "preset": "recommended",
+        "params": {
+            "maximal_absolute_accuracy_degradation": 12,
+            "patience_epochs": 2,
+            "maximal_total_epochs": 9,
+            "confirmation": {"fraction": 0.4},
+            "required_confidence": 0.9,
+        },
+    },
+    "compression": {
+        "algorithm": "filter_pruning",
+        "params": {
+            "prune_first_conv": True,
+            "prune_downsample_convs": True,
+            "filter_importance": "taylor",
+            "allocation": "cost_aware",
+        },
+    },
+}
+"""What came to the search and to the ranking, at once; the preset is the ramp, averaged weights
+with batch norm statistics of their own, and a teacher."""
+
 LEARNED = 50.0
 """Percent that a model which began with random weights has to know of four classes."""
 
@@ -104,12 +133,15 @@ class FaultError(Exception):
 class Checks:
     """Runs checks one after another, whatever becomes of each."""
 
-    def __init__(self, device: str, folder: Path) -> None:
+    def __init__(self, device: str, folder: Path, only: str) -> None:
         self.device = device
+        self.only = only
         self.folder = folder
         self.found: list[Found] = []
 
     def check(self, name: str, act: Callable[[], str]) -> None:
+        if self.only not in name:
+            return
         began, told, fault = time.perf_counter(), "", ""
         try:
             # What commands say to people would hide the table.
@@ -164,11 +196,9 @@ class Checks:
                 raise FaultError(f"{directory.name}: top1 {told:.2f}, but {metric:.2f} on {device}")
         return f"top1 {told:.2f} at {100 * result['best']['compression_rate']:.0f} %"
 
-    def resumed(self) -> str:
+    def resumed(self, config: Path, settings: dict[str, Any]) -> str:
         """A run that Ctrl-C ends in its third epoch, and that goes on."""
-        config = CONFIGS / "digits_pruning_int8.json"
-        settings = {**SMALL, **SHORT}
-        directory = self.folder / "resumed"
+        directory = self.folder / f"{config.stem}-resumed"
         # The dense model's training takes steps as well, in 4 epochs of 23.
         with _ctrl_c_at(4 * 23 + 2 * 23 + 5):
             _expect(_run(config, directory, self.device, settings), 130)
@@ -176,7 +206,7 @@ class Checks:
         began = (directory / "events.jsonl").read_text().count('"run_resumed"')
         if began != 1:
             raise FaultError(f"the run was resumed {began} times")
-        peace = self.run(config, self.device, "undisturbed", settings)
+        peace = self.run(config, self.device, f"{config.stem}-undisturbed", settings)
         trials = [
             [
                 trial["target_rate"]
@@ -188,6 +218,30 @@ class Checks:
         if self.device == "cpu" and trials[0] != trials[1]:
             raise FaultError(f"{trials[0]} after a resume, {trials[1]} undisturbed")
         return f"{self.judged(directory)}, {exactly}"
+
+    def recommended(self, learning_rate: str, polish: bool) -> str:
+        """The preset with all that a search may have beside it; interrupted, and whole."""
+        config = self.folder / f"recommended-{learning_rate}.json"
+        config.write_text(json.dumps(RECOMMENDED))
+        settings = {
+            **{key: value for key, value in SMALL.items() if key.startswith("plugin_args")},
+            f"{TRAINING}.params.trial_learning_rate": learning_rate,
+            f"{TRAINING}.params.polish": polish,
+        }
+        told = self.resumed(config, settings)
+        directory = self.folder / f"{config.stem}-undisturbed-{self.device.replace(':', '')}"
+        result = json.loads((directory / "result.json").read_text())
+        if result["confirmation"] is None:
+            raise FaultError("nothing was confirmed")
+        if result["best"]["standard_error"] is None:
+            raise FaultError("the best trial was not paired with the dense model's samples")
+        return told
+
+    def channels_last(self) -> str:
+        """Weights stay as they lie in memory, and compute the same."""
+        config = self.folder / "channels_last.json"
+        config.write_text(json.dumps({**MIXED, "channels_last": True}))
+        return self.judged(self.run(config, self.device, "channels_last", {}))
 
     def mixed_precision(self) -> str:
         config = self.folder / "mixed.json"
@@ -259,6 +313,13 @@ def _task(config: AccAwareConfig) -> tuple[Callable[[], nn.Module], tuple[Tensor
     width = config.plugin_args["width"]
     _, held_out = Digits(width).create_datasets()
     images, classes = held_out.tensors
+    confirmation = config.accuracy_aware_training.confirmation
+    if confirmation is not None and confirmation.fraction is not None:
+        # As accaware draws the part that trials are judged by.
+        count = len(images)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(config.seed))
+        judged = order[round(confirmation.fraction * count) :]
+        images, classes = images[judged], classes[judged]
     return lambda: DigitsResNet(width), (images, classes)
 
 
@@ -328,7 +389,9 @@ def _sparsity(mode: str) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try the script")
-    device = parser.parse_args().device
+    parser.add_argument("--only", default="", help="the checks whose name has this in it")
+    chosen = parser.parse_args()
+    device = chosen.device
     if device.startswith("cuda") and not torch.cuda.is_available():
         print("torch sees no GPU here; --device cpu tries the script itself", file=sys.stderr)
         return 2
@@ -338,7 +401,7 @@ def main() -> int:
     print(f"torch {torch.__version__}, Python {sys.version.split()[0]}, {device}: {name}")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        checks = Checks(device, Path(folder))
+        checks = Checks(device, Path(folder), chosen.only)
         for mode in ("global", "local"):
             checks.check(
                 f"sparsity, {mode}", lambda mode=mode: checks.one_rate(_sparsity(mode), 0.7)
@@ -355,7 +418,14 @@ def main() -> int:
                 config.stem,
                 lambda config=config, settings=settings: checks.whole(config, settings),
             )
-        checks.check("interrupted and resumed", checks.resumed)
+        resumed = partial(checks.resumed, CONFIGS / "digits_pruning_int8.json", {**SMALL, **SHORT})
+        checks.check("interrupted and resumed", resumed)
+        for learning_rate, polish in (("cosine", True), ("search", False)):
+            checks.check(
+                f"recommended, {learning_rate}{', polish' if polish else ''}, resumed",
+                partial(checks.recommended, learning_rate, polish),
+            )
+        checks.check("channels last, distillation", checks.channels_last)
         checks.check("mixed precision, distillation", checks.mixed_precision)
         for form in FORMATS:
             try:
