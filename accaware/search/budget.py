@@ -155,8 +155,13 @@ class AccuracyBudget:
         # Whole numbers of samples are told as such, whatever was rounded on the way.
         return round(difference / self.sample_unit, 6) if self.sample_unit else None
 
-    def deficit(self, metric: float) -> float:
-        """What was lost, in budgets: 1 at the limit. For no budget, in percent of the baseline."""
+    def deficit(self, metric: float | None) -> float:
+        """What was lost, in budgets: 1 at the limit. For no budget, in percent of the baseline.
+
+        Without a metric it has no end.
+        """
+        if metric is None:
+            return math.inf
         unit = self.tolerance or abs(self.baseline) / 100 or 1.0
         return self.absolute_degradation(metric) / unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from accaware.search.budget import AccuracyBudget
-from accaware.search.trial import Confirmed, Trial
+from accaware.search.trial import Confirmed, Trial, TrialPhase
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class History:
     confirmed: tuple[Confirmed, ...] = ()
 
     def with_trial(self, trial: Trial) -> History:
-        """Also records the step that the trial answers."""
+        """Also records the step that the trial answers, if it is for a rate's verdict."""
+        if trial.phase is TrialPhase.LEARNING_RATE:
+            return replace(self, trials=(*self.trials, trial))
         step = Step(trial.target_rate, trial.number)
         return replace(self, trials=(*self.trials, trial), steps=(*self.steps, step))
 

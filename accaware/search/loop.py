@@ -60,7 +60,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         super().adopt(params)
         self._adaptive = params
         self._bounds = Bounds.of(params, self._maximal_rate)
-        self._strategy: Strategy = UniformDecrease(params, self._bounds)
+        self._strategy: Strategy = UniformDecrease(params, self._bounds, self._budget)
         if params.strategy == "ramp":
             self._strategy = Ramp(params, self._bounds, self._budget)
 

@@ -107,9 +107,6 @@ class AdaptiveParams:
                     self.strategy in ("uniform_decrease", "ramp")
                 ),
                 **_learning_rate_rules(self.trial_learning_rate),
-                "trial_learning_rate search needs strategy ramp": (
-                    self.trial_learning_rate != "search" or self.strategy == "ramp"
-                ),
                 _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
                 **_verdict_rules(self.confirmation, self.required_confidence),
             }

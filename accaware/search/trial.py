@@ -16,11 +16,12 @@ Checkpoint = NewType("Checkpoint", str)
 class TrialPhase(str, Enum):
     """What a trial is for.
 
-    The schedule's, a step of the ramp, one whose verdict the search goes by, or more training of
-    the best one.
+    The schedule's, an epoch with one of the learning rates to choose from, a step of the ramp, one
+    whose verdict the search goes by, or more training of the best one.
     """
 
     INITIAL = "initial"
+    LEARNING_RATE = "learning_rate"
     RAMP = "ramp"
     SEARCH = "search"
     POLISH = "polish"
@@ -96,8 +97,8 @@ class Trial:
     def judged(self) -> bool:
         """Whether it tells what comes of its target.
 
-        Where an initial phase or a step of the ramp isn't within budget, its schedule or its few
-        epochs may be to blame, and not the rate.
+        Where an initial phase, or a trial of an epoch, isn't within budget, its schedule or its
+        few epochs may be to blame, and not the rate.
         """
         if self.phase is not TrialPhase.SEARCH:
             return self.within_budget

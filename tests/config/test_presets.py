@@ -190,8 +190,8 @@ def test_a_fault_of_a_key_that_it_stands_for_points_at_it(check, monkeypatch):
     assert '"preset"' in one.source
 
 
-def test_a_key_of_it_that_would_be_without_effect_or_refused_is_left_out(check, monkeypatch):
-    keys = {"polish": True, "trial_learning_rate": "search", "strategy": "ramp"}
+def test_a_key_of_it_that_would_be_without_effect_is_left_out(check, monkeypatch):
+    keys = {"polish": True, "strategy": "ramp"}
     coupled = {"params": {"coupled_importance": "sum"}}
     monkeypatch.setitem(
         PRESETS,
@@ -202,12 +202,11 @@ def test_a_key_of_it_that_would_be_without_effect_or_refused_is_left_out(check, 
         ),
     )
     params, _ = resolved(preset())
-    assert (params["polish"], params["trial_learning_rate"]) == (True, "search")
+    assert params["polish"] is True
 
     data = preset(strategy="uniform_decrease", initial_training_phase_epochs=0)
     assert check(data) + check(data, warnings=True) == []
     params, algorithms = resolved(data)
-    assert params["trial_learning_rate"] == "as_configured"
     assert "polish" not in params
     assert "coupled_importance" not in algorithms["filter_pruning"]["params"]
     _, algorithms = resolved(preset({**PRUNING, "params": {"all_weights": True}}))
@@ -284,14 +283,10 @@ def test_where_the_strategy_is_wrong_nothing_is_told_of_what_depends_on_it(check
     assert [one.path for one in check(data)] == [f"{PARAMS}.strateg"]
 
 
-def test_a_learning_rate_is_sought_by_the_ramp_alone(check):
-    data = preset(
-        strategy="uniform_decrease", initial_training_phase_epochs=0, trial_learning_rate="search"
-    )
-    (one,) = check(data)
-    assert one.path == f"{PARAMS}.trial_learning_rate"
-    assert one.message == '"search" needs strategy ramp, not uniform_decrease'
-    assert check(ramp(trial_learning_rate="search")) == []
+@pytest.mark.parametrize("strategy", ["ramp", "uniform_decrease"])
+def test_a_learning_rate_is_sought_by_either_strategy(check, strategy):
+    data = preset(strategy=strategy, initial_training_phase_epochs=0, trial_learning_rate="search")
+    assert check(data) == []
 
 
 def test_a_config_made_in_python_needs_an_initial_phase_for_uniform_decrease_alone():

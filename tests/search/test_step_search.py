@@ -616,18 +616,52 @@ def test_a_number_that_would_keep_the_search_from_ending_is_refused(
         search(holds_up_to(1.0), adaptive(**{name: value}))
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"initial_training_phase_epochs": None},
-        {"trial_learning_rate": "search"},
-    ],
-)
-def test_what_the_strategy_needs_or_cannot_do_is_refused(params: dict[str, Any]) -> None:
-    (name,) = params
-    with pytest.raises(UsageError, match=name):
+def test_what_the_strategy_needs_is_refused_where_it_is_missing() -> None:
+    params: dict[str, Any] = {"initial_training_phase_epochs": None}
+    with pytest.raises(UsageError, match="initial_training_phase_epochs"):
         search(holds_up_to(1.0), adaptive(**params))
     search(holds_up_to(1.0), adaptive(**params, strategy="ramp"))
+
+
+@pytest.mark.parametrize("initial", [0, 2])
+@pytest.mark.parametrize("best", [1 / 3, 1.0, 3.0, 9.0])
+def test_a_learning_rate_that_is_looked_for_trains_what_comes_after(
+    best: float, initial: int
+) -> None:
+    """Looked for at the first rate that a trial is at, from what that starts from."""
+
+    def metric(rate: float, age: int) -> float:
+        factor = run.runner.optimizer.learning_rate if run.runner.optimizer else 1.0
+        return 1.0 - 0.2 * rate - (0.8 if best < 1 else 0.1) * abs(math.log(factor / best))
+
+    run = search(
+        metric,
+        adaptive(
+            trial_learning_rate="search",
+            initial_training_phase_epochs=initial,
+            maximal_absolute_accuracy_degradation=0.06,
+            initial_compression_rate_step=0.4,
+            patience_epochs=2,
+            lr_reduction_factor=1.0,
+        ),
+    )
+    run.run()
+    trials = run.result.trials
+    looked = [trial for trial in trials if trial.phase is TrialPhase.LEARNING_RATE]
+    searched = [trial for trial in trials if trial.phase is TrialPhase.SEARCH]
+    assert (1 if best == 1 else 2) <= len(looked) <= 3
+    assert len({(trial.target_rate, trial.start) for trial in looked}) == 1
+    assert {len(trial.epochs) for trial in looked} == {1}
+    assert searched
+    assert {trial.lr_factor for trial in searched} == {best}
+    assert run.result.epochs <= run.recorder.of(SearchStarted)[0].most_epochs
+
+
+def test_where_the_configured_learning_rate_suffices_none_is_looked_for() -> None:
+    run = search(holds_up_to(1.0), adaptive(trial_learning_rate="search", patience_epochs=3)).run()
+    looked = [trial for trial in run.result.trials if trial.phase is TrialPhase.LEARNING_RATE]
+    assert [len(trial.epochs) for trial in looked] == [1]
+    assert {trial.lr_factor for trial in run.result.trials} == {1.0}
 
 
 def test_all_bad_numbers_are_told_at_once() -> None:

@@ -36,15 +36,15 @@ def any_params(draw: st.DrawFn, name: str) -> AdaptiveParams:
     """Those of the step search's properties, with what the strategy itself knows."""
     drawn = replace(draw(params()), strategy=name)
     if name == "ramp":
-        learning_rate = draw(st.sampled_from(["as_configured", "search", "cosine", 2.0]))
-        drawn = replace(drawn, polish=draw(st.booleans()), trial_learning_rate=learning_rate)
-    return drawn
+        drawn = replace(drawn, polish=draw(st.booleans()))
+    learning_rate = draw(st.sampled_from(["as_configured", "search", "cosine", 2.0]))
+    return replace(drawn, trial_learning_rate=learning_rate)
 
 
 def strategy_of(given_params: AdaptiveParams, bounds: Bounds, budget: AccuracyBudget) -> Strategy:
     if given_params.strategy == "ramp":
         return Ramp(given_params, bounds, budget)
-    return UniformDecrease(given_params, bounds)
+    return UniformDecrease(given_params, bounds, budget)
 
 
 def played(

@@ -9,7 +9,6 @@ from accaware.config.schema.applicability import (
     Data,
     has_effect,
     siblings,
-    unmet_need,
     value_schema,
 )
 from accaware.config.schema.catalog import Schema
@@ -19,7 +18,7 @@ from accaware.config.text.paths import KeyPath
 def filled(of: Schema, data: Data, keys: Mapping[str, Any], above: Data | None = None) -> Data:
     """A copy of ``data`` with those of the ``keys`` that it doesn't give itself.
 
-    A key is left out that would be without effect beside the others, or against them. Where
+    A key is left out that would be without effect beside the others. Where
     ``data`` has something else in an object's place, that is its own fault.
 
     Args:
@@ -35,7 +34,7 @@ def filled(of: Schema, data: Data, keys: Mapping[str, Any], above: Data | None =
             inside = filled(about, inside, value, around) if isinstance(inside, dict) else {}
             if inside:
                 copy[key] = inside
-        elif key not in data and has_effect(about, around) and not unmet_need(about, value, around):
+        elif key not in data and has_effect(about, around):
             copy[key] = value
     return copy
 

@@ -11,7 +11,6 @@ from accaware.config.schema.applicability import (
     fold_case,
     has_effect,
     siblings,
-    unmet_need,
     value_schema,
     ways,
 )
@@ -63,10 +62,6 @@ def _walk(
             by_preset = " (by the preset)" if (*path, other) in assumed else ""
             message = f"is ignored: {why}{by_preset}"
             yield warning((*path, key), message), {other for way in ways(about) for other in way}
-        if need := unmet_need(about, value, around):
-            other, values = need
-            message = f"{shown(value)} needs {other} {listed(map(_bare, values))}"
-            yield Fault((*path, key), f"{message}, not {_bare(around.get(other))}"), [other]
         if "x-unsupported" not in about:
             yield from _walk(about, value, (*path, key), around, assumed)
 

@@ -23,12 +23,6 @@ def ways(about: Schema) -> Sequence[Mapping[str, Any]]:
     return used_with if isinstance(used_with, list) else [used_with]
 
 
-def unmet_need(about: Schema, value: Any, siblings: Data) -> tuple[str, list[Any]] | None:
-    """What x-value-needs asks for ``value`` and isn't so: a key, and the values it may have."""
-    needs = about.get("x-value-needs", {}).get(value, {}) if isinstance(value, str) else {}
-    return next((need for need in needs.items() if siblings.get(need[0]) not in need[1]), None)
-
-
 def required_keys(of: Schema, data: Data) -> list[str]:
     """The keys that an object must have: of the schema's, those that have an effect in it."""
     around = siblings(of, data, {})

@@ -9,7 +9,6 @@ x-unsupported-values    {value: what to use instead}, the same for an enum's val
 x-used-with             {sibling: values}: without effect, with a warning, for other values of it;
                         of a list of these one has to hold; a required key is required where it
                         has an effect
-x-value-needs           {value: {sibling: values}}: can't be that value for others of the sibling
 x-formerly              older names of a key, which a message names it by
 x-alias-of              another name of that key, with a note
 x-excludes              not together with that key

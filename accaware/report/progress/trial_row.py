@@ -29,10 +29,10 @@ class Verdict:
 
 def _what_for(trial: Trial) -> str:
     """What a trial was for that the search has no verdict by, and with which learning rate."""
-    if trial.phase not in (TrialPhase.RAMP, TrialPhase.POLISH):
+    if trial.phase in (TrialPhase.INITIAL, TrialPhase.SEARCH):
         return ""
     factor = "" if trial.lr_factor == 1 else f" at {trial.lr_factor:.3g} x the learning rate"
-    return f"{trial.phase.value}{factor}: "
+    return f"{trial.phase.value.replace('_', ' ')}{factor}: "
 
 
 RUNNING = Verdict("running", "cyan")

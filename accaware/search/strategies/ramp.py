@@ -78,7 +78,7 @@ class Ramp:
             if factor is not None:
                 return self._ramp(climb.tries[0].target_rate, factor, climb.base(climb.best[:-1]))
         if climb.highest < self._bounds.maximal and not self._has_collapsed(climb):
-            unharmed = climb.last is not None and _deficit(climb.last, self._budget) <= _UNHARMED
+            unharmed = any(self._deficit(last) <= _UNHARMED for last in climb.best[-1:])
             rate = self._after(climb.highest, steps=2 if unharmed else 1)
             return self._ramp(rate, climb.factor, climb.base(climb.best))
         return self._bisect(history, climb)
@@ -122,7 +122,12 @@ class Ramp:
     def _has_collapsed(self, climb: _Climb) -> bool:
         """Whether the last two steps are beyond repair: one alone may be a stumble."""
         last = climb.best[-2:]
-        return len(last) == 2 and all(_deficit(trial, self._budget) > _COLLAPSED for trial in last)
+        return len(last) == 2 and all(
+            self._budget.deficit(trial.metric) > _COLLAPSED for trial in last
+        )
+
+    def _deficit(self, trial: Trial) -> float:
+        return self._budget.deficit(trial.metric)
 
     def _bisect(self, history: History, climb: _Climb) -> Decision:
         bracket, lowest = self._bracket(history, climb), self._bounds.minimal
@@ -157,11 +162,7 @@ class Ramp:
         """For the first trial: the highest rate of the ramp that looks recoverable."""
         if any(trial.phase is TrialPhase.SEARCH for trial in history.trials):
             return None
-        near = (
-            trial.target_rate
-            for trial in climb.best
-            if _deficit(trial, self._budget) <= _RECOVERABLE
-        )
+        near = (trial.target_rate for trial in climb.best if self._deficit(trial) <= _RECOVERABLE)
         return max(near, default=None)
 
     def _had_a_poor_start(self, history: History, rate: float) -> bool:
@@ -244,6 +245,9 @@ class _Climb:
 
     @classmethod
     def of(cls, history: History, budget: AccuracyBudget) -> _Climb:
+        def deficit(trial: Trial) -> float:
+            return budget.deficit(trial.metric)
+
         by_rate: dict[float, list[Trial]] = {}
         for trial in history.trials:
             if trial.phase is TrialPhase.RAMP:
@@ -256,17 +260,15 @@ class _Climb:
             if step.trial is None or history.trials[step.trial].phase is TrialPhase.RAMP
         ]
         return cls(
-            [min(tries, key=lambda trial: _deficit(trial, budget)) for tries in by_rate.values()],
+            [
+                min(tries, key=lambda trial: budget.deficit(trial.metric))
+                for tries in by_rate.values()
+            ],
             tries,
-            [FactorTried(trial.lr_factor, _deficit(trial, budget)) for trial in tries],
+            [FactorTried(trial.lr_factor, budget.deficit(trial.metric)) for trial in tries],
             max(climbed, default=0.0),
             bool(beyond) and tries is [*by_rate.values()][-1],
         )
-
-    @property
-    def last(self) -> Trial | None:
-        """The best trial of the last rate."""
-        return self.best[-1] if self.best else None
 
     @staticmethod
     def base(steps: Sequence[Trial]) -> Trial | None:
@@ -277,11 +279,6 @@ class _Climb:
     def factor(self) -> float | None:
         """Of the learning rate, the best that is known; None as long as none is."""
         return best_factor(self.factors) if self.factors else None
-
-
-def _deficit(trial: Trial, budget: AccuracyBudget) -> float:
-    """In budgets; without a metric it has no end."""
-    return math.inf if trial.metric is None else budget.deficit(trial.metric)
 
 
 def _start(history: History, rate: float) -> Trial | None:

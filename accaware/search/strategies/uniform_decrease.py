@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from decimal import ROUND_FLOOR, Decimal
 
-from accaware.search.budget import as_decimal
+from accaware.search.budget import AccuracyBudget, as_decimal
 from accaware.search.history import History, Step
 from accaware.search.params import AdaptiveParams
 from accaware.search.result import StopReason
+from accaware.search.strategies.learning_rate import (
+    MOST_EPOCHS,
+    best_factor,
+    first_start,
+    learning_rate_trial,
+    learning_rate_trials,
+    next_factor,
+)
 from accaware.search.strategies.strategy import (
     GRID,
     Answered,
@@ -27,9 +35,10 @@ class UniformDecrease:
     and the learning rate with it. A step over a bound is clamped to the bound.
     """
 
-    def __init__(self, params: AdaptiveParams, bounds: Bounds) -> None:
+    def __init__(self, params: AdaptiveParams, bounds: Bounds, budget: AccuracyBudget) -> None:
         self._params = params
         self._bounds = bounds
+        self._budget = budget
 
     @property
     def most_epochs(self) -> int:
@@ -48,7 +57,8 @@ class UniformDecrease:
         # A failed initial phase says nothing of its rate, which may be tried again; and so may
         # the bounds, at which a step was cut short.
         trials += 3
-        return params.initial_epochs + params.patience_epochs * trials
+        looking = MOST_EPOCHS if params.trial_learning_rate == "search" else 0
+        return params.initial_epochs + looking + params.patience_epochs * trials
 
     def decide(self, history: History) -> Decision:
         """The initial phase, where there is one, and then a step from the last rate."""
@@ -62,18 +72,27 @@ class UniformDecrease:
         known = history.known(rate)
         if known is not None:
             return Answered(known)
-        start = history.start_for(rate)
+        factor, start = params.learning_rate_factor, history.start_for(rate)
+        if params.trial_learning_rate == "search":
+            tried = learning_rate_trials(history, self._budget)
+            another = next_factor(tried)
+            if another is not None:
+                first = first_start(history) if tried else start
+                return learning_rate_trial(rate, another, first)
+            factor = best_factor(tried)
         return Propose(
             rate=rate,
             epochs=params.patience_epochs,
-            lr_factor=params.learning_rate_factor * params.lr_reduction_factor**reductions,
+            lr_factor=factor * params.lr_reduction_factor**reductions,
             start=None if start is None else start.number,
             ends_within_budget=params.stop_trial_when_within_budget,
         )
 
     def wanted(self, history: History) -> frozenset[int]:
-        """None but the best ones, which are kept in any case."""
-        return frozenset()
+        """What the learning rate is looked for from; else the best ones, which are kept anyhow."""
+        start = first_start(history)
+        looking = next_factor(learning_rate_trials(history, self._budget)) is not None
+        return frozenset() if start is None or not looking else frozenset({start.number})
 
     def _step(self, history: History) -> tuple[float, int] | Stop:
         """The next rate, and how often the step was reduced by then."""
