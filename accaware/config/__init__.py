@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from accaware.config.model.initializers import (
         BatchNormAdaptation,
         Initializer,
+        PruningInitializer,
+        Reconstruction,
     )
     from accaware.config.model.quantization import (
         ActivationOverride,
@@ -79,10 +81,12 @@ __all__ = [
     "Metric",
     "OptimizerConfig",
     "OverrideInitializer",
+    "PruningInitializer",
     "QuantizationConfig",
     "QuantizationInitializer",
     "RangeInitializer",
     "RangeParams",
+    "Reconstruction",
     "ScopeOverrides",
     "TaskConfig",
     "WeightOverride",
@@ -110,6 +114,8 @@ __getattr__, __dir__ = lazy_names(
         "accaware.config.model.initializers": [
             "BatchNormAdaptation",
             "Initializer",
+            "PruningInitializer",
+            "Reconstruction",
         ],
         "accaware.config.model.quantization": [
             "ActivationOverride",

@@ -125,7 +125,7 @@ class TorchRun:
             task.train_data,
             ranking_callbacks=ranking_by_plugin(task, replay),
         )
-        self._controller.preparations = tuple(map(task.watched, self._controller.preparations))
+        self._controller.watch_preparations(task.watched)
         runner = TorchRunner(
             task.model,
             self._controller,

@@ -29,7 +29,12 @@ from accaware.config.model.config import (
     Metric,
     OptimizerConfig,
 )
-from accaware.config.model.initializers import BatchNormAdaptation, Initializer
+from accaware.config.model.initializers import (
+    BatchNormAdaptation,
+    Initializer,
+    PruningInitializer,
+    Reconstruction,
+)
 from accaware.config.model.quantization import (
     ActivationOverride,
     ActivationsQuantization,
@@ -276,7 +281,7 @@ ROUND_TRIPS: list[Data] = [
             "algorithm": "filter_pruning",
             "ignored_scopes": "a",
             "target_scopes": ["b"],
-            "initializer": {"batchnorm_adaptation": {}},
+            "initializer": {"batchnorm_adaptation": {}, "reconstruction": {"num_samples": 9}},
             "params": {"pruning_flops_target": 0.3, "schedule": "baseline"},
         }
     },
@@ -405,6 +410,11 @@ DATACLASSES = [
     (RangeParams, properties(schema("quantization#range"))["params"]),
     (KnowledgeDistillationConfig, schema("knowledge_distillation")),
     (Initializer, schema("common#initializer")),
+    (PruningInitializer, properties(schema("filter_pruning"))["initializer"]),
+    (
+        Reconstruction,
+        properties(properties(schema("filter_pruning"))["initializer"])["reconstruction"],
+    ),
     (InputInfo, schema("input_info")),
 ]
 

@@ -63,6 +63,10 @@ LEARNED = {
         "legr_params": {"generations": 6, "train_steps": 2},
     },
 }
+RECONSTRUCTED = {
+    **PRUNING,
+    "initializer": {**PRUNING["initializer"], "reconstruction": {"num_samples": 48}},
+}
 TAYLOR = {
     **PRUNING,
     "params": {**PRUNING["params"], "filter_importance": "taylor", "allocation": "cost_aware"},
@@ -156,6 +160,7 @@ def search(
     [
         pytest.param(PATIENT, PRUNING, id="adaptive-pruning"),
         pytest.param(PATIENT, TAYLOR, id="adaptive-taylor"),
+        pytest.param(PATIENT, RECONSTRUCTED, id="adaptive-reconstruction"),
         pytest.param(PATIENT, SPARSITY, id="adaptive-sparsity"),
         pytest.param(PATIENT, INT8, id="adaptive-int8"),
         pytest.param(FROM_THE_FIRST_STEP, UNSCHEDULED, id="no_initial_epochs-pruning"),

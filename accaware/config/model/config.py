@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from accaware.config.model.initializers import Initializer
+from accaware.config.model.initializers import Initializer, PruningInitializer
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.task import TaskConfig
 from accaware.search.params import AdaptiveParams, SearchParams
@@ -69,7 +69,7 @@ class FilterPruningConfig:
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
     validate_scopes: bool = True
-    initializer: Initializer = field(default_factory=Initializer)
+    initializer: PruningInitializer = field(default_factory=PruningInitializer)
     params: FilterPruningParams = field(default_factory=FilterPruningParams)
 
 

@@ -17,6 +17,7 @@ from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks, same_mask
 from accaware.pytorch.compression.algorithm import CompressionAlgorithm
 from accaware.pytorch.compression.calibration import Preparation
 from accaware.pytorch.compression.distillation import Distillation
+from accaware.pytorch.compression.pruning.reconstruction import Reconstruction
 from accaware.pytorch.compression.sizes import SizeReference
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
@@ -90,6 +91,7 @@ class PTCompressionController:
         quantization: quantizes whatever the rate is, once it is active.
         distillation: adds to the training loss.
         preparations: done in this order whenever the model has a new rate.
+        reconstruction: done by the algorithm itself when channels go.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class PTCompressionController:
         quantization: Quantization | None = None,
         distillation: Distillation | None = None,
         preparations: Sequence[Preparation] = (),
+        reconstruction: Reconstruction | None = None,
     ) -> None:
         self._handed_over = model
         self._model = unwrapped(model)
@@ -114,6 +117,7 @@ class PTCompressionController:
         self.quantization = quantization
         self.distillation = distillation
         self.preparations = tuple(preparations)
+        self._reconstruction = reconstruction
         self.after_change: Callable[[], None] = lambda: None
         """Called when the model is another network: other channels, zeros, values, statistics."""
         self._unprepared = False
@@ -319,6 +323,12 @@ class PTCompressionController:
         for preparation in self.preparations:
             if preparation.for_average:
                 preparation.prepare(self._model, device)
+
+    def watch_preparations(self, watched: Callable[[Preparation], Preparation]) -> None:
+        """Put in the place of all that looks at training samples what ``watched`` makes of it."""
+        self.preparations = tuple(map(watched, self.preparations))
+        if self._reconstruction is not None:
+            self._reconstruction.measurement = watched(self._reconstruction.measurement)
 
     def _achieved_for_preparations(self) -> tuple[KeptMasks, float] | None:
         """None where nothing is to be prepared: measuring the rate reads every weight."""

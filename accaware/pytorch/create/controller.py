@@ -27,7 +27,11 @@ from accaware.pytorch.create.algorithms import (
     learn_ranking,
     magnitude_sparsity_of,
 )
-from accaware.pytorch.create.preparations import check_needs_no_data, preparations_of
+from accaware.pytorch.create.preparations import (
+    check_needs_no_data,
+    preparations_of,
+    reconstruction_of,
+)
 from accaware.pytorch.create.quantization import quantization_settings_of
 from accaware.pytorch.data.training_sample import training_sample
 from accaware.pytorch.distributed.agreement import is_one_of_several
@@ -60,8 +64,8 @@ def create_compressed_model(
         example_inputs: a tensor, a tuple of positional or a mapping of keyword arguments of the
             model's forward, batch first (a batch of 1 will do), on the model's device; None for
             zeros of the shapes in the config's ``input_info``.
-        train_loader: needed for quantization, and where the config asks for batchnorm_adaptation;
-            a sample of it is tried as well as the example inputs.
+        train_loader: needed for quantization, and where the config asks for batchnorm_adaptation
+            or reconstruction; a sample of it is tried as well as the example inputs.
         ranking_callbacks: needed for filter pruning with interlayer_ranking_type
             learned_ranking, unless load_ranking_coeffs_path names a file.
 
@@ -80,13 +84,16 @@ def create_compressed_model(
         check_needs_no_data(config)
     inputs = ExampleInputs.of(_samples(model, config) if example_inputs is None else example_inputs)
     flops = counted_flops(model, inputs)
-    pruning = sparsity = distillation = quantization = None
+    pruning = sparsity = distillation = quantization = reconstruction = None
     if (pruned := config.filter_pruning) is not None:
         device = next(model.parameters()).device
         sample = None if train_loader is None else training_sample(train_loader, model, device)
         samples = [] if sample is None else [sample]
         pruning = filter_pruning_of(model, pruned, inputs, flops, samples)
         learn_ranking(pruning, config, pruned, ranking_callbacks)
+        # After that, as candidates are judged by the weights that they have.
+        reconstruction = reconstruction_of(config, pruning, train_loader)
+        pruning.reconstruction = reconstruction
     if (sparse := config.magnitude_sparsity) is not None:
         sparsity = magnitude_sparsity_of(model, sparse)
     # After learned ranking, which trains the model: nobody is to watch that.
@@ -108,6 +115,7 @@ def create_compressed_model(
         quantization=quantization,
         distillation=distillation,
         preparations=preparations_of(config, quantization, train_loader),
+        reconstruction=reconstruction,
     )
     recompile(handed_over)
     return controller, handed_over

@@ -9,6 +9,8 @@ from accaware.config.model.config import LevelledConfig, RunConfig
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.errors import UsageError
 from accaware.pytorch.compression.calibration import BatchNormAdapter, Preparation, RangeMeasurement
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
+from accaware.pytorch.compression.pruning.reconstruction import Reconstruction
 from accaware.pytorch.quantization.quantization import Quantization
 
 
@@ -32,6 +34,16 @@ def preparations_of(
     return preparations
 
 
+def reconstruction_of(
+    config: RunConfig, pruning: FilterPruning | None, train_loader: Iterable[Any] | None
+) -> Reconstruction | None:
+    """Reconstruction as the config asks for it; None without a ``train_loader``, too."""
+    samples = _reconstruction_samples(config)
+    if pruning is None or train_loader is None or not samples:
+        return None
+    return Reconstruction(pruning.compact, train_loader, samples)
+
+
 def check_needs_no_data(config: RunConfig) -> None:
     """Refuse what can't be done without training data.
 
@@ -43,12 +55,23 @@ def check_needs_no_data(config: RunConfig) -> None:
             "quantization measures the ranges of activations on training data: pass train_loader "
             "to create_compressed_model"
         )
+    if _reconstruction_samples(config):
+        raise UsageError(
+            "initializer.reconstruction needs training data: pass train_loader to "
+            "create_compressed_model, or set num_samples to 0"
+        )
     if _adaptation_samples(config.levelled):
         raise UsageError(
             "initializer.batchnorm_adaptation (of the config, or of its preset) needs training "
             "data: pass train_loader to create_compressed_model, or set num_bn_adaptation_samples "
             "to 0"
         )
+
+
+def _reconstruction_samples(config: RunConfig) -> int:
+    section = config.filter_pruning
+    asked = None if section is None else section.initializer.reconstruction
+    return 0 if asked is None else asked.num_samples
 
 
 def _adaptation_samples(sections: Sequence[LevelledConfig | QuantizationConfig]) -> int:

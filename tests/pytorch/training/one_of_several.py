@@ -51,6 +51,8 @@ BY_GRADIENTS = {
     },
 }
 
+RECONSTRUCTED = {**PRUNING, "initializer": {"reconstruction": {"num_samples": 200}}}
+
 SECTIONS = {
     "filter_pruning": PRUNING,
     "filter_pruning_by_gradients": BY_GRADIENTS,
@@ -58,6 +60,7 @@ SECTIONS = {
     "learned_ranking_in_8_bits": MIX,
     "averaged_weights": PRUNING,
     "confirmed": PRUNING,
+    "reconstruction": RECONSTRUCTED,
 }
 
 

@@ -21,6 +21,7 @@ ALGORITHMS = (
     "learned_ranking_in_8_bits",
     "averaged_weights",
     "confirmed",
+    "reconstruction",
 )
 
 

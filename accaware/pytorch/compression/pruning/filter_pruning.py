@@ -23,6 +23,7 @@ from accaware.pytorch.compression.pruning.importance import (
     layer_of,
 )
 from accaware.pytorch.compression.pruning.ranking import GlobalRanking, PerGroupRanking, Ranking
+from accaware.pytorch.compression.pruning.reconstruction import Reconstruction
 from accaware.pytorch.compression.pruning.selection import select_groups
 from accaware.pytorch.compression.pruning.taylor import TaylorImportance
 from accaware.pytorch.model.flops import FlopsModel
@@ -94,6 +95,8 @@ class FilterPruning:
         self._by_mean = across_layers and coupled_importance == "mean"
         self.max_layer_pruning = max_layer_pruning if across_layers else 1.0
         self._coefficients: Coefficients | None = None
+        self.reconstruction: Reconstruction | None = None
+        """Corrects what reads channels whenever some are removed, from when it is set."""
         names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(
@@ -151,6 +154,9 @@ class FilterPruning:
         """Rank the filters on dense weights and remove the lowest; rate 0 brings all back."""
         self._lacked_gradients = target > 0 and self._taylor is not None and not self._taylor.seen
         layout = Layout.dense(self.groups) if target <= 0 else self._layout_at(target)
+        if self.reconstruction is not None:
+            self.reconstruction.set_layout(layout, optimizers)
+            return
         # Ranking has asked for the dense tensors.
         self.compact.set_layout(layout, optimizers, gathered=target > 0)
 
@@ -174,6 +180,7 @@ class FilterPruning:
             "kept": list(self.compact.layout.kept),
             "dense": self.compact.dense_form(),
             "taylor": self._taylor and self._taylor.state_dict(),
+            "reconstruction": self.reconstruction and self.reconstruction.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -188,6 +195,8 @@ class FilterPruning:
         self.compact.load(Layout(kept), state["dense"], tensors)
         if self._taylor is not None:
             self._taylor.load_state_dict(state["taylor"])
+        if self.reconstruction is not None:
+            self.reconstruction.load_state_dict(state["reconstruction"])
 
     def kept_masks(self) -> KeptMasks:
         """Of each tensor that lost channels, the positions that are kept."""
