@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from accaware.config.model.initializers import (
         BatchNormAdaptation,
         Initializer,
-        PruningInitializer,
-        Reconstruction,
     )
     from accaware.config.model.quantization import (
         ActivationOverride,
@@ -81,12 +79,10 @@ __all__ = [
     "Metric",
     "OptimizerConfig",
     "OverrideInitializer",
-    "PruningInitializer",
     "QuantizationConfig",
     "QuantizationInitializer",
     "RangeInitializer",
     "RangeParams",
-    "Reconstruction",
     "ScopeOverrides",
     "TaskConfig",
     "WeightOverride",
@@ -114,8 +110,6 @@ __getattr__, __dir__ = lazy_names(
         "accaware.config.model.initializers": [
             "BatchNormAdaptation",
             "Initializer",
-            "PruningInitializer",
-            "Reconstruction",
         ],
         "accaware.config.model.quantization": [
             "ActivationOverride",

@@ -29,12 +29,7 @@ from accaware.config.model.config import (
     Metric,
     OptimizerConfig,
 )
-from accaware.config.model.initializers import (
-    BatchNormAdaptation,
-    Initializer,
-    PruningInitializer,
-    Reconstruction,
-)
+from accaware.config.model.initializers import BatchNormAdaptation, Initializer
 from accaware.config.model.quantization import (
     ActivationOverride,
     ActivationsQuantization,
@@ -281,7 +276,7 @@ ROUND_TRIPS: list[Data] = [
             "algorithm": "filter_pruning",
             "ignored_scopes": "a",
             "target_scopes": ["b"],
-            "initializer": {"batchnorm_adaptation": {}, "reconstruction": {"num_samples": 9}},
+            "initializer": {"batchnorm_adaptation": {}},
             "params": {"pruning_flops_target": 0.3, "schedule": "baseline"},
         }
     },
@@ -410,11 +405,6 @@ DATACLASSES = [
     (RangeParams, properties(schema("quantization#range"))["params"]),
     (KnowledgeDistillationConfig, schema("knowledge_distillation")),
     (Initializer, schema("common#initializer")),
-    (PruningInitializer, properties(schema("filter_pruning"))["initializer"]),
-    (
-        Reconstruction,
-        properties(properties(schema("filter_pruning"))["initializer"])["reconstruction"],
-    ),
     (InputInfo, schema("input_info")),
 ]
 

@@ -63,10 +63,7 @@ LEARNED = {
         "legr_params": {"generations": 6, "train_steps": 2},
     },
 }
-RECONSTRUCTED = {
-    **PRUNING,
-    "initializer": {**PRUNING["initializer"], "reconstruction": {"num_samples": 48}},
-}
+RECONSTRUCTED = {**PRUNING, "params": {**PRUNING["params"], "reconstruction_samples": 48}}
 TAYLOR = {
     **PRUNING,
     "params": {**PRUNING["params"], "filter_importance": "taylor", "allocation": "cost_aware"},

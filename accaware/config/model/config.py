@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from accaware.config.model.initializers import Initializer, PruningInitializer
+from accaware.config.model.initializers import Initializer
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.task import TaskConfig
 from accaware.search.params import AdaptiveParams, SearchParams
@@ -55,6 +55,7 @@ class FilterPruningParams:
     prune_downsample_convs: bool = False
     prune_batch_norms: bool = True
     channel_multiple: int = 1
+    reconstruction_samples: int = 0
     legr_params: LegrParams = field(default_factory=LegrParams)
     save_ranking_coeffs_path: str | None = None
     load_ranking_coeffs_path: str | None = None
@@ -69,7 +70,7 @@ class FilterPruningConfig:
     ignored_scopes: tuple[str, ...] = ()
     target_scopes: tuple[str, ...] | None = None
     validate_scopes: bool = True
-    initializer: PruningInitializer = field(default_factory=PruningInitializer)
+    initializer: Initializer = field(default_factory=Initializer)
     params: FilterPruningParams = field(default_factory=FilterPruningParams)
 
 

@@ -13,24 +13,7 @@ class BatchNormAdaptation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruction:
-    """Correct what reads removed channels, by least squares over this many training samples.
-
-    0 turns it off.
-    """
-
-    num_samples: int = 512
-
-
-@dataclass(frozen=True, kw_only=True)
 class Initializer:
     """``batchnorm_adaptation`` is None where the config doesn't ask for it."""
 
     batchnorm_adaptation: BatchNormAdaptation | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruningInitializer(Initializer):
-    """``reconstruction`` is None where the config doesn't ask for it."""
-
-    reconstruction: Reconstruction | None = None

@@ -35,11 +35,11 @@ def preparations_of(
 
 
 def reconstruction_of(
-    config: RunConfig, pruning: FilterPruning | None, train_loader: Iterable[Any] | None
+    config: RunConfig, pruning: FilterPruning, train_loader: Iterable[Any] | None
 ) -> Reconstruction | None:
-    """Reconstruction as the config asks for it; None without a ``train_loader``, too."""
+    """Least-squares reconstruction; None where it isn't asked for, and without a loader."""
     samples = _reconstruction_samples(config)
-    if pruning is None or train_loader is None or not samples:
+    if train_loader is None or not samples:
         return None
     return Reconstruction(pruning.compact, train_loader, samples)
 
@@ -57,8 +57,8 @@ def check_needs_no_data(config: RunConfig) -> None:
         )
     if _reconstruction_samples(config):
         raise UsageError(
-            "initializer.reconstruction needs training data: pass train_loader to "
-            "create_compressed_model, or set num_samples to 0"
+            "reconstruction_samples (of the config, or of its preset) needs training data: pass "
+            "train_loader to create_compressed_model, or set it to 0"
         )
     if _adaptation_samples(config.levelled):
         raise UsageError(
@@ -69,9 +69,9 @@ def check_needs_no_data(config: RunConfig) -> None:
 
 
 def _reconstruction_samples(config: RunConfig) -> int:
-    section = config.filter_pruning
-    asked = None if section is None else section.initializer.reconstruction
-    return 0 if asked is None else asked.num_samples
+    return (
+        0 if config.filter_pruning is None else config.filter_pruning.params.reconstruction_samples
+    )
 
 
 def _adaptation_samples(sections: Sequence[LevelledConfig | QuantizationConfig]) -> int:

@@ -14,9 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.data.batches import inputs_of, to_device
-from accaware.pytorch.data.loaders import begun
-from accaware.pytorch.model.inputs import batch_size_of
+from accaware.pytorch.data.evaluation import evaluating, first_samples
 from accaware.pytorch.model.wrappers import eagerly
 
 _Norm = nn.modules.batchnorm._BatchNorm
@@ -44,30 +42,20 @@ def adapt_batchnorm(
     norms = _with_statistics(model)
     if not norms or samples <= 0:
         return
-    modes = {module: module.training for module in model.modules()}
     averages = [_Average(norm) for norm in norms]
-    model.eval()
-    seen = 0
     try:
-        with torch.no_grad(), eagerly(), ExitStack() as hooks:
+        with evaluating(model), ExitStack() as hooks:
             for average in averages:
                 hooks.enter_context(_before_each_call(average.norm, average.before))
-            for batch in begun(batches):
-                size = batch_size_of(batch)
+            for inputs, size in first_samples(batches, samples, model, device, after_batch):
                 for average in averages:
                     average.begin(size)
-                inputs_of(to_device(batch, device), model).call(model)
+                inputs.call(model)
                 finite = [average.is_finite() for average in averages if average.has_grown]
                 keep = not finite or bool(torch.stack(finite).all())
                 for average in averages:
                     average.end(keep=keep)
-                seen += size
-                after_batch(min(seen, samples))
-                if seen >= samples:
-                    break
     finally:
-        for module, training in modes.items():
-            module.training = training
         for average in averages:
             average.close()
 

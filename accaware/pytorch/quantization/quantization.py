@@ -11,10 +11,8 @@ from torch import nn
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.data.batch_statistics import batch_statistics
-from accaware.pytorch.data.batches import inputs_of, to_device
-from accaware.pytorch.data.loaders import begun
-from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
-from accaware.pytorch.model.wrappers import eagerly
+from accaware.pytorch.data.evaluation import evaluating, first_samples
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.quantization.attach import attach
 from accaware.pytorch.quantization.plan import plan_quantization
 from accaware.pytorch.quantization.ranges import estimator_of
@@ -95,24 +93,18 @@ class Quantization:
         """
         activations = self.quantizers.activations
         estimators = [estimator_of(each) for each in self._ranges]
-        modes = {module: module.training for module in self._model.modules()}
-        self._model.eval()
         seen = 0
         try:
             for quantizer, estimator in zip(activations, estimators, strict=True):
                 quantizer.observer = estimator.observe
-            with torch.no_grad(), eagerly(), batch_statistics(self._model):
-                for batch in begun(batches if self.samples else ()):
-                    inputs_of(to_device(batch, device), self._model).call(self._model)
-                    seen += batch_size_of(batch)
-                    after_batch(min(seen, self.samples))
-                    if seen >= self.samples:
-                        break
+            with evaluating(self._model), batch_statistics(self._model):
+                samples = first_samples(batches, self.samples, self._model, device, after_batch)
+                for inputs, size in samples:
+                    inputs.call(self._model)
+                    seen += size
         finally:
             for quantizer in activations:
                 quantizer.observer = None
-            for module, training in modes.items():
-                module.training = training
         for quantizer, estimator in zip(activations, estimators, strict=True):
             measured = estimator.range()
             if measured is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,24 +11,23 @@ from torch import Tensor, nn
 
 from accaware.errors import UsageError
 from accaware.pytorch import PTCompressionController, create_compressed_model
-from tests.pytorch.training.scripts import EXAMPLE, PRUNING, SPARSITY, adaptive, early_exit
+from tests.pytorch.training.scripts import EXAMPLE, SPARSITY, adaptive, early_exit
 from tests.runners.torch_case import accuracy, digits, trained_model
 
-ASKED = {"reconstruction": {"num_samples": 400}}
 EVERYTHING = {"prune_first_conv": True, "prune_downsample_convs": True, "pruning_steps": 2}
 
 
-def section(initializer: dict[str, Any]) -> dict[str, Any]:
-    return {"algorithm": "filter_pruning", "initializer": initializer, "params": EVERYTHING}
+def section(samples: int, **initializer: Any) -> dict[str, Any]:
+    params = {**EVERYTHING, "reconstruction_samples": samples}
+    return {"algorithm": "filter_pruning", "initializer": initializer, "params": params}
 
 
 def compressed(
-    model: nn.Module, inputs: Tensor, initializer: dict[str, Any] = ASKED
+    model: nn.Module, inputs: Tensor, samples: int = 400, **initializer: Any
 ) -> PTCompressionController:
     loader = [(batch, torch.zeros(len(batch))) for batch in inputs.split(50)]
-    controller, _ = create_compressed_model(
-        model, adaptive(section(initializer)), inputs[:1], loader
-    )
+    config = adaptive(section(samples, **initializer))
+    controller, _ = create_compressed_model(model, config, inputs[:1], loader)
     return controller
 
 
@@ -92,26 +92,14 @@ def test_a_reader_gets_the_ridge_regression_of_what_went_on_what_stays() -> None
     )
 
 
-def test_convolutions_lose_less_of_their_outputs() -> None:
-    inputs = torch.randn(64, 3, 6, 6)
-    lost = []
-    for initializer in ({}, ASKED):
-        torch.manual_seed(0)
-        model = Convolutions()
-        dense = model(inputs)
-        compressed(model, inputs, initializer).compression_rate = 0.2
-        lost.append(((model(inputs) - dense).norm() / dense.norm()).item())
-    without, with_it = lost
-    assert with_it < without / 2
-
-
 def test_right_behind_a_cut_a_trained_network_is_better() -> None:
-    adapted = {"batchnorm_adaptation": {"num_bn_adaptation_samples": 400}}
+    adapted = {"num_bn_adaptation_samples": 400}
     for rate in (0.3, 0.5):
         found = []
-        for initializer in (adapted, {**adapted, **ASKED}):
+        for samples in (0, 400):
             model = trained_model()
-            compressed(model, images(), initializer).compression_rate = rate
+            controller = compressed(model, images(), samples, batchnorm_adaptation=adapted)
+            controller.compression_rate = rate
             found.append(accuracy(model))
         assert found[1] > found[0]
 
@@ -142,19 +130,6 @@ def test_after_a_checkpoint_it_knows_its_corrections() -> None:
     torch.testing.assert_close(other(inputs), dense)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_inputs_that_are_not_finite_correct_nothing(value: float) -> None:
-    models = []
-    for initializer in ({}, ASKED):
-        torch.manual_seed(0)
-        model, inputs = Perceptron(), torch.randn(400, 6)
-        inputs[7] = value
-        compressed(model, inputs, initializer).compression_rate = 0.5
-        models.append(model)
-    assert torch.equal(models[0].outputs.weight, models[1].outputs.weight)
-    assert torch.equal(models[0].outputs.bias, models[1].outputs.bias)
-
-
 class Twice(Perceptron):
     """One layer reads the same channels twice, of which one time others."""
 
@@ -162,6 +137,41 @@ class Twice(Perceptron):
         hidden = torch.relu(self.hidden(inputs))
         outputs: Tensor = self.outputs(hidden) + self.outputs(hidden.square())
         return outputs
+
+
+class Flattened(nn.Module):
+    """Each channel has several positions when it is read, behind functions that are no modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 1)
+        self.outputs = nn.Linear(72, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        pooled = nn.functional.max_pool2d(torch.relu(self.first(inputs)), 2)
+        outputs: Tensor = self.outputs(pooled.flatten(1))
+        return outputs
+
+
+def cut(kind: Callable[[], nn.Module], inputs: Tensor, samples: int) -> tuple[nn.Module, float]:
+    """A model without some of its channels, and what that takes of its outputs, as a share."""
+    torch.manual_seed(0)
+    model = kind()
+    dense = model(inputs)
+    controller = compressed(model, inputs, samples)
+    controller.compression_rate = 0.3
+    assert controller.compression_rate > 0
+    return model, ((model(inputs) - dense).norm() / dense.norm()).item()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [(Convolutions, (3, 6, 6)), (Twice, (6,)), (Flattened, (3, 6, 6))]
+)
+def test_less_of_the_outputs_is_lost(kind: Callable[[], nn.Module], size: tuple[int, ...]) -> None:
+    inputs = torch.randn(200, *size)
+    _, with_it = cut(kind, inputs, 200)
+    _, without = cut(kind, inputs, 0)
+    assert with_it < 0.7 * without
 
 
 class Grouped(nn.Module):
@@ -178,41 +188,58 @@ class Grouped(nn.Module):
         return outputs
 
 
-@pytest.mark.parametrize(("kind", "size"), [(Twice, (6,)), (Grouped, (3, 6, 6))])
+class Functional(Perceptron):
+    """The layer's parameters are used, and the layer isn't called."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.relu(self.hidden(inputs))
+        return nn.functional.linear(hidden, self.outputs.weight, self.outputs.bias)
+
+
+def assert_left_alone(kind: Callable[[], nn.Module], inputs: Tensor) -> None:
+    """What reads the channels has the weights and the bias that it has without reconstruction."""
+    models = [cut(kind, inputs, samples)[0] for samples in (0, 400)]
+    mine, theirs = (model.get_submodule("outputs").state_dict() for model in models)
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(Functional, (6,)), (Grouped, (3, 6, 6))])
 def test_readers_of_other_kinds_are_left_alone(
-    kind: type[Twice | Grouped], size: tuple[int, ...]
+    kind: Callable[[], nn.Module], size: tuple[int, ...]
 ) -> None:
-    inputs, models = torch.randn(100, *size), []
-    for initializer in ({}, ASKED):
-        torch.manual_seed(0)
-        model = kind()
-        controller = compressed(model, inputs, initializer)
-        controller.compression_rate = 0.5
-        assert controller.compression_rate > 0
-        models.append(model)
-    assert torch.equal(models[0].outputs.weight, models[1].outputs.weight)
+    assert_left_alone(kind, torch.randn(100, *size))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_inputs_that_are_not_finite_correct_nothing(value: float) -> None:
+    inputs = torch.randn(100, 6)
+    inputs[7] = value
+    assert_left_alone(Perceptron, inputs)
+
+
+def test_one_sample_is_too_few_to_correct_anything() -> None:
+    assert_left_alone(Perceptron, torch.randn(1, 6))
 
 
 def test_zeros_of_sparsity_stay_zero() -> None:
     params = {**SPARSITY["params"], "sparsity_target": 0.5, "sparsity_target_epoch": 1}
-    config = early_exit([section(ASKED), {**SPARSITY, "params": params}])
+    config = early_exit([section(400), {**SPARSITY, "params": params}])
     loader = [(images(), torch.zeros(400))]
     controller, _ = create_compressed_model(trained_model(), config, EXAMPLE, loader)
     controller.compression_rate = 0.6
     assert controller.compression_rate == pytest.approx(0.6, abs=0.02)
 
 
-@pytest.mark.parametrize("initializer", [{}, {"reconstruction": {"num_samples": 0}}])
-def test_it_is_off_unless_asked_for(initializer: dict[str, Any]) -> None:
+def test_with_0_samples_it_is_off() -> None:
     model, inputs = Perceptron(), torch.randn(400, 6)
     before = model.outputs.weight.detach().clone()
-    controller = compressed(model, inputs, initializer)
+    controller = compressed(model, inputs, samples=0)
     controller.compression_rate = 0.5
     kept = controller.algorithm.kept_masks()["outputs.weight"][1]
     assert torch.equal(model.outputs.weight, before[:, kept])
 
 
 def test_without_training_data_it_is_an_error_up_front() -> None:
-    config = adaptive({**PRUNING, "initializer": ASKED})
+    config = adaptive(section(400))
     with pytest.raises(UsageError, match=r"reconstruction.*train_loader"):
         create_compressed_model(trained_model(), config, EXAMPLE)

@@ -51,7 +51,7 @@ BY_GRADIENTS = {
     },
 }
 
-RECONSTRUCTED = {**PRUNING, "initializer": {"reconstruction": {"num_samples": 200}}}
+RECONSTRUCTED = {**PRUNING, "params": {**PRUNING["params"], "reconstruction_samples": 200}}
 
 SECTIONS = {
     "filter_pruning": PRUNING,

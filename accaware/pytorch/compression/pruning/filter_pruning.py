@@ -96,7 +96,7 @@ class FilterPruning:
         self.max_layer_pruning = max_layer_pruning if across_layers else 1.0
         self._coefficients: Coefficients | None = None
         self.reconstruction: Reconstruction | None = None
-        """Corrects what reads channels whenever some are removed, from when it is set."""
+        """Corrects what reads removed channels; None leaves it as it is."""
         names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(
@@ -196,7 +196,7 @@ class FilterPruning:
         if self._taylor is not None:
             self._taylor.load_state_dict(state["taylor"])
         if self.reconstruction is not None:
-            self.reconstruction.load_state_dict(state["reconstruction"])
+            self.reconstruction.load_state_dict(state.get("reconstruction"))
 
     def kept_masks(self) -> KeptMasks:
         """Of each tensor that lost channels, the positions that are kept."""
