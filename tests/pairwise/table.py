@@ -33,6 +33,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "precision": ("full", "mixed"),
     "teacher": ("none", "untouched"),
     "norms": ("as they are", "adapted"),
+    "reconstruction": ("none", "least squares"),
     "averaging": ("none", "polynomial"),
     "confirmation": ("none", "kept back"),
     "schedule": ("per epoch", "per step"),
@@ -99,6 +100,12 @@ APART = (
         ("schedule", ("per step",)),
         ("mix", ("quantization",)),
         "quantization has no level, so none that rises",
+        "compression[0].params",
+    ),
+    Apart(
+        ("reconstruction", ("least squares",)),
+        ("mix", ("sparsity", "sparsity+quantization", "quantization")),
+        "only where filters are removed is there anything to be reconstructed without them",
         "compression[0].params",
     ),
     Apart(

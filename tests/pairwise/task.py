@@ -134,6 +134,8 @@ def _mix(row: Row) -> list[dict[str, Any]]:
     sections = [every[name] for name in row["mix"].split("+")]
     if row["schedule"] == "per step" and "sparsity" not in row["mix"]:
         sections[0]["params"] = {**sections[0].get("params", {}), "update_per_optimizer_step": True}
+    if row["reconstruction"] == "least squares":
+        sections[0]["params"] = {**sections[0].get("params", {}), "reconstruction_samples": 48}
     if row["teacher"] == "untouched":
         teaching = {"algorithm": "knowledge_distillation", "type": "softmax", "temperature": 2}
         sections.append(teaching)

@@ -136,6 +136,8 @@ def test_what_is_computed_on_the_device_is_there(there: SecondDevice) -> None:
 def test_a_search_from_python(mix: str, tmp_path: Path, there: SecondDevice) -> None:
     schedule = "per step" if "sparsity" in mix else "per epoch"
     row = {**PLAIN, "mix": mix, "mode": MIXES[mix], "teacher": "untouched", "schedule": schedule}
+    if "pruning" in mix:
+        row["reconstruction"] = "least squares"
     config = AccAwareConfig.from_dict(settings({**row, "norms": "adapted"}))
     model = trained().to(PLACE)
     # As loaders give them: batches come on the CPU.

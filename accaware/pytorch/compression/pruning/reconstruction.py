@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from accaware.pytorch.channels.compact import CompactModel, first_names
+from accaware.pytorch.channels.compact import CompactModel, first_names, tensors_of
 from accaware.pytorch.channels.layout import (
     KeptIndices,
     KeptMasks,
@@ -95,9 +95,10 @@ class Reconstruction:
         self.measurement.prepare(model, next(model.parameters()).device)
         compact.set_layout(layout, optimizers)
         mixtures = agreed([reader.mixture(before, compact.kept_masks) for reader in self._readers])
+        dense = compact.dense_tensors()
         for reader, mixture in zip(self._readers, mixtures, strict=True):
             if mixture is not None:
-                self._correct(reader, mixture)
+                self._correct(reader, mixture, dense[reader.weight])
         self._key = Key()
 
     def prepare(self, model: nn.Module, device: torch.device) -> None:
@@ -121,9 +122,8 @@ class Reconstruction:
         self._key = Key() if state is None else state.key
 
     @torch.no_grad()
-    def _correct(self, reader: _Reader, mixture: _Mixture) -> None:
-        """Let a layer's weight and bias make up for the channels that went."""
-        dense = self._compact.dense_tensors()[reader.weight]
+    def _correct(self, reader: _Reader, mixture: _Mixture, dense: Tensor) -> None:
+        """Let a layer's weight and bias make up for what went of its ``dense`` weight."""
         outputs = self._keep(reader.weight).get(1 - reader.dim)
         keep = {reader.dim: mixture.gone} | ({} if outputs is None else {1 - reader.dim: outputs})
         # (filters, ..., gone)
@@ -136,7 +136,7 @@ class Reconstruction:
             self._add(reader.bias, offsets / meet)
 
     def _add(self, name: str, values: Tensor) -> None:
-        live = self._compact.model.get_parameter(name)
+        live = tensors_of(self._compact.model)[name]
         live.data.add_(values.to(live))
         # What is removed keeps the values that it had.
         correction = torch.zeros(self._compact.dense_shapes()[name])
@@ -146,9 +146,9 @@ class Reconstruction:
 
     def _undo(self) -> None:
         """Take all corrections back; the model is dense."""
+        live = tensors_of(self._compact.model)
         for name, correction in self._corrections.items():
-            live = self._compact.model.get_parameter(name)
-            live.data.sub_(correction.to(live))
+            live[name].data.sub_(correction.to(live[name]))
         self._corrections = {}
         self._key = Key()
 
@@ -203,7 +203,7 @@ class _Reader:
         inputs: Tensor = (*args, *kwargs.values())[0]
         weight: Any = module.weight
         channels = -1 if isinstance(module, nn.Linear) else 1 - weight.dim()
-        rows = inputs.movedim(channels, -1).flatten(end_dim=-2).float()
+        rows = inputs.movedim(channels, -1).reshape(-1, inputs.shape[channels]).float()
         means = rows.mean(dim=0)
         # Not every device has double precision, and far from 0 single precision needs the mean.
         centred = rows - means
