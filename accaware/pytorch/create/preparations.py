@@ -55,16 +55,16 @@ def check_needs_no_data(config: RunConfig) -> None:
             "quantization measures the ranges of activations on training data: pass train_loader "
             "to create_compressed_model"
         )
-    if _reconstruction_samples(config):
-        raise UsageError(
-            "reconstruction_samples (of the config, or of its preset) needs training data: pass "
-            "train_loader to create_compressed_model, or set it to 0"
-        )
     if _adaptation_samples(config.levelled):
         raise UsageError(
             "initializer.batchnorm_adaptation (of the config, or of its preset) needs training "
             "data: pass train_loader to create_compressed_model, or set num_bn_adaptation_samples "
             "to 0"
+        )
+    if _reconstruction_samples(config):
+        raise UsageError(
+            "reconstruction_samples (of the config, or of its preset) needs training data: pass "
+            "train_loader to create_compressed_model, or set it to 0"
         )
 
 
