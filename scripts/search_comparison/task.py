@@ -57,7 +57,8 @@ class Task(ABC):
     This base is for classification. A task of another kind offers more functions of a plugin.
 
     Args:
-        seed: of the dense model's weights and of its training; the data are the same for all.
+        seed: of the dense model's weights, of its training, and of the halves of the validation
+            data; what it is trained on is the same for all.
     """
 
     name: ClassVar[str]
@@ -76,7 +77,7 @@ class Task(ABC):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.parts = self.make_parts()
+        self.parts = self._halved(self.make_parts())
         self._dense: Dense | None = None
 
     @abstractmethod
@@ -86,6 +87,19 @@ class Task(ABC):
     @abstractmethod
     def make_parts(self) -> Parts:
         """The data, the same each time."""
+
+    def _halved(self, parts: Parts) -> Parts:
+        """Other halves of the validation data for each seed.
+
+        Were they the same, one that happens to be the easier would be so in each search, and
+        that be taken for the searches' luck.
+        """
+        pairs = zip(parts.seen.tensors, parts.unseen.tensors, strict=True)
+        columns = [torch.cat(pair) for pair in pairs]
+        order = torch.randperm(len(columns[0]), generator=torch.Generator().manual_seed(self.seed))
+        halves = order.split([len(parts.seen), len(parts.unseen)])
+        seen, unseen = (TensorDataset(*(each[half] for each in columns)) for half in halves)
+        return Parts(parts.train, seen, unseen)
 
     def dense_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(
