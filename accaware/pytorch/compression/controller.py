@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -144,7 +144,7 @@ class PTCompressionController:
         if self.quantization is None:
             return self._algorithm.excluded
         floating = (
-            ExcludedLayer(each.layer, f"not quantized: {each.reason}")
+            replace(each, reason=f"not quantized: {each.reason}")
             for each in self.quantization.excluded
         )
         return (*self._algorithm.excluded, *floating)
@@ -204,6 +204,11 @@ class PTCompressionController:
             self.sizes(),
             self.quantizers(),
         )
+
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of how the model is compressed now."""
+        quantized = () if self.quantization is None else self.quantization.warnings()
+        return (*self._algorithm.warnings(), *quantized)
 
     def quantizers(self) -> list[QuantizerInfo]:
         """Every quantizer with its range, bits and granularity; none where nothing is quantized."""
