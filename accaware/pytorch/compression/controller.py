@@ -92,6 +92,7 @@ class PTCompressionController:
         distillation: adds to the training loss.
         preparations: done in this order whenever the model has a new rate.
         reconstruction: done by the algorithm itself when channels go.
+        makes_zeros: whether the algorithm holds weights at zero.
     """
 
     def __init__(
@@ -106,12 +107,14 @@ class PTCompressionController:
         distillation: Distillation | None = None,
         preparations: Sequence[Preparation] = (),
         reconstruction: Reconstruction | None = None,
+        makes_zeros: bool = False,
     ) -> None:
         self._handed_over = model
         self._model = unwrapped(model)
         self._algorithm = algorithm
         self._reference = reference
         self._make_runner = make_runner
+        self._makes_zeros = makes_zeros
         self._target = 0.0
         self._optimizers: tuple[Optimizer, ...] = ()
         self.quantization = quantization
@@ -174,6 +177,15 @@ class PTCompressionController:
     def maximal_compression_rate(self) -> float:
         """The highest rate that the algorithm can reach on this model."""
         return self._algorithm.maximal_compression_rate
+
+    @property
+    def model_sparsity(self) -> float | None:
+        """The share of all the model's parameters that are zero; None where none is held there."""
+        if not self._makes_zeros:
+            return None
+        parameters = list(self._model.parameters())
+        nonzero = sum(int(parameter.count_nonzero()) for parameter in parameters)
+        return 1 - nonzero / sum(parameter.numel() for parameter in parameters)
 
     def compression_stage(self) -> CompressionStage:
         """Where the schedule stands."""

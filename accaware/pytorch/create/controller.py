@@ -116,6 +116,7 @@ def create_compressed_model(
         distillation=distillation,
         preparations=preparations_of(config, quantization, train_loader),
         reconstruction=reconstruction,
+        makes_zeros=sparsity is not None,
     )
     recompile(handed_over)
     return controller, handed_over
