@@ -66,11 +66,26 @@ class MagnitudeSparsity:
         self._local = local
         self.maximal_compression_rate = 0.5 if semi_structured else 1.0
         weights = weights_of(model, inputs)
-        reasons = _reasons(weights, scopes, rows=semi_structured, embeddings=embeddings)
-        covered = {id(each.parameter): each for each in weights[::-1] if each.name not in reasons}
-        chosen = [each for each in weights if covered.get(id(each.parameter)) is each]
-        self._weights = {each.name: each.parameter for each in chosen}
-        self._inputs = {each.name: each.inputs for each in chosen} if semi_structured else None
+        # Rows of an embedding aren't summed over, so that it has none of four.
+        looked_up = embeddings and not semi_structured
+        multiplied = [
+            each
+            for each in weights
+            if each.role is not None and (looked_up or each.role is not Role.EMBEDDING)
+        ]
+        reasons = _reasons(multiplied, scopes, rows=semi_structured)
+        chosen: dict[int, Weight] = {}
+        for each in multiplied:
+            if each.name not in reasons:
+                chosen.setdefault(id(each.parameter), each)
+        self._weights = {each.name: each.parameter for each in chosen.values()}
+        self._inputs = {each.name: each.inputs for each in chosen.values()}
+        self._semi_structured = semi_structured
+        for each in weights:
+            if each not in multiplied and id(each.parameter) not in chosen:
+                reason = EMBEDDING if each.role is Role.EMBEDDING else each.reason
+                assert reason is not None
+                reasons[each.name] = scopes.why_excluded(each.layer) or reason
         self.excluded = left_out(model, weights, reasons, [scopes])
         if not self._weights:
             told = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
@@ -117,7 +132,7 @@ class MagnitudeSparsity:
         """Zero the smallest weights, over all layers or in each."""
         dense = self.dense_tensors()
         names, tensors = list(dense), list(dense.values())
-        if self._inputs is not None:
+        if self._semi_structured:
             masks = [
                 _two_of_four(dense[name], dim) if target > 0 else torch.ones_like(mask)
                 for (name, dim), mask in zip(
@@ -189,8 +204,8 @@ class MagnitudeSparsity:
         """Where little of the model is covered, or rows of four don't fit into some layers."""
         odd = [
             name
-            for name, dim in (self._inputs or {}).items()
-            if dim is not None and self._weights[name].shape[dim] % _ROW
+            for name, dim in self._inputs.items()
+            if self._semi_structured and self._weights[name].shape[dim or 0] % _ROW
         ]
         if not odd:
             return self._warnings
@@ -246,10 +261,8 @@ class MagnitudeSparsity:
                 self._masks[name] = self._masks[name].to(weight.device)
 
 
-def _reasons(
-    weights: Sequence[Weight], scopes: Scopes, *, rows: bool, embeddings: bool
-) -> dict[str, str]:
-    """Why weights aren't to be made sparse, by their names.
+def _reasons(weights: Sequence[Weight], scopes: Scopes, *, rows: bool) -> dict[str, str]:
+    """Why weights that inputs are multiplied with aren't to be made sparse, by their names.
 
     One that is tied is covered only if none of the layers that multiply with it is to be excluded.
 
@@ -258,32 +271,19 @@ def _reasons(
     """
     reasons: dict[str, str] = {}
     excluded: dict[int, str] = {}
-    deciding = [
-        each
-        for each in weights
-        if each.role is not None and (embeddings or each.role is not Role.EMBEDDING)
-    ]
-    for each in deciding:
+    for each in weights:
         reason = scopes.why_excluded(each.layer) or (_why_no_rows(each) if rows else None)
         if reason is not None:
             reasons[each.name] = reason
             excluded.setdefault(id(each.parameter), each.layer or each.name)
-    for each in deciding:
+    for each in weights:
         if each.name not in reasons and id(each.parameter) in excluded:
             other = excluded[id(each.parameter)]
             reasons[each.name] = f"it shares its weight with {other}, which is excluded"
-    covered = {id(each.parameter) for each in deciding if each.name not in reasons}
-    for each in weights:
-        if each not in deciding and id(each.parameter) not in covered:
-            reason = EMBEDDING if each.role is Role.EMBEDDING else each.reason
-            assert reason is not None
-            reasons[each.name] = scopes.why_excluded(each.layer) or reason
     return reasons
 
 
 def _why_no_rows(weight: Weight) -> str | None:
-    if weight.role is Role.EMBEDDING:
-        return EMBEDDING
     if weight.inputs is None:
         return "it isn't known along which of its dimensions the inputs lie"
     size = weight.parameter.shape[weight.inputs]

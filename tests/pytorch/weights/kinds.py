@@ -79,8 +79,8 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, shares: Tensor) -> Tensor:
         hidden = torch.stack([nn.functional.linear(x, self.up[at]).relu() for at in range(3)], 1)
-        return torch.einsum("nes,nesh,ehd->nsd", shares[:, :, None].expand(-1, -1, x.shape[1]),
-                            hidden, self.down)  # fmt: skip
+        outputs = torch.einsum("nesh,ehd->nesd", hidden, self.down)
+        return (outputs * shares[..., None, None]).sum(1)
 
 
 class Mixture(nn.Module):
