@@ -105,6 +105,8 @@ def _why_not(weight: Weight, flow: Dataflow, called: Set[str], embeddings: bool)
         )
     if weight.role is Role.EMBEDDING and not embeddings:
         return EMBEDDING
+    if weight.sparse_gradient:
+        return "its gradient is sparse, and no quantizer passes such a one on"
     if weight.layer not in called:
         if weight.name in flow.parameters_used:
             return "the forward uses its weight, and doesn't call it"

@@ -49,6 +49,7 @@ class Weight:
             isn't known.
         outputs: the dimension of the outputs, likewise.
         products: how many products of the module's own forward take it, where that was followed.
+        sparse_gradient: whether training gives it the gradient of a few rows alone.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Weight:
     inputs: int | None = None
     outputs: int | None = None
     products: int = 0
+    sparse_gradient: bool = False
 
 
 def weights_of(model: nn.Module, inputs: ExampleInputs) -> list[Weight]:
@@ -127,6 +129,7 @@ def _by_their_modules(model: nn.Module) -> Iterator[Weight]:
                     role=role,
                     inputs=None if looked_up else int(not first),
                     outputs=int(first),
+                    sparse_gradient=looked_up and bool(module.sparse),
                 )
                 continue
             if sum(size > 1 for size in parameter.shape) < 2:

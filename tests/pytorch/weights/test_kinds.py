@@ -206,6 +206,39 @@ def test_a_model_computes_with_its_weights_of_now(kind: Kind) -> None:
             assert {id(each) for each in module._flat_weights} == own
 
 
+def in_one_piece(model: nn.Module) -> Tensor:
+    """Put an LSTM's parameters end to end into one memory, as cuDNN wants them on a GPU."""
+    own = [each for name, each in model.named_parameters() if name.startswith("lstm.")]
+    whole = torch.cat([each.detach().flatten() for each in own])
+    begin = 0
+    for each in own:
+        each.data = whole[begin : begin + each.numel()].view_as(each)
+        begin += each.numel()
+    return whole
+
+
+def test_weights_in_one_piece_stay_there(tmp_path: Path) -> None:
+    kind = KINDS["lstm"]
+    model = kind.model()
+    whole = in_one_piece(model)
+    controller, _ = create_compressed_model(model, early_exit([SEMI_STRUCTURED]), kind.inputs)
+    controller.compression_rate = 0.5
+    train(model, controller, kind)
+    state, expected = copy.deepcopy(controller.state_dict()), outputs(model, kind)
+    save_compressed(model, {}, tmp_path / "model.pt")
+    assert torch.equal(
+        outputs(load_compressed(tmp_path / "model.pt", kind.model()), kind), expected
+    )
+    controller.compression_rate = 0.0
+    train(model, controller, kind)
+    controller.load_state_dict(state)
+    assert torch.equal(outputs(model, kind), expected)
+    own = [each for name, each in model.named_parameters() if name.startswith("lstm.")]
+    memory = {each.untyped_storage().data_ptr() for each in own}
+    assert memory == {whole.untyped_storage().data_ptr()}
+    assert torch.equal(torch.cat([each.detach().flatten() for each in own]), whole)
+
+
 @pytest.mark.parametrize("quantized", [False, True])
 def test_a_state_and_a_file_bring_it_back_to_the_bit(
     kind: Kind, quantized: bool, tmp_path: Path
