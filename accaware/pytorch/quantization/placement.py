@@ -21,6 +21,7 @@ from accaware.pytorch.model.dataflow import Dataflow, ModuleCall, Operation, Val
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.weights.left_out import EMBEDDING, left_out, why_excluded
+from accaware.pytorch.weights.products import PRODUCTS
 from accaware.pytorch.weights.weights import Role, Weight, weights_of
 
 _ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
@@ -121,20 +122,25 @@ def _why_not(weight: Weight, flow: Dataflow, called: Set[str], embeddings: bool)
 
 
 def _reads_its_input(weight: Weight, flow: Dataflow) -> bool:
-    """Whether what goes into the layer is what the weight is multiplied with, and nothing else."""
+    """Whether what goes into the layer goes straight into its product, and nowhere else.
+
+    Behind a view, as in transformers' Conv1D, onnxruntime doesn't take the pair of operators that
+    stands for a quantized activation: it moves them over the view, and then finds their types
+    wrong. There the weight alone is quantized.
+    """
     if weight.role is Role.LAYER:
         return True
     if weight.role is not Role.PRODUCT or weight.products != 1 or weight.key != "weight":
         return False
     call = flow.call_of(weight.layer)
-    return (
-        call is not None
-        and len(call.inputs) == 1
-        and sum(
-            call.begin <= operation.time < call.end for operation in flow.consumers(call.inputs[0])
-        )
-        == 1
-    )
+    if call is None or len(call.inputs) != 1:
+        return False
+    readers = [
+        operation.name
+        for operation in flow.consumers(call.inputs[0])
+        if call.begin <= operation.time < call.end
+    ]
+    return len(readers) == 1 and readers[0] in PRODUCTS
 
 
 class ActivationPlaces:

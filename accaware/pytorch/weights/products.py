@@ -27,6 +27,9 @@ _MATRIX = frozenset(("matmul", "__matmul__", "mm", "bmm", "mv", "_grouped_mm", "
 _SUMMED = frozenset(("addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addmv"))
 """A matrix is added to the product; it comes first."""
 
+PRODUCTS = frozenset((*_CONVOLUTIONS, *_TRANSPOSED, *_MATRIX, *_SUMMED, "linear", "einsum"))
+"""Operations that may multiply activations with a weight."""
+
 _COPIES = frozenset((
     "__getitem__", "index_select", "gather", "take_along_dim", "contiguous", "clone", "reshape",
     "flatten", "cat", "concat", "stack", "repeat", "expand", "to", "type", "type_as",
