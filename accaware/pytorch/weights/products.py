@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.model.copies import copied
@@ -105,7 +106,8 @@ class _Products(ForwardWatch):
         # Two names of one tensor have the first one here; whoever asks knows that they are tied.
         self._memory: dict[int, str] = {}
         for name, parameter in followed.items():
-            self._memory.setdefault(parameter.untyped_storage().data_ptr(), name)
+            if (memory := _memory_of(parameter)) is not None:
+                self._memory.setdefault(memory, name)
         self._copies: dict[int, _Part] = {}
 
     def called(
@@ -169,10 +171,21 @@ class _Products(ForwardWatch):
         carried = self._copies.get(id(tensor))
         if carried is not None:
             return carried
-        name = self._memory.get(tensor.untyped_storage().data_ptr())
-        if name is None or not tensor.numel():
+        memory = _memory_of(tensor)
+        name = None if memory is None else self._memory.get(memory)
+        if name is None:
             return None
         return _Part(tensor, name, tuple(_same_dimensions(tensor, self._followed[name])))
+
+
+def _memory_of(tensor: Tensor) -> int | None:
+    """Where its values lie; None where they lie in several places, or nowhere yet."""
+    if tensor.layout is not torch.strided or not tensor.numel():
+        return None
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except RuntimeError:  # what torch.func puts around a tensor has no memory of its own
+        return None
 
 
 def _same_dimensions(view: Tensor, parameter: Tensor) -> Iterator[int | None]:

@@ -178,6 +178,29 @@ def test_what_is_added_or_scales_is_no_weight() -> None:
     assert "no convolution, linear layer or other product" in reasons["table"]
 
 
+class Graph(nn.Module):
+    """Multiplies by a sparse matrix of neighbours, and for each sample by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 8) / 3)
+        self.own = nn.Parameter(torch.randn(8, 4) / 3)
+        self.last = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        neighbours = torch.eye(len(x)).to_sparse()
+        x = torch.sparse.mm(neighbours, x.mean(1) @ self.weight)
+        x = torch.func.vmap(lambda each: each @ self.own)(x)
+        output: Tensor = self.last(x)
+        return output
+
+
+def test_a_forward_may_have_tensors_without_a_memory_of_their_own() -> None:
+    kind = Kind(Graph, KINDS["lstm"].inputs, {})
+    controller, _ = sparse(kind)
+    assert {*controller.algorithm.weights} == {"weight", "own", "last.weight"}
+
+
 # Values --------------------------------------------------------------------------------------
 
 
