@@ -83,7 +83,10 @@ class MagnitudeSparsity:
         self._semi_structured = semi_structured
         for each in weights:
             if each not in multiplied and id(each.parameter) not in chosen:
-                reason = EMBEDDING if each.role is Role.EMBEDDING else each.reason
+                reason = each.reason
+                if each.role is Role.EMBEDDING:
+                    remedy = "" if semi_structured else "; sparsify_embeddings covers it"
+                    reason = EMBEDDING + remedy
                 assert reason is not None
                 reasons[each.name] = scopes.why_excluded(each.layer) or reason
         self.excluded = left_out(model, weights, reasons, [scopes])

@@ -105,7 +105,7 @@ def _why_not(weight: Weight, flow: Dataflow, called: Set[str], embeddings: bool)
             "whose matrices are integers"
         )
     if weight.role is Role.EMBEDDING and not embeddings:
-        return EMBEDDING
+        return f"{EMBEDDING}; quantize_embeddings covers it"
     if weight.sparse_gradient:
         return "its gradient is sparse, and no quantizer passes such a one on"
     if weight.layer not in called:

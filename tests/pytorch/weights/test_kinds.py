@@ -131,6 +131,8 @@ def test_the_shares_are_of_all_parameters(kind: Kind) -> None:
     assert controller.model_sparsity == zeros / total
     for entry in controller.excluded:
         assert f"({entry.share:.1%} of the parameters)" in entry.told[1]
+        embedding = f"{entry.layer}.weight" in kind.embeddings
+        assert ("sparsify_embeddings" in entry.reason) is embedding
 
 
 def test_a_tied_weight_stays_tied_and_counts_once() -> None:
