@@ -106,8 +106,7 @@ APART = (
     Apart(
         ("schedule", ("per step",)),
         ("mix", ("2:4 sparsity",)),
-        "its rate is there from the first step on",
-        "update_per_optimizer_step is ignored",
+        "its rate is there from the first step on; a warning says that the key is ignored",
     ),
     Apart(
         ("schedule", ("per step",)),
