@@ -57,7 +57,8 @@ def build(
         observers: told of the search's events and of progress within epochs.
         replay: leads the search to where it was interrupted, and records it; None for neither.
         warn: told where the run can't be gone on with if it is interrupted, or where what it
-            hands over could be compared in part only; or of what it can't go on with as it was.
+            hands over could be compared in part only; or of what it can't go on with as it was;
+            or where it covers little of the model.
 
     Raises:
         UsageError: a device that isn't there; a model that can't be compressed.
@@ -126,6 +127,10 @@ class TorchRun:
             ranking_callbacks=ranking_by_plugin(task, replay),
         )
         self._controller.watch_preparations(task.watched)
+        # Before the first epoch, after which the rest is told.
+        told = self._controller.warnings()
+        for message in told:
+            warn(message)
         runner = TorchRunner(
             task.model,
             self._controller,
@@ -140,6 +145,7 @@ class TorchRun:
             str(checkpoints),
             weight_averaging=config.accuracy_aware_training.weight_averaging,
             references=references,
+            told=told,
         )
         parts: dict[str, Stateful] = {
             "compression": CompressionState(self._controller),
@@ -174,7 +180,7 @@ class TorchRun:
     @property
     def excluded(self) -> Sequence[tuple[str, str]]:
         """Layers that aren't compressed, each with the reason."""
-        return [(entry.layer, entry.reason) for entry in self._controller.excluded]
+        return [entry.told for entry in self._controller.excluded]
 
     @property
     def result(self) -> SearchResult | None:

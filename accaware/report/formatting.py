@@ -16,6 +16,12 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
+def rate(compression_rate: float, model_sparsity: float | None) -> str:
+    """A rate, and where weights are zeroed the share of all the model's that are."""
+    beside = "" if model_sparsity is None else f", model sparsity {percent(model_sparsity)}"
+    return f"rate {percent(compression_rate)}{beside}"
+
+
 def quantity(value: int, unit: str = "") -> str:
     """11_172_810 is "11.2 M"; with a unit, "1.82 GFLOPs". Small plain counts stay whole."""
     if not unit and value < 10_000:

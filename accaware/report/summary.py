@@ -107,6 +107,9 @@ class Summary:
             )
         asked = f"asked for {percent(best.target_rate)}"
         table.add_row("compression rate", "", percent(best.compression_rate), asked)
+        if best.model_sparsity is not None:
+            zeros = percent(best.model_sparsity)
+            table.add_row("model sparsity", "", zeros, "zeros of all parameters")
         for name, dense, compressed, unit in self._size_rows():
             table.add_row(
                 name, quantity(dense, unit), quantity(compressed, unit), ratio(dense, compressed)

@@ -29,11 +29,11 @@ class LayerCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What is compressed as one: a group of coupled channels, or a layer's weights.
+    """What is compressed as one: a group of coupled channels, or a weight.
 
     Attributes:
-        name: of the layer that stands for it.
-        layers: all whose filters go together.
+        name: of the layer that stands for it, or of the weight where that isn't its layer's only.
+        layers: all whose filters go together, or that which has the weight.
         size: channels, or weights.
         least: how many of them stay whatever the rate is.
         saved_parameters, saved_flops: shares of the model's, where half of this part alone goes.

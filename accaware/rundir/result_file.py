@@ -74,6 +74,8 @@ def result_document(
     document: dict[str, Any] = jsonable(content)
     if document["best"] is not None:
         del document["best"]["checkpoint"]
+        if document["best"]["model_sparsity"] is None:
+            del document["best"]["model_sparsity"]
     return document
 
 
@@ -114,6 +116,7 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
         "phase": trial.phase,
         "target_rate": trial.target_rate,
         "compression_rate": trial.compression_rate,
+        **sparsity_document(trial),
         "lr_factor": trial.lr_factor,
         "start": trial.start,
         # A validation before the first training counts as epoch 0, but cost no training.
@@ -123,6 +126,12 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
         "within_budget": trial.within_budget,
         "reason": trial.reason,
     }
+
+
+def sparsity_document(trial: Trial) -> dict[str, float]:
+    """The share of zeros in the whole model, where the algorithm makes any; else no key at all."""
+    sparsity = trial.model_sparsity
+    return {} if sparsity is None else {"model_sparsity": sparsity}
 
 
 def read_result(path: Path) -> ResultFile | None:
@@ -201,6 +210,7 @@ def _trial(content: dict[str, Any]) -> Trial:
         phase=TrialPhase(content["phase"]),
         target_rate=content["target_rate"],
         compression_rate=rate,
+        model_sparsity=content.get("model_sparsity"),
         lr_factor=content.get("lr_factor", 1.0),
         start=content.get("start"),
         epochs=tuple(

@@ -12,7 +12,7 @@ from accaware.results.from_json import structured
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal_reader import JournalLine, read_journal
 from accaware.rundir.lock import is_locked
-from accaware.rundir.result_file import read_result
+from accaware.rundir.result_file import read_result, sparsity_document
 from accaware.search.budget import AccuracyBudget
 from accaware.search.history import History
 from accaware.search.trial import Trial
@@ -131,6 +131,7 @@ def _told(trial: Trial) -> dict[str, Any]:
         "number": trial.number,
         "target_rate": trial.target_rate,
         "compression_rate": trial.compression_rate,
+        **sparsity_document(trial),
         "metric": trial.metric,
         "within_budget": trial.within_budget,
         "reason": trial.reason,

@@ -240,6 +240,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
             metric=measured.value,
             standard_error=measured.standard_error,
             compression_rate=self._controller.compression_rate,
+            model_sparsity=self._controller.model_sparsity,
             seconds=self._clock() - began,
         )
         self._judge(runner, record, epoch)

@@ -32,6 +32,7 @@ class TensorBoardObserver:
                 "train/loss": epoch.loss,
                 "validation/metric": epoch.metric,
                 "compression/rate": epoch.compression_rate,
+                "compression/model_sparsity": epoch.model_sparsity,
             }
             for tag, value in scalars.items():
                 if value is not None:

@@ -96,6 +96,10 @@ class CompressionController(Protocol):
     def maximal_compression_rate(self) -> float:
         """The highest rate that this model can reach."""
 
+    @property
+    def model_sparsity(self) -> float | None:
+        """The share of all the model's parameters that are zero; None where none is made so."""
+
     def create_runner(
         self,
         model: Any,

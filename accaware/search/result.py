@@ -38,12 +38,14 @@ class Best:
     ``metric`` is the number of the validation that followed the last load of its weights, not
     the one remembered from its trial. Degradations are positive for a loss; the relative one is
     in percent, None for a baseline of 0. ``standard_error`` is that of the absolute one, None
-    where samples aren't known.
+    where samples aren't known. ``model_sparsity`` is the share of all the model's parameters that
+    are zero, None where the algorithm makes none so.
     """
 
     trial: int
     target_rate: float
     compression_rate: float
+    model_sparsity: float | None = None
     metric: float
     standard_error: float | None = None
     absolute_degradation: float
@@ -61,6 +63,7 @@ class Best:
             trial=trial.number,
             target_rate=trial.target_rate,
             compression_rate=trial.compression_rate,
+            model_sparsity=trial.model_sparsity,
             metric=metric,
             standard_error=measured.standard_error,
             absolute_degradation=budget.absolute_degradation(metric),

@@ -268,6 +268,7 @@ class TrainingLoop:
             metric=measured.value if measured else None,
             standard_error=measured.standard_error if measured else None,
             compression_rate=self._controller.compression_rate,
+            model_sparsity=self._controller.model_sparsity,
             seconds=self._clock() - began,
         )
         for message in runner.warnings():

@@ -42,6 +42,8 @@ class Epoch:
     Attributes:
         number: counted over the whole run, from 1; 0 is the validation before any training.
         compression_rate: achieved while it was trained, in [0, 1].
+        model_sparsity: the share of all the model's parameters that are zero then; None where the
+            algorithm makes none so.
         fully_compressed: whether the rate was the one that the trial is about.
         loss: what training reported, None where it reports nothing.
         metric: None where the epoch wasn't validated.
@@ -52,6 +54,7 @@ class Epoch:
 
     number: int
     compression_rate: float
+    model_sparsity: float | None = None
     fully_compressed: bool
     loss: float | None = None
     metric: float | None = None
@@ -66,6 +69,8 @@ class Trial:
     Attributes:
         target_rate: what was asked.
         compression_rate: what was achieved, measured on the model at the best epoch.
+        model_sparsity: the share of all the model's parameters that are zero at that epoch; None
+            where the algorithm makes none so.
         metric: the best validated one at full compression; None where there is none.
         standard_error: of its difference to the dense model's; None where samples aren't known.
         best_epoch: the number of the epoch it was reached in.
@@ -78,6 +83,7 @@ class Trial:
     phase: TrialPhase
     target_rate: float
     compression_rate: float
+    model_sparsity: float | None = None
     lr_factor: float = 1.0
     start: int | None = None
     epochs: tuple[Epoch, ...] = ()
@@ -196,6 +202,7 @@ class TrialRecord:
             phase=self.phase,
             target_rate=self.target,
             compression_rate=best.compression_rate if best else self.rate,
+            model_sparsity=best.model_sparsity if best else None,
             lr_factor=self.lr_factor,
             start=self.start,
             epochs=tuple(self.epochs),

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from accaware import AccAwareConfig
+from accaware.config.dump import dump
+from accaware.config.load import ConfigWarning
+from accaware.config.model.schedule import schedule_of
+from accaware.search.schedules.schedules import Baseline
 from tests.config.samples import pruning, quantization, sparsity
 
 PARAMS = "accuracy_aware_training.params"
@@ -86,6 +90,16 @@ BROKEN = {
         _sparsity({}, schedule="multistep", multistep_sparsity_levels=[0.5, 0.96]),
         f"{PRUNING}.multistep_sparsity_levels",
         "the target 0.96 is above maximal_compression_rate 0.95",
+    ),
+    "a pattern whose rate would be searched": (
+        _sparsity({}, sparsity_pattern="2:4"),
+        f"{PRUNING}.sparsity_pattern",
+        '"2:4" fixes the rate at 0.5, and adaptive_compression_level searches one; use mode',
+    ),
+    "a pattern with another rate": (
+        _sparsity({}, early_exit=True, sparsity_pattern="2:4", sparsity_target=0.6),
+        f"{PRUNING}.sparsity_target",
+        "0.6 is not 0.5, the rate of sparsity_pattern 2:4",
     ),
     "pruning starts above its target": (
         _pruning({}, init=0.6),
@@ -242,6 +256,19 @@ def test_a_broken_rule_is_one_error_with_both_numbers(check, data, path, message
     (one,) = check(data)
     assert one.path == path
     assert message in one.message
+
+
+def test_a_pattern_has_no_schedule(check):
+    params = {"schedule": "exponential", "sparsity_freeze_epoch": 1, "weight_importance": "abs"}
+    data = _sparsity({}, early_exit=True, init=0.1, sparsity_pattern="2:4", **params)
+    message = "is ignored: it counts where sparsity_pattern is unstructured, not 2:4"
+    ignored = {one.path for one in check(data, warnings=True) if one.message == message}
+    assert ignored == {"compression.sparsity_init", *(f"{PRUNING}.{key}" for key in params)}
+    with pytest.warns(ConfigWarning):
+        config = AccAwareConfig.from_dict(data)
+    (section,) = config.levelled
+    assert schedule_of(section) == Baseline(0.5)
+    assert AccAwareConfig.from_dict(dump(config)) == config
 
 
 @pytest.mark.parametrize("early_exit", [False, True])

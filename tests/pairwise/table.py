@@ -25,6 +25,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "mix": (
         "pruning",
         "sparsity",
+        "2:4 sparsity",
         "pruning+sparsity",
         "pruning+quantization",
         "sparsity+quantization",
@@ -95,6 +96,17 @@ APART = (
         ("mix", ("pruning", "pruning+quantization")),
         "a level that rises at every step is magnitude sparsity's alone",
         "update_per_optimizer_step",
+    ),
+    Apart(
+        ("mode", ("adaptive",)),
+        ("mix", ("2:4 sparsity",)),
+        "a pattern fixes the rate",
+        '"2:4" fixes the rate at 0.5',
+    ),
+    Apart(
+        ("schedule", ("per step",)),
+        ("mix", ("2:4 sparsity",)),
+        "its rate is there from the first step on; a warning says that the key is ignored",
     ),
     Apart(
         ("schedule", ("per step",)),

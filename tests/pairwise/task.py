@@ -128,6 +128,11 @@ def _mix(row: Row) -> list[dict[str, Any]]:
             "initializer": {**initializer, "range": {"num_init_samples": 64}},
         },
     }
+    every["2:4 sparsity"] = {
+        "algorithm": "magnitude_sparsity",
+        "initializer": initializer,
+        "params": {"sparsity_pattern": "2:4"},
+    }
     if row["mix"] == "quantization":
         # So coarse that the model isn't within budget before it was trained.
         every["quantization"] |= {"weights": {"bits": 2}}

@@ -40,6 +40,7 @@ class MagnitudeSparsity:
     """Masks the weights of the smallest magnitudes; the dense values are kept for later."""
 
     maximal_compression_rate = 1.0
+    model_sparsity = None
 
     def __init__(self, model: SoftmaxRegression) -> None:
         self._model = model

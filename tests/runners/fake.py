@@ -67,6 +67,8 @@ class FakeController:
     def compression_rate(self, target: float) -> None:
         self._put(target)
 
+    model_sparsity: float | None = None
+
     @property
     def maximal_compression_rate(self) -> float:
         return self._maximal

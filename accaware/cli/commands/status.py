@@ -40,7 +40,7 @@ def status(path: Path, *, json: bool) -> ExitCode:
 
 
 def _lines(stands: RunStatus) -> list[str]:
-    from accaware.report.formatting import MetricText, counted, percent
+    from accaware.report.formatting import MetricText, counted, rate
 
     at = "" if stands.current is None else f" in trial {stands.current}"
     why = "" if stands.message is None else f": {stands.message}"
@@ -51,15 +51,16 @@ def _lines(stands: RunStatus) -> list[str]:
     if stands.budget is not None:
         metric = MetricText(stands.budget)
         lines += [
-            f"trial {trial.number}: rate {percent(trial.compression_rate)}, "
+            f"trial {trial.number}: {rate(trial.compression_rate, trial.model_sparsity)}, "
             f"metric {metric.value(trial.metric)}, {trial.reason}"
             for trial in stands.trials
         ]
         if stands.best is not None:
             best = stands.best
             kind = "best so far" if best.within_budget else "best effort so far"
-            rate, value = percent(best.compression_rate), metric.value(best.metric)
-            lines.append(f"{kind}: trial {best.number}, rate {rate}, metric {value}")
+            reached = rate(best.compression_rate, best.model_sparsity)
+            value = metric.value(best.metric)
+            lines.append(f"{kind}: trial {best.number}, {reached}, metric {value}")
     if stands.can_resume:
         lines.append(how_to_resume(stands.directory))
     return lines

@@ -76,7 +76,10 @@ class FilterPruningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MagnitudeSparsityParams:
-    """With schedule multistep, ``sparsity_target`` is the last of the levels."""
+    """With schedule multistep, ``sparsity_target`` is the last of the levels.
+
+    With ``sparsity_pattern`` 2:4 the rate is 0.5 from the first epoch on; it has no schedule.
+    """
 
     schedule: str = "polynomial"
     sparsity_target: float = 0.5
@@ -91,6 +94,8 @@ class MagnitudeSparsityParams:
     patience: int = 1
     sparsity_level_setting_mode: str = "global"
     weight_importance: str = "normed_abs"
+    sparsity_pattern: str = "unstructured"
+    sparsify_embeddings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

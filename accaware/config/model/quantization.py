@@ -108,6 +108,7 @@ class QuantizationConfig:
     preset: str = "performance"
     quantize_inputs: bool = True
     quantize_outputs: bool = False
+    quantize_embeddings: bool = False
     overflow_fix: str = "enable"
     weights: WeightsQuantization = field(default_factory=WeightsQuantization)
     activations: ActivationsQuantization = field(default_factory=ActivationsQuantization)

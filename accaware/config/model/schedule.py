@@ -47,6 +47,8 @@ def _pruning(algorithm: FilterPruningConfig) -> Schedule:
 def _sparsity(algorithm: MagnitudeSparsityConfig) -> Schedule:
     params, init = algorithm.params, algorithm.sparsity_init
     target, duration = params.sparsity_target, params.sparsity_target_epoch
+    if params.sparsity_pattern == "2:4":
+        return Baseline(target)
     match params.schedule:
         case "polynomial":
             return Polynomial(init, target, duration, params.power, params.concave)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from accaware.config.rules.checked_sections import Algorithm, Training
 from accaware.config.rules.filter_pruning import filter_pruning_faults
+from accaware.config.rules.magnitude_sparsity import magnitude_sparsity_faults
 from accaware.config.rules.schedules import schedule_faults
 from accaware.config.text.fault import Fault
 from accaware.search.params import AdaptiveParams
@@ -31,6 +32,7 @@ def search_faults(training: Training | None, algorithms: Sequence[Algorithm]) ->
     for algorithm in algorithms:
         faults += schedule_faults(known, algorithm)
         faults += filter_pruning_faults(algorithm)
+        faults += magnitude_sparsity_faults(training, algorithm)
     return faults
 
 

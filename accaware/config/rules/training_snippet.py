@@ -23,13 +23,23 @@ def training_snippet(names: Sequence[str], algorithms: Sequence[Algorithm]) -> s
     """
     epochs = max([_FEWEST_EPOCHS, *(_needed(one) for one in algorithms)])
     params: dict[str, float] = {"maximal_relative_accuracy_degradation": 1.0}
-    if names and not set(names) & set(LEVELLED):
+    searched = set(names) & set(LEVELLED)
+    if any(map(_has_pattern, algorithms)):
+        searched = set()
+    if names and not searched:
         mode = "early_exit"
         params["maximal_total_epochs"] = epochs
     else:
         mode = "adaptive_compression_level"
         params |= {"initial_training_phase_epochs": epochs, "patience_epochs": 3}
     return f'"accuracy_aware_training": {json.dumps({"mode": mode, "params": params})}'
+
+
+def _has_pattern(algorithm: Algorithm) -> bool:
+    """Whether its rate is fixed by a pattern, so that there is none to search."""
+    config = algorithm.config
+    pattern = config.params.sparsity_pattern if isinstance(config, MagnitudeSparsityConfig) else ""
+    return pattern == "2:4"
 
 
 def _needed(algorithm: Algorithm) -> int:

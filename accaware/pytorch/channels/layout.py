@@ -121,10 +121,21 @@ class Layout:
 
 @dataclass(frozen=True)
 class ExcludedLayer:
-    """A layer whose filters stay, and why."""
+    """A layer whose filters or weights stay, and why.
+
+    Attributes:
+        share: of the model's parameters, in [0, 1]; None where it wasn't counted.
+    """
 
     layer: str
     reason: str
+    share: float | None = None
+
+    @property
+    def told(self) -> tuple[str, str]:
+        """The layer and the reason, and the share behind it, for people."""
+        share = f" ({self.share:.1%} of the parameters)" if self.share else ""
+        return self.layer, self.reason + share
 
 
 KeptMasks = dict[str, dict[int, Tensor]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -92,6 +92,7 @@ class PTCompressionController:
         distillation: adds to the training loss.
         preparations: done in this order whenever the model has a new rate.
         reconstruction: done by the algorithm itself when channels go.
+        makes_zeros: whether the algorithm holds weights at zero.
     """
 
     def __init__(
@@ -106,12 +107,14 @@ class PTCompressionController:
         distillation: Distillation | None = None,
         preparations: Sequence[Preparation] = (),
         reconstruction: Reconstruction | None = None,
+        makes_zeros: bool = False,
     ) -> None:
         self._handed_over = model
         self._model = unwrapped(model)
         self._algorithm = algorithm
         self._reference = reference
         self._make_runner = make_runner
+        self._makes_zeros = makes_zeros
         self._target = 0.0
         self._optimizers: tuple[Optimizer, ...] = ()
         self.quantization = quantization
@@ -144,7 +147,7 @@ class PTCompressionController:
         if self.quantization is None:
             return self._algorithm.excluded
         floating = (
-            ExcludedLayer(each.layer, f"not quantized: {each.reason}")
+            replace(each, reason=f"not quantized: {each.reason}")
             for each in self.quantization.excluded
         )
         return (*self._algorithm.excluded, *floating)
@@ -175,6 +178,15 @@ class PTCompressionController:
         """The highest rate that the algorithm can reach on this model."""
         return self._algorithm.maximal_compression_rate
 
+    @property
+    def model_sparsity(self) -> float | None:
+        """The share of all the model's parameters that are zero; None where none is held there."""
+        if not self._makes_zeros:
+            return None
+        parameters = list(self._model.parameters())
+        nonzero = sum(int(parameter.count_nonzero()) for parameter in parameters)
+        return 1 - nonzero / sum(parameter.numel() for parameter in parameters)
+
     def compression_stage(self) -> CompressionStage:
         """Where the schedule stands."""
         if self.scheduler.fully_compressed:
@@ -204,6 +216,11 @@ class PTCompressionController:
             self.sizes(),
             self.quantizers(),
         )
+
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of how the model is compressed now."""
+        quantized = () if self.quantization is None else self.quantization.warnings()
+        return (*self._algorithm.warnings(), *quantized)
 
     def quantizers(self) -> list[QuantizerInfo]:
         """Every quantizer with its range, bits and granularity; none where nothing is quantized."""

@@ -1,8 +1,11 @@
-"""Magnitude sparsity: the smallest weights of convolutions and linear layers are held at zero.
+"""Magnitude sparsity: the smallest of the weights that inputs are multiplied with are held at zero.
 
 Han et al., "Learning both Weights and Connections for Efficient Neural Networks" (2015). There
 is no smaller network to train, so the whole cost is one multiplication of the weights by their
 masks after each optimizer step; forward and backward know nothing of it.
+
+Semi-structured, two of every four weights along the inputs are zero, for hardware that skips them
+(Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, section 3).
 """
 
 from __future__ import annotations
@@ -15,52 +18,85 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from accaware.errors import CheckpointError, CompressionError
-from accaware.pytorch.channels.layout import ExcludedLayer, KeptMasks, same_tensors
+from accaware.pytorch.channels.layout import KeptMasks, same_tensors
 from accaware.pytorch.channels.shared import Key, Shared
-from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.compression.pruning.lowest import Score, masks_of
-from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
+from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
+from accaware.pytorch.weights.left_out import EMBEDDING, coverage_warning, left_out
+from accaware.pytorch.weights.weights import Role, Weight, weights_of
+
+_ROW = 4
+"""Weights of a semi-structured row, of which the half is zero."""
 
 
 class MagnitudeSparsity:
     """Holds the least important weights at zero.
 
-    The compression rate is the share of zeros among the weights of the layers it covers.
+    The compression rate is the share of zeros among the weights that it covers.
 
     Args:
         model: trained; its weights are zeroed in place from here on.
         scopes: the layers to cover.
+        inputs: to follow the model with, where only that tells what is a weight.
         importance: abs for magnitudes, normed_abs for these in units of their layer's norm.
         local: each layer gets the same share of zeros; else all layers are ranked together.
+        semi_structured: 2 of every 4 weights along the inputs are zero at any rate above 0.
+        embeddings: cover the weights of embeddings, too.
 
     Raises:
         CompressionError: no layer is left to cover.
     """
 
     name = "magnitude_sparsity"
-    maximal_compression_rate = 1.0
 
     def __init__(
         self,
         model: nn.Module,
         scopes: Scopes,
+        inputs: ExampleInputs,
         *,
         importance: str = "normed_abs",
         local: bool = False,
+        semi_structured: bool = False,
+        embeddings: bool = False,
     ) -> None:
+        self._model = model
         self._importance = importance
         self._local = local
-        modules = dict(model.named_modules())
-        self._weights, self.excluded = _covered(modules, scopes)
-        listed = {entry.layer for entry in self.excluded}
-        self.excluded += uncovered_weights(model, self._weights, listed)
+        self.maximal_compression_rate = 0.5 if semi_structured else 1.0
+        weights = weights_of(model, inputs)
+        # Rows of an embedding aren't summed over, so that it has none of four.
+        looked_up = embeddings and not semi_structured
+        multiplied = [
+            each
+            for each in weights
+            if each.role is not None and (looked_up or each.role is not Role.EMBEDDING)
+        ]
+        reasons = _reasons(multiplied, scopes, rows=semi_structured)
+        chosen: dict[int, Weight] = {}
+        for each in multiplied:
+            if each.name not in reasons:
+                chosen.setdefault(id(each.parameter), each)
+        self._weights = {each.name: each.parameter for each in chosen.values()}
+        self._inputs = {each.name: each.inputs for each in chosen.values()}
+        self._semi_structured = semi_structured
+        for each in weights:
+            if each not in multiplied and id(each.parameter) not in chosen:
+                reason = each.reason
+                if each.role is Role.EMBEDDING:
+                    remedy = "" if semi_structured else "; sparsify_embeddings covers it"
+                    reason = EMBEDDING + remedy
+                assert reason is not None
+                reasons[each.name] = scopes.why_excluded(each.layer) or reason
+        self.excluded = left_out(model, weights, reasons, [scopes])
         if not self._weights:
-            reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
+            told = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
                 f"no weight of {type(model).__name__} can be made sparse "
-                f"({reasons or 'it has no convolution and no linear layer'})"
+                f"({told or 'it has no convolution and no linear layer'})"
             )
+        self._warnings = coverage_warning(self.name, model, self._weights.values())
         self.restart()
 
     def restart(self) -> None:
@@ -99,7 +135,14 @@ class MagnitudeSparsity:
         """Zero the smallest weights, over all layers or in each."""
         dense = self.dense_tensors()
         names, tensors = list(dense), list(dense.values())
-        if self._local:
+        if self._semi_structured:
+            masks = [
+                _two_of_four(dense[name], dim) if target > 0 else torch.ones_like(mask)
+                for (name, dim), mask in zip(
+                    self._inputs.items(), self._masks.values(), strict=True
+                )
+            ]
+        elif self._local:
             scores = [self._scores([tensor]) for tensor in tensors]
             pairs = zip(tensors, scores, strict=True)
             masks = [masks_of([tensor], target, score)[0] for tensor, score in pairs]
@@ -161,8 +204,20 @@ class MagnitudeSparsity:
         )
 
     def warnings(self) -> Sequence[str]:
-        """None: weights are always at hand."""
-        return ()
+        """Where little of the model is covered, or rows of four don't fit into some layers."""
+        odd = [
+            name
+            for name, dim in self._inputs.items()
+            if self._semi_structured and self._weights[name].shape[dim or 0] % _ROW
+        ]
+        if not odd:
+            return self._warnings
+        message = (
+            f"{len(odd)} of {len(self._weights)} weights stay dense, the first {odd[0]}: pruning "
+            f"has left them a number of inputs that is no multiple of {_ROW}; set filter_pruning's "
+            f"channel_multiple to {_ROW}"
+        )
+        return (*self._warnings, message)
 
     def _scores(self, tensors: Sequence[Tensor]) -> Score:
         """Magnitudes, in units of the layer's norm where layers are to be comparable."""
@@ -209,39 +264,47 @@ class MagnitudeSparsity:
                 self._masks[name] = self._masks[name].to(weight.device)
 
 
-def _covered(
-    modules: Mapping[str, nn.Module], scopes: Scopes
-) -> tuple[dict[str, Tensor], list[ExcludedLayer]]:
-    """Weights to make sparse, by name, and the layers that are excluded.
+def _reasons(weights: Sequence[Weight], scopes: Scopes, *, rows: bool) -> dict[str, str]:
+    """Why weights that inputs are multiplied with aren't to be made sparse, by their names.
 
-    A weight that several layers share appears once, under its first name, and only if none of
-    these layers is to be excluded.
+    One that is tied is covered only if none of the layers that multiply with it is to be excluded.
+
+    Args:
+        rows: whether rows of four have to fit.
     """
-    layers = {
-        name: module
-        for name, module in modules.items()
-        if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear))
-    }
-    excluded: list[ExcludedLayer] = []
-    spared: dict[int, str] = {}
-    for name, module in layers.items():
-        reason = scopes.why_excluded(name) or why_computed(module)
-        own = module._parameters.get("weight")
+    reasons: dict[str, str] = {}
+    excluded: dict[int, str] = {}
+    for each in weights:
+        reason = scopes.why_excluded(each.layer) or (_why_no_rows(each) if rows else None)
         if reason is not None:
-            excluded.append(ExcludedLayer(name, reason))
-            if own is not None:
-                spared.setdefault(id(own), name)
-    weights: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    listed = {entry.layer for entry in excluded}
-    for name, module in layers.items():
-        weight = module.weight
-        if name in listed:
-            continue
-        if id(weight) in spared:
-            reason = f"it shares its weight with {spared[id(weight)]}, which is excluded"
-            excluded.append(ExcludedLayer(name, reason))
-        elif id(weight) not in seen:
-            seen.add(id(weight))
-            weights[f"{name}.weight"] = weight
-    return weights, excluded
+            reasons[each.name] = reason
+            excluded.setdefault(id(each.parameter), each.layer or each.name)
+    for each in weights:
+        if each.name not in reasons and id(each.parameter) in excluded:
+            other = excluded[id(each.parameter)]
+            reasons[each.name] = f"it shares its weight with {other}, which is excluded"
+    return reasons
+
+
+def _why_no_rows(weight: Weight) -> str | None:
+    if weight.inputs is None:
+        return "it isn't known along which of its dimensions the inputs lie"
+    size = weight.parameter.shape[weight.inputs]
+    if size % _ROW:
+        return f"{size} inputs go into each of its outputs, which is no multiple of {_ROW}"
+    return None
+
+
+def _two_of_four(weight: Tensor, dim: int | None) -> Tensor:
+    """A mask that drops the two smallest of every four weights along a dimension.
+
+    It drops none where the dimension is no multiple of four. Of equal weights the first go.
+    """
+    assert dim is not None
+    if weight.shape[dim] % _ROW:
+        return torch.ones_like(weight, dtype=torch.bool)
+    last = weight.movedim(dim, -1)
+    rows = last.reshape(*last.shape[:-1], -1, _ROW)
+    order = rows.abs().argsort(dim=-1, stable=True)
+    mask = torch.ones_like(rows, dtype=torch.bool).scatter_(-1, order[..., : _ROW // 2], False)
+    return mask.flatten(-2).movedim(-1, dim).contiguous()

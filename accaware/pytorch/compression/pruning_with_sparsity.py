@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -56,7 +57,7 @@ class PruningWithSparsity:
         """What either excludes; the reason says which of the two."""
         both = (("pruned", self._pruning.excluded), ("made sparse", self._sparsity.excluded))
         return [
-            ExcludedLayer(each.layer, f"not {done}: {each.reason}")
+            replace(each, reason=f"not {done}: {each.reason}")
             for done, excluded in both
             for each in excluded
         ]

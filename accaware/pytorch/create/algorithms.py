@@ -99,8 +99,13 @@ def learn_ranking(
     )
 
 
-def magnitude_sparsity_of(model: nn.Module, section: MagnitudeSparsityConfig) -> MagnitudeSparsity:
+def magnitude_sparsity_of(
+    model: nn.Module, section: MagnitudeSparsityConfig, inputs: ExampleInputs
+) -> MagnitudeSparsity:
     """Magnitude sparsity as its section asks for it.
+
+    Args:
+        inputs: to follow the model with.
 
     Raises:
         CompressionError: no layer is left to cover.
@@ -110,8 +115,11 @@ def magnitude_sparsity_of(model: nn.Module, section: MagnitudeSparsityConfig) ->
     return MagnitudeSparsity(
         model,
         scopes_of(model, section),
+        inputs,
         importance=params.weight_importance,
         local=params.sparsity_level_setting_mode == "local",
+        semi_structured=params.sparsity_pattern == "2:4",
+        embeddings=params.sparsify_embeddings,
     )
 
 

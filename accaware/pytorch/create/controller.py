@@ -95,7 +95,7 @@ def create_compressed_model(
         reconstruction = reconstruction_of(config, pruning, train_loader)
         pruning.reconstruction = reconstruction
     if (sparse := config.magnitude_sparsity) is not None:
-        sparsity = magnitude_sparsity_of(model, sparse)
+        sparsity = magnitude_sparsity_of(model, sparse, inputs)
     # After learned ranking, which trains the model: nobody is to watch that.
     if (taught := config.knowledge_distillation) is not None:
         higher = config.higher_is_better
@@ -116,6 +116,7 @@ def create_compressed_model(
         distillation=distillation,
         preparations=preparations_of(config, quantization, train_loader),
         reconstruction=reconstruction,
+        makes_zeros=sparsity is not None,
     )
     recompile(handed_over)
     return controller, handed_over

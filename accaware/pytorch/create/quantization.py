@@ -33,6 +33,7 @@ def quantization_settings_of(model: nn.Module, section: QuantizationConfig) -> Q
         activations=_activations(model, section),
         quantize_inputs=section.quantize_inputs,
         quantize_outputs=section.quantize_outputs,
+        quantize_embeddings=section.quantize_embeddings,
         overflow_fix=section.overflow_fix,
     )
 

@@ -105,7 +105,7 @@ def _inspected(
         steps_per_epoch=task.steps_per_epoch,
         layers=layers,
         parts=tuple(each.part for each in parts),
-        left_out=tuple((entry.layer, entry.reason) for entry in controller.excluded),
+        left_out=tuple(entry.told for entry in controller.excluded),
         training=tuple(training),
         sensitivity=sensitivity,
     )

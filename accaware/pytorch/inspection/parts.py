@@ -107,11 +107,10 @@ def _weights(model: nn.Module, sparsity: MagnitudeSparsity) -> list[TriedPart]:
 
     tried = []
     for number, (name, weight) in enumerate(sparsity.weights.items(), start=1):
-        layer = name.removesuffix(".weight")
         part = Part(
             number=number,
-            name=layer,
-            layers=(layer,),
+            name=name.removesuffix(".weight"),
+            layers=(name.rpartition(".")[0],),
             size=weight.numel(),
             least=0,
             saved_parameters=HALF * weight.numel() / total,

@@ -44,28 +44,43 @@ def is_depthwise(module: nn.Module) -> bool:
     )
 
 
-def why_computed(module: nn.Module) -> str | None:
-    """Why a layer's weight is no parameter of its own, with the remedy; None where it is one."""
-    if parametrize.is_parametrized(module, "weight"):
-        parametrizations = module.parametrizations["weight"]  # type: ignore[index]
+def why_computed(module: nn.Module, name: str = "weight") -> str | None:
+    """Why a module's tensor is no parameter of its own, with the remedy; None where it is one."""
+    if parametrize.is_parametrized(module, name):
+        parametrizations = module.parametrizations[name]  # type: ignore[index]
         kinds = ", ".join(type(each).__name__.lstrip("_") for each in parametrizations)
         return (
-            f"its weight is parametrized ({kinds}): torch.nn.utils.parametrize."
-            'remove_parametrizations(layer, "weight") makes it an ordinary one'
+            f"its {name} is parametrized ({kinds}): torch.nn.utils.parametrize."
+            f'remove_parametrizations(layer, "{name}") makes it an ordinary one'
         )
+    second = "" if name == "weight" else f', "{name}"'
     for hook in module._forward_pre_hooks.values():
-        if isinstance(hook, WeightNorm) and hook.name == "weight":
-            remedy = "torch.nn.utils.remove_weight_norm(layer)"
-        elif isinstance(hook, SpectralNorm) and hook.name == "weight":
-            remedy = "torch.nn.utils.remove_spectral_norm(layer)"
-        elif isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == "weight":
-            remedy = 'torch.nn.utils.prune.remove(layer, "weight")'
+        if isinstance(hook, WeightNorm) and hook.name == name:
+            remedy = f"torch.nn.utils.remove_weight_norm(layer{second})"
+        elif isinstance(hook, SpectralNorm) and hook.name == name:
+            remedy = f"torch.nn.utils.remove_spectral_norm(layer{second})"
+        elif isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == name:
+            remedy = f'torch.nn.utils.prune.remove(layer, "{name}")'
         else:
             continue
         kind = type(hook).__name__
-        return f"its weight is computed by a hook ({kind}): {remedy} makes it an ordinary one"
-    if module._parameters.get("weight") is None:
-        return "its weight is computed from other parameters"
+        return f"its {name} is computed by a hook ({kind}): {remedy} makes it an ordinary one"
+    if module._parameters.get(name) is None:
+        return f"its {name} is computed from other parameters"
+    return None
+
+
+def tensor_computed_from(module: nn.Module, parameter: str) -> str | None:
+    """The tensor of a module that a hook computes from one of its parameters; None if none is."""
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm | SpectralNorm):
+            name = hook.name
+        elif isinstance(hook, prune.BasePruningMethod):
+            name = hook._tensor_name
+        else:
+            continue
+        if parameter in (f"{name}_v", f"{name}_g", f"{name}_orig"):
+            return name
     return None
 
 

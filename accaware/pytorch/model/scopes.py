@@ -42,7 +42,13 @@ class Scopes:
                 self._check(key, pattern, validate)
 
     def why_excluded(self, name: str) -> str | None:
-        """The reason why a layer isn't chosen, None if it is."""
+        """The reason why a layer isn't chosen, None if it is.
+
+        Args:
+            name: of a module; empty for the model itself, which no pattern means.
+        """
+        if not name:
+            return None if self._target is None else "it is not in target_scopes"
         if any(self._means(pattern, name) for pattern in self._ignored):
             return "it is in ignored_scopes"
         if self._target is not None and not any(self._means(p, name) for p in self._target):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch.utils.hooks import RemovableHandle
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 
 _ATTRIBUTE = "_accaware_quantizers"
-_REPLICATED = "_accaware_replicated_weight"
 
 
 @dataclass
@@ -21,7 +20,8 @@ class Quantizers:
     """All quantizers of a model, and a switch for them.
 
     Attributes:
-        weights: by the name of the layer whose weight is quantized.
+        weights: by the name of the layer whose ``weight`` is quantized; any other parameter of a
+            module (``in_proj_weight``) has its own name.
         activations: in the order in which the model comes to them.
         active: whether anything is quantized.
         handles: of the hooks, once attached.
@@ -32,22 +32,46 @@ class Quantizers:
     active: bool = True
     handles: list[RemovableHandle] = field(default_factory=list, repr=False, compare=False)
 
-    def named(self) -> Iterator[tuple[str, WeightQuantizer | ActivationQuantizer]]:
-        """All quantizers under the names of the tensors that they quantize."""
-        for layer, quantizer in self.weights.items():
-            yield f"{layer}.weight", quantizer
-        for activation in self.activations:
-            yield activation.name, activation
+    def all(self) -> Iterator[WeightQuantizer | ActivationQuantizer]:
+        """Those of weights, and then those of activations."""
+        yield from self.weights.values()
+        yield from self.activations
+
+
+def weight_name(place: str, known: Container[str]) -> str:
+    """The parameter that a quantizer of a weight is for.
+
+    Args:
+        place: its key in ``Quantizers.weights``; the model itself is a layer without a name.
+        known: the names of all parameters.
+    """
+    name = f"{place}.weight".lstrip(".")
+    return name if name in known else place
+
+
+def module_and_key(modules: Mapping[str, nn.Module], place: str) -> tuple[nn.Module, str]:
+    """The module that has the parameter, and what it calls it.
+
+    Args:
+        modules: of the model, by their names.
+        place: as of ``weight_name``.
+    """
+    module = modules.get(place)
+    if module is not None and module._parameters.get("weight") is not None:
+        return module, "weight"
+    owner, _, key = place.rpartition(".")
+    return modules[owner], key
 
 
 def attach(model: nn.Module, quantizers: Quantizers) -> None:
     """Quantize what ``quantizers`` say in each forward of ``model`` from here on."""
     modules = dict(model.named_modules())
     handles = quantizers.handles
-    for name, quantizer in quantizers.weights.items():
-        weight = _WeightHooks(quantizers, quantizer)
-        handles.append(modules[name].register_forward_pre_hook(weight.before))
-        handles.append(modules[name].register_forward_hook(weight.after, always_call=True))
+    for place, quantizer in quantizers.weights.items():
+        layer, key = module_and_key(modules, place)
+        weight = _WeightHooks(quantizers, quantizer, key)
+        handles.append(layer.register_forward_pre_hook(weight.before))
+        handles.append(layer.register_forward_hook(weight.after, always_call=True))
     for activation in quantizers.activations:
         hooks, module = _ActivationHooks(quantizers, activation), modules[activation.module]
         if activation.side == "input":
@@ -85,21 +109,26 @@ def detach(model: nn.Module) -> Quantizers | None:
 class _WeightHooks:
     quantizers: Quantizers
     quantizer: WeightQuantizer
+    key: str
 
     def before(self, layer: nn.Module, args: Any) -> None:
         if self.quantizers.active:
-            weight = layer._parameters.get("weight")
+            weight = layer._parameters.get(self.key)
             if weight is None:
                 # DataParallel's replicas have plain tensors in the place of parameters.
-                weight = layer.__dict__[_REPLICATED] = layer.__dict__["weight"]
+                weight = layer.__dict__[self._replicated] = layer.__dict__[self.key]
             # Found before the parameter of the same name, which stays what it is.
-            layer.__dict__["weight"] = self.quantizer(weight)
+            layer.__dict__[self.key] = self.quantizer(weight)
 
     def after(self, layer: nn.Module, args: Any, output: Any) -> None:
         if self.quantizers.active:
-            layer.__dict__.pop("weight", None)
-        if _REPLICATED in layer.__dict__:
-            layer.__dict__["weight"] = layer.__dict__.pop(_REPLICATED)
+            layer.__dict__.pop(self.key, None)
+        if self._replicated in layer.__dict__:
+            layer.__dict__[self.key] = layer.__dict__.pop(self._replicated)
+
+    @property
+    def _replicated(self) -> str:
+        return f"_accaware_replicated_{self.key}"
 
 
 @dataclass

@@ -11,18 +11,19 @@ module gives it or only one layer reads it, where it goes into that layer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from torch import nn
 
 from accaware.pytorch.channels.layout import ExcludedLayer
-from accaware.pytorch.channels.uncovered import uncovered_weights
 from accaware.pytorch.model.dataflow import Dataflow, ModuleCall, Operation, Value
-from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, why_computed
-from accaware.pytorch.quantization.record import weight_name
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.scopes import Scopes
+from accaware.pytorch.weights.left_out import EMBEDDING, left_out, why_excluded
+from accaware.pytorch.weights.products import PRODUCTS
+from accaware.pytorch.weights.weights import Role, Weight, weights_of
 
-_LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 _ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
 _NO_PLACE = "an addition in it has an operand that no module gives, or one that is excluded"
 _ACTIVATIONS = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
@@ -44,35 +45,102 @@ class ActivationPlace:
     time: int
 
 
-def quantizable_layers(
-    model: nn.Module, flow: Dataflow, spared: Mapping[str, str]
-) -> tuple[list[str], list[ExcludedLayer]]:
-    """The layers whose weights can be quantized, and all other weights with their reason.
+@dataclass(frozen=True)
+class QuantizableWeights:
+    """The weights of a model that can be quantized.
+
+    Attributes:
+        places: by their places (see ``Quantizers``).
+        layers: the places of those whose layers compute with integers where their inputs are
+            quantized too: those of convolutions and linear layers, and of modules that do as these.
+        excluded: all other weights, with their reasons.
+    """
+
+    places: Mapping[str, Weight]
+    layers: Sequence[str]
+    excluded: Sequence[ExcludedLayer]
+
+
+def quantizable_weights(
+    model: nn.Module,
+    inputs: ExampleInputs,
+    flow: Dataflow,
+    scopes: Sequence[Scopes],
+    *,
+    embeddings: bool,
+) -> QuantizableWeights:
+    """The weights that can be quantized, and all others with their reason.
 
     Args:
-        spared: layers that are not to be quantized, with their reasons.
+        inputs: to follow the model with.
+        flow: of the model's forward.
+        scopes: each of which a layer has to be in.
+        embeddings: whether those of embeddings are to be quantized.
     """
+    weights = weights_of(model, inputs)
     called = {call.module for call in flow.calls}
-    layers: list[str] = []
-    excluded: list[ExcludedLayer] = []
-    for name, module in model.named_modules():
-        if not isinstance(module, _LAYERS):
-            continue
-        reason = spared.get(name) or why_computed(module)
-        if reason is None and name not in called:
-            reason = "no forward goes through it when the model is evaluated"
-            if f"{name}.weight" in flow.parameters_used:
-                reason = "the forward uses its weight, and doesn't call it"
-        if reason is None and not module.weight.is_floating_point():
-            reason = f"its weight is {str(module.weight.dtype).removeprefix('torch.')}"
+    reasons: dict[str, str] = {}
+    places: dict[str, Weight] = {}
+    for each in weights:
+        reason = why_excluded(each.layer, scopes) or _why_not(each, flow, called, embeddings)
         if reason is None:
-            layers.append(name)
+            places[each.layer if each.key == "weight" and each.layer else each.name] = each
         else:
-            excluded.append(ExcludedLayer(name, reason))
-    covered = [weight_name(name) for name in layers]
-    listed = {entry.layer for entry in excluded}
-    excluded += uncovered_weights(model, covered, listed)
-    return layers, excluded
+            reasons[each.name] = reason
+    covered = {id(each.parameter) for each in places.values()}
+    for each in weights:
+        # Tied to a weight that is multiplied with, and no use of its own to say anything about.
+        if each.role in (None, Role.EMBEDDING) and id(each.parameter) in covered:
+            reasons.pop(each.name, None)
+    layers = [place for place, each in places.items() if _reads_its_input(each, flow)]
+    return QuantizableWeights(places, layers, left_out(model, weights, reasons, scopes))
+
+
+def _why_not(weight: Weight, flow: Dataflow, called: Set[str], embeddings: bool) -> str | None:
+    if weight.role is None:
+        return weight.reason
+    if weight.role is Role.RECURRENT:
+        return (
+            "it is a recurrent layer, which takes all its matrices at once: no format has one "
+            "whose matrices are integers"
+        )
+    if weight.role is Role.EMBEDDING and not embeddings:
+        return f"{EMBEDDING}; quantize_embeddings covers it"
+    if weight.sparse_gradient:
+        return "its gradient is sparse, and no quantizer passes such a one on"
+    if weight.layer not in called:
+        if weight.name in flow.parameters_used:
+            return "the forward uses its weight, and doesn't call it"
+        return "no forward goes through it when the model is evaluated"
+    if weight.role is Role.PRODUCT and not weight.products:
+        return f"{weight.key} is multiplied with outside of the forward of its own module"
+    if weight.outputs is None:
+        return f"it isn't known along which dimension of {weight.key} the outputs lie"
+    if not weight.parameter.is_floating_point():
+        return f"its weight is {str(weight.parameter.dtype).removeprefix('torch.')}"
+    return None
+
+
+def _reads_its_input(weight: Weight, flow: Dataflow) -> bool:
+    """Whether what goes into the layer goes straight into its product, and nowhere else.
+
+    Behind a view, as in transformers' Conv1D, onnxruntime doesn't take the pair of operators that
+    stands for a quantized activation: it moves them over the view, and then finds their types
+    wrong. There the weight alone is quantized.
+    """
+    if weight.role is Role.LAYER:
+        return True
+    if weight.role is not Role.PRODUCT or weight.products != 1 or weight.key != "weight":
+        return False
+    call = flow.call_of(weight.layer)
+    if call is None or len(call.inputs) != 1:
+        return False
+    readers = [
+        operation.name
+        for operation in flow.consumers(call.inputs[0])
+        if call.begin <= operation.time < call.end
+    ]
+    return len(readers) == 1 and readers[0] in PRODUCTS
 
 
 class ActivationPlaces:
@@ -229,11 +297,13 @@ def first_layers(flow: Dataflow, layers: Sequence[str]) -> frozenset[str]:
     return frozenset(
         call.module
         for call in flow.calls
-        if call.module in layers and call.inputs and not _behind_a_layer(flow, call.inputs[0])
+        if call.module in layers
+        and call.inputs
+        and not _behind_a_layer(flow, layers, call.inputs[0])
     )
 
 
-def _behind_a_layer(flow: Dataflow, value: Value) -> bool:
+def _behind_a_layer(flow: Dataflow, layers: Sequence[str], value: Value) -> bool:
     names = (*_CONVOLVES, *(f"conv_transpose{dims}d" for dims in (1, 2, 3)), "linear")
     pending, seen = [value], set()
     while pending:
@@ -242,7 +312,7 @@ def _behind_a_layer(flow: Dataflow, value: Value) -> bool:
         if producer is None or current in seen:
             continue
         seen.add(current)
-        if producer.name in names:
+        if producer.name in names or producer.module in layers:
             return True
         pending.extend(producer.inputs)
     return False

@@ -11,14 +11,13 @@ from accaware.errors import CompressionError
 from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.model.dataflow import trace
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.layers import TRANSPOSED
 from accaware.pytorch.model.scopes import Scopes
 from accaware.pytorch.quantization.attach import Quantizers
 from accaware.pytorch.quantization.placement import (
     ActivationPlace,
     ActivationPlaces,
     first_layers,
-    quantizable_layers,
+    quantizable_weights,
 )
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 from accaware.pytorch.quantization.settings import (
@@ -27,6 +26,7 @@ from accaware.pytorch.quantization.settings import (
     RangeSettings,
     WeightSettings,
 )
+from accaware.pytorch.weights.weights import Weight
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,15 @@ def plan_quantization(
     flow = trace(model, inputs)
     modules = dict(model.named_modules())
     weights, activations = settings.weights, settings.activations
-    layers, excluded = quantizable_layers(
-        model, flow, _spared(modules, settings.scopes, weights.scopes)
+    found = quantizable_weights(
+        model,
+        inputs,
+        flow,
+        [settings.scopes, weights.scopes],
+        embeddings=settings.quantize_embeddings,
     )
-    if not layers:
+    excluded, layers = found.excluded, found.layers
+    if not found.places:
         reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in excluded[:3])
         raise CompressionError(
             f"no layer of {type(model).__name__} can be quantized "
@@ -81,8 +86,8 @@ def plan_quantization(
     }[settings.overflow_fix]
     quantizers = Quantizers(
         {
-            name: _weight_quantizer(modules[name], weights.at(name), fixed=name in fixed)
-            for name in layers
+            place: _weight_quantizer(weight, weights.at(weight.layer), fixed=place in fixed)
+            for place, weight in found.places.items()
         },
         tuple(_activation_quantizer(place, activations.at(place.module)) for place in places),
         active=False,
@@ -97,14 +102,11 @@ def _spared(names: Iterable[str], whole: Scopes, part: Scopes) -> dict[str, str]
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _weight_quantizer(
-    layer: nn.Module, settings: WeightSettings, *, fixed: bool
-) -> WeightQuantizer:
-    axis = 1 if isinstance(layer, TRANSPOSED) else 0
+def _weight_quantizer(weight: Weight, settings: WeightSettings, *, fixed: bool) -> WeightQuantizer:
     return WeightQuantizer.of(
         settings.bits,
         symmetric=settings.symmetric,
-        axis=axis if settings.per_channel else None,
+        axis=weight.outputs if settings.per_channel else None,
         half_range=fixed and settings.bits == 8,
     )
 

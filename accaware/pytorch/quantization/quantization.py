@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from accaware.errors import CheckpointError, UsageError
 from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.data.batch_statistics import batch_statistics
 from accaware.pytorch.data.evaluation import evaluating, first_samples
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.quantization.attach import attach
+from accaware.pytorch.quantization.attach import attach, weight_name
 from accaware.pytorch.quantization.plan import plan_quantization
+from accaware.pytorch.quantization.quantizers import WeightQuantizer
 from accaware.pytorch.quantization.ranges import estimator_of
 from accaware.pytorch.quantization.settings import QuantizationSettings
+from accaware.pytorch.weights.left_out import coverage_warning
 from accaware.results.quantizers import QuantizerInfo
 
 _MEASURED = ("low", "high", "scale", "zero_point")
@@ -45,6 +47,8 @@ class Quantization:
         self.quantizers = plan.quantizers
         self.excluded: Sequence[ExcludedLayer] = plan.excluded
         attach(model, self.quantizers)
+        tensors = {id(weight): weight for _, weight, _ in self._weights()}
+        self._warnings = coverage_warning(self.name, model, tensors.values())
 
     @property
     def active(self) -> bool:
@@ -63,12 +67,9 @@ class Quantization:
     @property
     def saved_bits(self) -> float:
         """The share of all parameters' bits that is saved while it is active, in [0, 1]."""
-        modules = dict(self._model.named_modules())
         dense = sum(8 * each.numel() * each.itemsize for each in self._model.parameters())
         saved = 0
-        for name, quantizer in self.quantizers.weights.items():
-            weight = modules[name]._parameters["weight"]
-            assert weight is not None
+        for _, weight, quantizer in self._weights():
             saved += weight.numel() * (8 * weight.itemsize - quantizer.bits)
         return saved / dense
 
@@ -148,7 +149,7 @@ class Quantization:
     def describe(self) -> str:
         """How many weights and activations are quantized, and to how many bits."""
         weights, activations = self.quantizers.weights, self.quantizers.activations
-        bits = sorted({quantizer.bits for _, quantizer in self.quantizers.named()})
+        bits = sorted({quantizer.bits for quantizer in self.quantizers.all()})
         return (
             f"quantization of {len(weights)} weights and {len(activations)} activations to "
             f"{' or '.join(map(str, bits))} bits"
@@ -156,20 +157,16 @@ class Quantization:
 
     def table(self) -> list[QuantizerInfo]:
         """Every quantizer, with the range that it has now."""
-        modules = dict(self._model.named_modules())
-        rows = []
-        for name, weight in self.quantizers.weights.items():
-            parameter = modules[name]._parameters["weight"]
-            assert parameter is not None
-            rows.append(
-                QuantizerInfo(
-                    place=f"{name}.weight",
-                    bits=weight.bits,
-                    mode=_mode(weight.symmetric),
-                    granularity="tensor" if weight.axis is None else "channel",
-                    range=weight.range(parameter),
-                )
+        rows = [
+            QuantizerInfo(
+                place=name,
+                bits=quantizer.bits,
+                mode=_mode(quantizer.symmetric),
+                granularity="tensor" if quantizer.axis is None else "channel",
+                range=quantizer.range(weight),
             )
+            for name, weight, quantizer in self._weights()
+        ]
         rows += [
             QuantizerInfo(
                 place=activation.name,
@@ -181,6 +178,17 @@ class Quantization:
             for activation in self.quantizers.activations
         ]
         return rows
+
+    def warnings(self) -> Sequence[str]:
+        """Where little of the model is quantized."""
+        return self._warnings
+
+    def _weights(self) -> Iterator[tuple[str, Tensor, WeightQuantizer]]:
+        """The parameters that are quantized, with their names and quantizers."""
+        parameters = dict(self._model.named_parameters(remove_duplicate=False))
+        for place, quantizer in self.quantizers.weights.items():
+            name = weight_name(place, parameters)
+            yield name, parameters[name], quantizer
 
 
 def _mode(symmetric: bool) -> str:

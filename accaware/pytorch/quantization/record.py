@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.quantization.attach import Quantizers, attach
+from accaware.pytorch.quantization.attach import Quantizers, attach, weight_name
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer, WeightQuantizer
 
 _WEIGHT = {each.name for each in fields(WeightQuantizer)}
@@ -24,20 +24,21 @@ def integer_weights(
     A weight that another layer shares without quantizing it, or quantizing it otherwise, stays as
     it is.
     """
-    modules = dict(model.named_modules())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    by_name = {
+        weight_name(place, parameters): quantizer for place, quantizer in quantizers.weights.items()
+    }
     users: dict[int, list[str]] = {}
-    for name, module in modules.items():
-        for parameter in module.parameters(recurse=False):
-            users.setdefault(id(parameter), []).append(name)
+    for name, parameter in parameters.items():
+        users.setdefault(id(parameter), []).append(name)
     integers: dict[str, Tensor] = {}
     weights: dict[str, Any] = {}
-    for layer, quantizer in quantizers.weights.items():
-        weight = modules[layer]._parameters["weight"]
-        assert weight is not None
-        made = quantizer.integers(weight)
-        if all(quantizers.weights.get(user) == quantizer for user in users[id(weight)]):
-            integers[weight_name(layer)] = made.values
-        weights[layer] = {
+    for place, quantizer in quantizers.weights.items():
+        name = weight_name(place, parameters)
+        made = quantizer.integers(parameters[name])
+        if all(by_name.get(user) == quantizer for user in users[id(parameters[name])]):
+            integers[name] = made.values
+        weights[place] = {
             "bits": quantizer.bits,
             "low": quantizer.low,
             "high": quantizer.high,
@@ -62,11 +63,6 @@ def quantized_weight(integers: Tensor, entry: Mapping[str, Any]) -> Tensor:
     scale, zero_point = entry["scale"].view(shape), entry["zero_point"].view(shape)
     weight: Tensor = scale * (integers.to(torch.int32) - zero_point).to(scale.dtype)
     return weight
-
-
-def weight_name(layer: str) -> str:
-    """Of a layer's weight in a state dict; the model itself is a layer without a name."""
-    return f"{layer}.weight" if layer else "weight"
 
 
 def check_record(record: Any) -> None:
@@ -99,9 +95,10 @@ def record_misfits(
         state: the file's state dict, which fits the model.
     """
     modules = dict(model.named_modules())
-    for layer, entry in record["weights"].items():
-        name, module = weight_name(layer), modules.get(layer)
-        if module is None or module._parameters.get("weight") is None:
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for place, entry in record["weights"].items():
+        name = weight_name(place, parameters)
+        if name not in parameters:
             yield f"{name}: quantized in the file, and no parameter of this model"
             continue
         shape, scales, axis = state[name].shape, list(entry["scale"].shape), entry["axis"]

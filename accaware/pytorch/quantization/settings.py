@@ -103,6 +103,7 @@ class QuantizationSettings:
         scopes: the modules at which anything is quantized, weights or activations.
         quantize_inputs: whether what comes into the model is quantized too.
         quantize_outputs: whether what comes out of it is.
+        quantize_embeddings: whether the weights of embeddings are.
         overflow_fix: whose weights of 8 bits leave one of them unused, so that sums of products
             can't overflow 16 bits: those of all layers ("enable"), of the first ones
             ("first_layer_only") or of none ("disable").
@@ -113,4 +114,5 @@ class QuantizationSettings:
     activations: Scoped[ActivationSettings]
     quantize_inputs: bool
     quantize_outputs: bool
+    quantize_embeddings: bool = False
     overflow_fix: str

@@ -14,7 +14,8 @@ from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, sized_modules, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks
 from accaware.pytorch.model.tensors import same_bits
-from accaware.pytorch.quantization.record import quantized_weight, record_misfits, weight_name
+from accaware.pytorch.quantization.attach import weight_name
+from accaware.pytorch.quantization.record import quantized_weight, record_misfits
 from accaware.pytorch.state.saved_model import SavedModel
 
 
@@ -147,8 +148,8 @@ def _other_masks(saved: SavedModel, masks: KeptMasks, firsts: Mapping[str, str])
 def _quantized(saved: SavedModel, firsts: Mapping[str, str]) -> dict[str, Tensor]:
     """The weights that integers stand for, under all of their names."""
     by_first: dict[str, Tensor] = {}
-    for layer, entry in (saved.quantizers or {"weights": {}})["weights"].items():
-        name = weight_name(layer)
+    for place, entry in (saved.quantizers or {"weights": {}})["weights"].items():
+        name = weight_name(place, firsts)
         if not saved.state[name].is_floating_point():
             by_first[firsts[name]] = quantized_weight(saved.state[name], entry)
     return {

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +56,7 @@ class TorchRunner:
         weight_averaging: none, or polynomial: then averaged weights are validated and saved, and
             training goes on with the others.
         references: the dense model's samples, to pair measurements with; None for none.
+        told: warnings that the user had already.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TorchRunner:
         *,
         weight_averaging: str = "none",
         references: DenseReferences | None = None,
+        told: Iterable[str] = (),
     ) -> None:
         self._references = references or DenseReferences()
         self._model = model
@@ -85,7 +87,7 @@ class TorchRunner:
             controller.after_change = self._average.restart
         self._averaged_none = False
         self._trained = False
-        self._warned: set[str] = set()
+        self._warned = set(told)
         self._share = 1.0
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
@@ -197,7 +199,7 @@ class TorchRunner:
     def warnings(self) -> Sequence[str]:
         """What was asked for and had no effect, after the first epoch that did without."""
         distillation = self._controller.distillation
-        found = [*self._controller.algorithm.warnings()]
+        found = [*self._controller.warnings()]
         if distillation is not None and not distillation.used:
             found.append(_UNUSED_DISTILLATION)
         if self._averaged_none:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import IO, Self
 
-from accaware.report.formatting import NOTHING, MetricText, counted, duration, percent
+from accaware.report.formatting import NOTHING, MetricText, counted, duration, percent, rate
 from accaware.report.progress.trial_row import TrialRow
 from accaware.search.events import (
     ConfirmationFinished,
@@ -75,13 +75,14 @@ class LineProgress:
         loss = NOTHING if epoch.loss is None else f"{epoch.loss:.4g}"
         return (
             f"epoch {row.epochs}/{row.planned_epochs} of trial {row.number}: "
-            f"rate {percent(epoch.compression_rate)}, loss {loss}, "
+            f"{rate(epoch.compression_rate, epoch.model_sparsity)}, loss {loss}, "
             f"{self._name} {metric.value(epoch.metric)}, {duration(epoch.seconds)}"
         )
 
     def _trial(self, trial: Trial, row: TrialRow, metric: MetricText) -> str:
         return (
-            f"trial {row.number}: target {percent(row.target_rate)}, rate {percent(row.rate)}, "
+            f"trial {row.number}: target {percent(row.target_rate)}, "
+            f"{rate(row.rate, row.model_sparsity)}, "
             f"{counted(row.epochs, 'epoch')}, {self._name} {metric.value(trial.metric)}, "
             f"drop {metric.drop(trial.metric)}, "
             f"margin {metric.margin(trial.metric, trial.standard_error)}, "

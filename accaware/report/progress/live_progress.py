@@ -20,7 +20,7 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.formatting import MetricText, percent
+from accaware.report.formatting import NOTHING, MetricText, percent
 from accaware.report.progress.line_progress import confirmation_line, search_header
 from accaware.report.progress.trial_row import STOPPED, TrialRow
 from accaware.search.events import (
@@ -110,7 +110,9 @@ class LiveProgress:
         """The trials so far; the latest ``rows`` of them, or all."""
         # The padding makes it fit into 80 columns.
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-        for heading in ("trial", "target", "rate", "epochs", self._name, "drop", "margin"):
+        sparsity = ("sparsity",) if self._tells_sparsity else ()
+        metric = (self._name, "drop", "margin")
+        for heading in ("trial", "target", "rate", *sparsity, "epochs", *metric):
             table.add_column(Text(heading), justify="right", no_wrap=True)
         # A long verdict would wrap and push the bar off the screen; in the end it may.
         table.add_column("verdict", no_wrap=rows is not None)
@@ -125,16 +127,23 @@ class LiveProgress:
     def _add(self, table: Table, row: TrialRow) -> None:
         if self._metric is None:
             return
+        sparsity = NOTHING if row.model_sparsity is None else percent(row.model_sparsity)
         table.add_row(
             str(row.number),
             percent(row.target_rate),
             percent(row.rate),
+            *((sparsity,) if self._tells_sparsity else ()),
             f"{row.epochs}/{row.planned_epochs}" if row.running else str(row.epochs),
             self._metric.value(row.metric),
             self._metric.drop(row.metric),
             self._metric.margin(row.metric, row.standard_error),
             Text(row.verdict.words, style=row.verdict.style),
         )
+
+    @property
+    def _tells_sparsity(self) -> bool:
+        """Whether the algorithm makes zeros: then their share in the whole model has a column."""
+        return any(row.model_sparsity is not None for row in self._rows)
 
     def screen(self) -> RenderableType:
         """What is drawn while it runs: as many trials as fit, and the bar."""

@@ -43,12 +43,15 @@ STOPPED = Verdict("stopped", "magenta")
 class TrialRow:
     """``rate`` and ``metric`` belong to one epoch: the best judged one, else the latest.
 
+    So does ``model_sparsity``, which is None where the algorithm makes no zeros.
+
     ``judged`` says that it is the former: validated at full compression.
     """
 
     number: int
     target_rate: float
     rate: float
+    model_sparsity: float | None = None
     planned_epochs: int
     epochs: int = 0
     metric: float | None = None
@@ -70,7 +73,9 @@ class TrialRow:
         """The row after one more epoch, which counts where it is the best so far."""
         row = replace(self, epochs=self.epochs + (epoch.number > 0))
         if epoch.metric is None:
-            return row if self.metric is not None else replace(row, rate=epoch.compression_rate)
+            if self.metric is not None:
+                return row
+            return replace(row, rate=epoch.compression_rate, model_sparsity=epoch.model_sparsity)
         if self.judged and not (
             epoch.fully_compressed
             and budget.better(epoch.metric, self.metric, epoch.standard_error, self.standard_error)
@@ -79,6 +84,7 @@ class TrialRow:
         return replace(
             row,
             rate=epoch.compression_rate,
+            model_sparsity=epoch.model_sparsity,
             metric=epoch.metric,
             standard_error=epoch.standard_error,
             judged=epoch.fully_compressed,
@@ -89,6 +95,7 @@ class TrialRow:
         return replace(
             self,
             rate=trial.compression_rate,
+            model_sparsity=trial.model_sparsity,
             metric=trial.metric,
             standard_error=trial.standard_error,
             verdict=Verdict.of(trial),

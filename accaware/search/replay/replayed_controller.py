@@ -34,6 +34,17 @@ class ReplayedController:
             "maximal_compression_rate", lambda: self._controller.maximal_compression_rate
         )
 
+    @property
+    def model_sparsity(self) -> float | None:
+        """As recorded or as it is. None isn't recorded: older recordings have no such answers."""
+        call, live = "model_sparsity", None
+        if self._replay.replaying:
+            known = self._replay.next_call == call
+        else:
+            live = self._controller.model_sparsity
+            known = live is not None
+        return self._replay.answer(call, lambda: live) if known else None
+
     def create_runner(
         self,
         model: Any,

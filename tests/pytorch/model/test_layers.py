@@ -76,16 +76,36 @@ class Reader(nn.Module):
         return output
 
 
-@pytest.mark.parametrize("section", [SPARSITY, QUANTIZATION])
-def test_every_weight_is_covered_or_listed(section: dict[str, Any]) -> None:
+IN_EACH = {
+    **SPARSITY,
+    "params": {**SPARSITY["params"], "sparsity_level_setting_mode": "local"},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "missing"),
+    [
+        (IN_EACH, {"words"}),
+        (
+            {**IN_EACH, "ignored_scopes": ["recurrent", "attention", "cell"]},
+            {"words", "recurrent", "attention", "attention.out_proj", "cell"},
+        ),
+        (QUANTIZATION, {"words", "recurrent", "attention.out_proj", "cell"}),
+    ],
+)
+def test_every_weight_is_covered_or_listed(section: dict[str, Any], missing: set[str]) -> None:
     model, words = Reader(), torch.ones(2, 3, dtype=torch.long)
     config = early_exit(section)
     controller, _ = create_compressed_model(model, config, words, [(words, torch.zeros(2))])
     controller.compression_rate = 0.5
     listed = {entry.layer for entry in controller.excluded}
-    assert {"words", "recurrent", "attention", "cell", "mix"} <= listed
+    assert missing == listed
     quantizers = attached_to(model)
-    covered = {"attention.out_proj", "last"} if quantizers is None else {*quantizers.weights}
+    covered = (
+        {*quantizers.weights}
+        if quantizers is not None
+        else {name for name, parameter in model.named_parameters() if (parameter == 0).any()}
+    )
     for name, parameter in model.named_parameters():
         if sum(size > 1 for size in parameter.shape) > 1:
             assert {name, name.rpartition(".")[0]} & (listed | covered), name

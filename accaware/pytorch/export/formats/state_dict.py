@@ -24,7 +24,8 @@ class StateDict:
     """A state dict, for the user's own code to load.
 
     The user's own names, tensors and batch norms. In the place of a ``weight`` that is quantized
-    stand ``weight_integers`` (int8), ``weight_scale`` and ``weight_zero_point``; beside them
+    stand ``weight_integers`` (int8), ``weight_scale`` and ``weight_zero_point``, and likewise for
+    weights of other names, such as ``in_proj_weight``; beside them
     ``input_quantizer`` or ``output_quantizer`` of each module at which an activation is quantized:
     (scale, zero point, least integer, greatest integer) in float64.
     """

@@ -17,7 +17,7 @@ from accaware.pytorch.export.network.quantization_language import (
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.dataflow import trace
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.quantization.attach import Quantizers, attach, detach
+from accaware.pytorch.quantization.attach import Quantizers, attach, detach, module_and_key
 from accaware.pytorch.quantization.quantizers import ActivationQuantizer
 
 
@@ -41,10 +41,9 @@ def deployed(
     activations: list[ActivationQuantizer] = []
     if quantizers is not None and quantizers.active:
         modules = dict(own.named_modules())
-        for name, quantizer in quantizers.weights.items():
-            parameter = modules[name]._parameters["weight"]
-            assert parameter is not None
-            quantized[name] = QuantizedWeight.of(parameter, quantizer)
+        for place, quantizer in quantizers.weights.items():
+            layer, key = module_and_key(modules, place)
+            quantized[place] = QuantizedWeight.of(layer.get_parameter(key), quantizer)
         activations = list(quantizers.activations)
     if fold:
         store_computed_weights(own)
@@ -56,11 +55,14 @@ def deployed(
         fold_batch_norms(own, inputs, flow, quantized)
     attach(own, _written(activations, language))
     scales = [each.scale for each in activations if each.scale is not None]
-    for name, weight in quantized.items():
-        layer = own.get_submodule(name)
+    modules = dict(own.named_modules())
+    for place, weight in quantized.items():
+        layer, key = module_and_key(modules, place)
         bias = layer._parameters.get("bias")
+        if bias is not None and bias.shape != weight.integers.scale.shape:
+            bias = None  # of a module that has other weights
         stored = language.stored(weight.integers, weight.axis, bias, min(scales, default=1.0))
-        store_integers(layer, stored, weight.axis, language)
+        store_integers(layer, key, stored, weight.axis, language)
     return own
 
 

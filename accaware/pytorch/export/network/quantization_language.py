@@ -159,29 +159,36 @@ class WrittenActivation(ActivationQuantizer):
         return self.language.activation(tensor, self)
 
 
-def store_integers(layer: nn.Module, integers: Integers, axis: int, language: Language) -> None:
-    """Let the layer hold int8 in place of its float weight, which each forward makes of them."""
-    del layer._parameters["weight"]
-    layer.register_buffer("weight_integers", integers.values)
-    layer.register_buffer("weight_scale", integers.scale)
-    layer.register_buffer("weight_zero_point", integers.zero_point)
-    hooks = _StoredWeight(axis, language)
+def store_integers(
+    layer: nn.Module, key: str, integers: Integers, axis: int, language: Language
+) -> None:
+    """Let the layer hold int8 in place of its float weight, which each forward makes of them.
+
+    Args:
+        key: what the layer calls its weight.
+    """
+    del layer._parameters[key]
+    layer.register_buffer(f"{key}_integers", integers.values)
+    layer.register_buffer(f"{key}_scale", integers.scale)
+    layer.register_buffer(f"{key}_zero_point", integers.zero_point)
+    hooks = _StoredWeight(key, axis, language)
     layer.register_forward_pre_hook(hooks.before)
     layer.register_forward_hook(hooks.after, always_call=True)
 
 
 @dataclass
 class _StoredWeight:
+    key: str
     axis: int
     language: Language
 
     def before(self, layer: nn.Module, args: object) -> None:
         integers = Integers(
-            layer.get_buffer("weight_integers"),
-            layer.get_buffer("weight_scale"),
-            layer.get_buffer("weight_zero_point"),
+            layer.get_buffer(f"{self.key}_integers"),
+            layer.get_buffer(f"{self.key}_scale"),
+            layer.get_buffer(f"{self.key}_zero_point"),
         )
-        layer.__dict__["weight"] = self.language.weight(integers, self.axis)
+        layer.__dict__[self.key] = self.language.weight(integers, self.axis)
 
     def after(self, layer: nn.Module, args: object, output: object) -> None:
-        layer.__dict__.pop("weight", None)
+        layer.__dict__.pop(self.key, None)

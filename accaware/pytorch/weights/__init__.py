@@ -1,0 +1,1 @@
+"""A model's weights: which parameters they are, what reads them, and those that are left out."""
