@@ -91,7 +91,9 @@ def rows_per_group(module: nn.Module) -> int | None:
     group left it looks like any other. None for every other layer.
     """
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and module.groups > 1:
-        return int(module.weight.shape[0]) // module.groups
+        # Not by the weight, which may be computed anew whenever somebody asks for it.
+        transposed = isinstance(module, TRANSPOSED)
+        return (module.in_channels if transposed else module.out_channels) // module.groups
     if isinstance(module, nn.GroupNorm):
         return module.num_channels // module.num_groups
     return None

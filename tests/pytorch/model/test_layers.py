@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from accaware.pytorch import create_compressed_model
 from accaware.pytorch.quantization.attach import attached_to
@@ -45,6 +46,18 @@ def test_a_convolution_takes_its_numbers_as_a_list(name: str) -> None:
     controller.compression_rate = 0.5
     assert len(model.second.weight) < 8
     assert model(IMAGES).shape == (4, 5)
+
+
+def test_a_large_convolution_in_groups_whose_weight_is_computed() -> None:
+    """Its magnitudes are in double precision while it is tried, and its directions aren't yet."""
+    layer = parametrizations.weight_norm(nn.Conv1d(64, 64, 17, groups=4), dim=2)
+    model = nn.Sequential(nn.Conv1d(4, 64, 3), nn.ReLU(), layer, nn.Conv1d(64, 8, 1), nn.ReLU())
+    model.append(nn.Conv1d(8, 2, 1))
+    sound = torch.randn(1, 4, 32)
+    controller, _ = create_compressed_model(model, adaptive(PRUNING), sound)
+    controller.compression_rate = 0.5
+    assert len(model[3].weight) == 4
+    assert model(sound).isfinite().all()
 
 
 def test_strides_in_a_list_are_strides() -> None:
