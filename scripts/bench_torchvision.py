@@ -15,7 +15,7 @@ import torch
 from measure import medians, show
 
 from accaware import AccAwareConfig
-from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.classification import ImageClassification
 from accaware.pytorch.data.batches import to_device
 from accaware.pytorch.training.plugin_ranking import IdleCompression
 
@@ -48,7 +48,7 @@ def config(model: str, **keys: bool) -> AccAwareConfig:
 
 def epoch_of(model: str, device: torch.device, **keys: bool) -> Callable[[], Any]:
     torch.manual_seed(0)
-    task = TorchvisionTask(config(model, **keys))
+    task = ImageClassification(config(model, **keys))
     network = task.create_model().to(device)
     train, _ = task.create_datasets()
     loader = torch.utils.data.DataLoader(train, BATCH[device.type], shuffle=False)

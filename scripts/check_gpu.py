@@ -40,7 +40,7 @@ from accaware.cli.errors import reported
 from accaware.errors import MissingExtraError
 from accaware.pytorch import create_compressed_model, load_compressed
 from accaware.pytorch.builtin.digits import Digits, DigitsResNet
-from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.classification import ImageClassification
 from accaware.pytorch.export import FORMATS
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -305,7 +305,7 @@ class Checks:
 def _task(config: AccAwareConfig) -> tuple[Callable[[], nn.Module], tuple[Tensor, Tensor]]:
     """How the dense model is made, and the validation images and classes."""
     if config.plugin is None:
-        task = TorchvisionTask(config)
+        task = ImageClassification(config)
         _, data = task.create_datasets()
         pairs = [data[at] for at in range(len(data))]
         images = torch.stack([image for image, _ in pairs])

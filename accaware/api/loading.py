@@ -17,7 +17,7 @@ from accaware.plugins.provenance import Provenance, is_handed_over
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Manifest
 
-BUILT_IN = "accaware.pytorch.builtin.torchvision:TorchvisionTask"
+BUILT_IN = "accaware.pytorch.builtin.classification:ImageClassification"
 """Runs a config that names a model, but no plugin."""
 
 ConfigSource = str | Path | AccAwareConfig | Mapping[str, Any]

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from accaware import AccAwareConfig
 from accaware.cli.app import app
-from accaware.pytorch.builtin.torchvision import TorchvisionTask
-from accaware.pytorch.builtin.torchvision.models import NamedModel
+from accaware.pytorch.builtin.classification import ImageClassification
+from accaware.pytorch.builtin.classification.models.torchvision import TorchvisionModel
 from accaware.pytorch.run import TorchRun
 from tests.pairwise import script
 from tests.pairwise.handed_over import check_exported, check_loads
@@ -110,7 +110,7 @@ def mobilenet(config: dict[str, Any]) -> dict[str, Tensor]:
     """Trained weights of torchvision's model: of one that knows nothing, nothing can be lost."""
     if not WEIGHTS:
         torch.manual_seed(0)
-        task = TorchvisionTask(AccAwareConfig.from_dict(config))
+        task = ImageClassification(AccAwareConfig.from_dict(config))
         model, (data, _) = task.create_model(), task.create_datasets()
         images = torch.stack([data[at][0] for at in range(len(data))])
         classes = torch.tensor([data[at][1] for at in range(len(data))])
@@ -142,13 +142,13 @@ def world(operators_read_once: None, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     known = torch.cpu.get_capabilities()
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {**known, "avx512_bf16": True})
-    real = NamedModel.build
+    real = TorchvisionModel.build
 
-    def build(self: NamedModel, *arguments: Any) -> nn.Module:
+    def build(self: TorchvisionModel, *arguments: Any) -> nn.Module:
         MADE.append(real(self, *arguments))
         return MADE[-1]
 
-    monkeypatch.setattr(NamedModel, "build", build)
+    monkeypatch.setattr(TorchvisionModel, "build", build)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -215,7 +215,7 @@ def fresh_model(row: Row, directory: Path) -> tuple[nn.Module, Tensor]:
     """The dense model as a user makes it, and images to try it on."""
     if row["form"] != "torchvision":
         return trained(), part(VALIDATION).tensors[0]
-    task = TorchvisionTask(AccAwareConfig.from_json(directory / "config.json"))
+    task = ImageClassification(AccAwareConfig.from_json(directory / "config.json"))
     _, data = task.create_datasets()
     return task.create_model(), torch.stack([data[at][0] for at in range(64)])
 

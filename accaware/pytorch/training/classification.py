@@ -39,9 +39,12 @@ def cross_entropy(outputs: Any, targets: Tensor) -> Tensor:
 def logits_of(outputs: Any) -> Tensor:
     """The (N, K) logits; of a model with auxiliary heads, the main head's.
 
+    An object with ``logits``, such as transformers' models give, counts as these.
+
     Raises:
         PluginContractError: the outputs are none.
     """
+    outputs = getattr(outputs, "logits", outputs)
     main = outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
     if isinstance(main, Tensor) and main.dim() == 2:
         return main

@@ -12,18 +12,18 @@ from PIL import Image
 
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision import TorchvisionTask
-from accaware.pytorch.builtin.torchvision.datasets import NamedDataset
-from accaware.pytorch.builtin.torchvision.faults import Faults
+from accaware.pytorch.builtin.classification import ImageClassification
+from accaware.pytorch.builtin.classification.datasets import NamedDataset
+from accaware.pytorch.builtin.classification.faults import Faults
 from tests.pytorch.builtin.conftest import config, write_idx
 
 Digits = tuple[Any, Any]
 
 
-def task(dataset: str, folder: Path | None, **keys: Any) -> TorchvisionTask:
+def task(dataset: str, folder: Path | None, **keys: Any) -> ImageClassification:
     place = None if folder is None else str(folder)
     plain = {"num_classes": None, "input_info": None}
-    return TorchvisionTask(config(**{**plain, "dataset": dataset, "dataset_dir": place, **keys}))
+    return ImageClassification(config(**{**plain, "dataset": dataset, "dataset_dir": place, **keys}))
 
 
 def faults_of(dataset: str, folder: Path | None, **keys: Any) -> dict[str, str]:
@@ -33,7 +33,7 @@ def faults_of(dataset: str, folder: Path | None, **keys: Any) -> dict[str, str]:
 
 
 def check_pair(
-    made: TorchvisionTask, shape: tuple[int, ...], classes: int, sizes: tuple[int, int]
+    made: ImageClassification, shape: tuple[int, ...], classes: int, sizes: tuple[int, int]
 ) -> None:
     train, validation = made.create_datasets()
     assert (len(train), len(validation)) == sizes
@@ -108,7 +108,7 @@ def test_published_weights_bring_their_own_validation() -> None:
     image = Image.new("RGB", (400, 300), (128, 128, 128))
     seen = made.validation_transform()(image)
     assert seen.shape == (3, 299, 299)
-    theirs = made.preprocessing.weights.transforms()(image)
+    theirs = made.preprocessing.recipe.weights.transforms()(image)
     torch.testing.assert_close(seen, theirs)
     torch.testing.assert_close(made.training_transform()(image), theirs)
     smaller = task(

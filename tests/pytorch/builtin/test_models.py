@@ -12,14 +12,14 @@ from torchvision import models
 
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision import weights as weights_module
-from accaware.pytorch.builtin.torchvision.faults import Faults
-from accaware.pytorch.builtin.torchvision.models import NamedModel
+from accaware.pytorch.builtin.classification import weights as weights_module
+from accaware.pytorch.builtin.classification.faults import Faults
+from accaware.pytorch.builtin.classification.models.torchvision import TorchvisionModel
 
 
 def build(size: int = 32, channels: int = 3, classes: int = 5, **keys: Any) -> nn.Module:
     faults = Faults()
-    named = NamedModel(TaskConfig(**{"model": "resnet18", **keys}), faults)
+    named = TorchvisionModel(TaskConfig(**{"model": "resnet18", **keys}), faults)
     faults.check()
     model = named.build(classes, size, channels).eval()
     with torch.no_grad():

@@ -11,7 +11,7 @@ import torch._dynamo
 from torch import nn
 
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.classification import ImageClassification
 from accaware.pytorch.model.wrappers import Recompiled
 from accaware.pytorch.training.mixed_precision import MixedPrecision
 from accaware.pytorch.training.plugin_ranking import IdleCompression
@@ -28,7 +28,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "input_info": {"sample_size": [1, 3, 16, 24]},
     }
     with pytest.raises(TaskError) as caught:
-        TorchvisionTask(config(**keys))
+        ImageClassification(config(**keys))
     places = [key for key, _ in caught.value.faults]
     assert sorted(set(places)) == sorted(keys)
     assert places.count("criterion_params") == 2
@@ -36,13 +36,13 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 def test_the_loss_is_cross_entropy_with_its_params() -> None:
     logits, classes = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
-    made = TorchvisionTask(config(criterion_params={"label_smoothing": 0.2}))
+    made = ImageClassification(config(criterion_params={"label_smoothing": 0.2}))
     expected = nn.functional.cross_entropy(logits, classes, label_smoothing=0.2)
     assert torch.equal(made.loss(logits, classes), expected)
 
 
 def test_what_is_overridden_is_not_asked_for() -> None:
-    class Own(TorchvisionTask):
+    class Own(ImageClassification):
         def create_model(self) -> nn.Module:
             return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
 
@@ -56,9 +56,9 @@ def test_what_is_overridden_is_not_asked_for() -> None:
     assert isinstance(made.create_model(), nn.Sequential)
 
 
-def trained(**keys: Any) -> tuple[nn.Module, TorchvisionTask, float, float]:
+def trained(**keys: Any) -> tuple[nn.Module, ImageClassification, float, float]:
     torch.manual_seed(0)
-    made = TorchvisionTask(config(**keys))
+    made = ImageClassification(config(**keys))
     model = made.create_model()
     train, validation = made.create_datasets()
     batches = list(torch.utils.data.DataLoader(train, 64))[:2]

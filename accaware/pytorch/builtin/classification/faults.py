@@ -15,6 +15,9 @@ class Faults:
         """Note what is wrong with a key; nothing is raised yet."""
         self._found.append((key, message))
 
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
     def check(self) -> None:
         """Raises: TaskError, with every fault."""
         if self._found:

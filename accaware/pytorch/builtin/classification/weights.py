@@ -1,4 +1,4 @@
-"""Where trained weights come from: a file, torchvision, an address."""
+"""Trained weights that come from a file, a folder or an address."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from accaware.config.model.task import TaskConfig, is_address, is_file
-from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision.faults import Faults
+from accaware.errors import MissingExtraError, TaskError
+from accaware.extras import import_extra
+from accaware.pytorch.builtin.classification.faults import Faults
 from accaware.wording import first_line
 
 State = dict[str, Tensor]
@@ -24,37 +24,29 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _SHOWN = 3
 
 
-def published(task: TaskConfig, model: str, faults: Faults) -> Any:
-    """The weights of torchvision that a task asks for, a member of an enum; None for none."""
-    if task.pretrained and task.weights is not None:
-        faults.add("weights", f"{task.weights} is given besides pretrained; keep one of the two")
-    choices = models.get_model_weights(model)
-    if task.pretrained:
-        # What "pretrained" has always meant, where a model has it.
-        return getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
-    if task.weights is None or is_file(task.weights) or is_address(task.weights):
-        return None
-    owner, _, name = task.weights.rpartition(".")
-    known = [one.name for one in choices]
-    if owner in ("", choices.__name__) and (name == "DEFAULT" or name in known):
-        return choices[name]
-    faults.add(
-        "weights",
-        f"{task.weights} is neither a file's name nor one of torchvision's for {model}, which are "
-        f"DEFAULT, {', '.join(known)}",
-    )
-    return None
+_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
+"""What a folder holds that was downloaded from, or saved for, the Hugging Face hub."""
 
 
-def check_weights_file(task: TaskConfig, faults: Faults) -> None:
-    """A fault where the weights are a file's that isn't there."""
+def check_weights_file(task: TaskConfig, faults: Faults, *, folders: bool = False) -> None:
+    """A fault where the weights are a file's that isn't there.
+
+    Args:
+        folders: whether they may be a folder's as well.
+    """
     weights = task.weights
-    if weights is not None and is_file(weights) and not Path(weights).is_file():
-        faults.add("weights", f"there is no file {weights}")
+    if task.pretrained and weights is not None:
+        faults.add("weights", f"{weights} is given besides pretrained; keep one of the two")
+        return
+    if weights is None or not is_file(weights):
+        return
+    path = Path(weights)
+    if not path.is_file() and not (folders and path.is_dir()):
+        faults.add("weights", f"there is no file {'or folder ' if folders else ''}{weights}")
 
 
 def read_state(weights: str) -> State:
-    """The state dict of a file or an address, without the wrappings of training scripts.
+    """The state dict of a file, a folder or an address, without what training scripts wrap it in.
 
     Raises:
         TaskError: it can't be read or fetched, or is no state dict.
@@ -62,10 +54,7 @@ def read_state(weights: str) -> State:
     if is_address(weights):
         found = _fetched(weights)
     else:
-        try:
-            found = torch.load(weights, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            raise _fault(f"{weights} can't be read: {first_line(error)}") from error
+        found = _read(_file_of(Path(weights)))
     for key in _WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
@@ -75,6 +64,31 @@ def read_state(weights: str) -> State:
         if found and all(key.startswith(prefix) for key in found):
             found = {key.removeprefix(prefix): value for key, value in found.items()}
     return found
+
+
+def _file_of(path: Path) -> Path:
+    """The file itself, or that of a folder which holds the weights.
+
+    Raises:
+        TaskError: the folder has none.
+    """
+    if not path.is_dir():
+        return path
+    for name in _IN_FOLDER:
+        if (path / name).is_file():
+            return path / name
+    raise _fault(f"{path} holds neither {' nor '.join(_IN_FOLDER)}")
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return import_extra("safetensors.torch", "timm").load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MissingExtraError:
+        raise
+    except Exception as error:  # safetensors has exceptions of its own
+        raise _fault(f"{path} can't be read: {first_line(error)}") from error
 
 
 def misfits(state: State, model: nn.Module) -> list[str]:

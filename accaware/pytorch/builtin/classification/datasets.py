@@ -12,8 +12,8 @@ from torchvision import datasets
 
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision.fake import FakeImages
-from accaware.pytorch.builtin.torchvision.faults import Faults
+from accaware.pytorch.builtin.classification.fake import FakeImages
+from accaware.pytorch.builtin.classification.faults import Faults
 from accaware.wording import did_you_mean, first_line
 
 _VALIDATION_FOLDERS = ("val", "validation", "valid", "test")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torchvision.transforms import v2
 
-from accaware.pytorch.builtin.torchvision.datasets import DatasetKind
+from accaware.pytorch.builtin.classification.datasets import DatasetKind
+from accaware.pytorch.builtin.classification.models.named_model import ImageRecipe, Transform
 
 _CROP = 0.875
 """Of an image's shorter side, what validation looks at where nothing else is known."""
 
 _USUAL_SIZE = 224
-
-Transform = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -24,23 +23,26 @@ class Preprocessing:
     """How a dataset's images become (channels, size, size) tensors.
 
     Attributes:
-        weights: torchvision's, whose own way of validation is kept; None for other ones.
+        recipe: of published weights, whose own way of validation is kept; None for other ones.
     """
 
     kind: DatasetKind
     size: int
     channels: int
-    weights: Any
+    recipe: ImageRecipe | None
 
     @classmethod
     def of(
-        cls, kind: DatasetKind, size: int | None, channels: int | None, weights: Any
+        cls,
+        kind: DatasetKind,
+        size: int | None,
+        channels: int | None,
+        recipe: ImageRecipe | None,
     ) -> Preprocessing:
         """What isn't given is the published weights', or else the dataset's."""
         if size is None:
-            own = kind.size or _USUAL_SIZE
-            size = own if weights is None else _size(weights.transforms())
-        return cls(kind, size, channels or 3, weights)
+            size = kind.size or _USUAL_SIZE if recipe is None else recipe.size
+        return cls(kind, size, channels or 3, recipe)
 
     def training(self) -> Transform:
         """The dataset's standard augmentation.
@@ -57,11 +59,8 @@ class Preprocessing:
 
     def validation(self) -> Transform:
         """The published weights' own, at the size wanted; else the middle of an image."""
-        if self.weights is not None:
-            own = self.weights.transforms()
-            larger = round(self.size * own.resize_size[0] / _size(own))
-            preset = self.weights.transforms(crop_size=self.size, resize_size=larger)
-            return _composed([*self._grey(), preset])
+        if self.recipe is not None:
+            return _composed([*self._grey(), self.recipe.validation(self.size)])
         if self.kind.size is not None:
             return _composed([*self._grey(), *self._to_size(), *self._tensor()])
         larger = round(self.size / _CROP)
@@ -80,20 +79,12 @@ class Preprocessing:
         return [v2.Resize((self.size, self.size), antialias=True)]
 
     def _tensor(self) -> list[Any]:
-        mean, std = self.kind.mean, self.kind.std
-        if self.weights is not None:
-            own = self.weights.transforms()
-            mean, std = tuple(own.mean), tuple(own.std)
+        known = self.kind if self.recipe is None else self.recipe
         return [
             v2.PILToTensor(),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(_for(mean, self.channels), _for(std, self.channels)),
+            v2.Normalize(_for(known.mean, self.channels), _for(known.std, self.channels)),
         ]
-
-
-def _size(preset: Any) -> int:
-    size: int = preset.crop_size[0]
-    return size
 
 
 def _for(values: Sequence[float], channels: int) -> list[float]:

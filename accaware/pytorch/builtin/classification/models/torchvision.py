@@ -7,18 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.error import URLError
 
-import torch
 from torch import nn
 from torchvision import models
 
-from accaware.config.model.task import TaskConfig
+from accaware.config.model.task import TaskConfig, is_address, is_file
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision.faults import Faults
-from accaware.pytorch.builtin.torchvision.stems import SMALL, with_grey_input, with_small_stem
-from accaware.pytorch.builtin.torchvision.weights import (
+from accaware.pytorch.builtin.classification.faults import Faults
+from accaware.pytorch.builtin.classification.models.named_model import (
+    Transform,
+    check_takes,
+    tell_new_head,
+    tell_random,
+)
+from accaware.pytorch.builtin.classification.models.stems import (
+    SMALL,
+    with_grey_input,
+    with_small_stem,
+)
+from accaware.pytorch.builtin.classification.weights import (
+    check_weights_file,
     load_state,
     misfits,
-    published,
     read_state,
     unreachable,
 )
@@ -33,8 +42,29 @@ _WITHOUT_HEADS = {
 }
 
 
-class NamedModel:
-    """A classifier that isn't built yet.
+class PublishedRecipe:
+    """How torchvision validates its weights.
+
+    Args:
+        weights: a member of one of torchvision's enumerations.
+    """
+
+    def __init__(self, weights: Any) -> None:
+        self.weights = weights
+        own = weights.transforms()
+        self.size: int = own.crop_size[0]
+        self.mean, self.std = tuple(own.mean), tuple(own.std)
+        self._resized = own.resize_size[0]
+
+    def validation(self, size: int) -> Transform:
+        """Its own preset; at another size, the same share of an image."""
+        larger = round(size * self._resized / self.size)
+        preset: Transform = self.weights.transforms(crop_size=size, resize_size=larger)
+        return preset
+
+
+class TorchvisionModel:
+    """A classifier of torchvision that isn't built yet.
 
     Args:
         faults: gets what is wrong with the names.
@@ -45,10 +75,11 @@ class NamedModel:
         wanted = (task.model or "").lower()
         self._for_cifar = _FOR_CIFAR.search(wanted) is not None
         self.name = _FOR_CIFAR.sub("", wanted)
-        self.weights = None
+        self.recipe: PublishedRecipe | None = None
+        check_weights_file(task, faults)
         known = models.list_models(module=models)
         if task.model is None:
-            faults.add("model", "is missing: the name of one of torchvision's classifiers")
+            faults.add("model", "is missing: the name of one of torchvision's classifiers, timm/... or hf/...")
         elif self.name not in known:
             faults.add(
                 "model",
@@ -57,39 +88,21 @@ class NamedModel:
                 "; a model of your own needs a plugin",
             )
         else:
-            self.weights = published(task, self.name, faults)
+            weights = _published_weights(task, self.name, faults)
+            self.recipe = None if weights is None else PublishedRecipe(weights)
 
     def build(self, classes: int, size: int, channels: int) -> nn.Module:
-        """The model for (N, channels, size, size) images, with its weights if it is to have some.
-
-        Prints what isn't torchvision's own about it.
-
-        Raises:
-            TaskError: the builder refuses model_params; weights can't be had or don't fit; the
-                images are of a size that the model doesn't take.
-        """
+        """See NamedModel."""
         model = self._built(classes, size, channels)
-        self._try(model, size, channels)
+        check_takes(model, self.name, size, channels)
         return model
-
-    def _try(self, model: nn.Module, size: int, channels: int) -> None:
-        training = model.training
-        try:
-            with torch.no_grad():
-                model.eval()(torch.zeros(1, channels, size, size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            message = f"{self.name} can't take images of {size} pixels: {error}"
-            raise TaskError([("input_info", message)]) from error
-        model.train(training)
 
     def _built(self, classes: int, size: int, channels: int) -> nn.Module:
         small = size <= SMALL or self._for_cifar
-        if self.weights is not None:
-            return self._published(classes, channels)
+        if self.recipe is not None:
+            return self._published(self.recipe.weights, classes, channels)
         if self._task.weights is None:
-            print(
-                f"{self.name} starts from random weights, so its baseline means little", flush=True
-            )
+            tell_random(self.name)
             model = self._made(classes, size)
             if channels == 1:
                 with_grey_input(model)
@@ -120,8 +133,7 @@ class NamedModel:
             print(f"{self.name} keeps its own stem, as in {weights}", flush=True)
         return chosen
 
-    def _published(self, classes: int, channels: int) -> nn.Module:
-        weights: Any = self.weights
+    def _published(self, weights: Any, classes: int, channels: int) -> nn.Module:
         params = {**_WITHOUT_HEADS.get(self.name, {}), **self._task.model_params}
         params.pop("init_weights", None)
         try:
@@ -131,11 +143,7 @@ class NamedModel:
         theirs = len(weights.meta["categories"])
         if classes != theirs:
             _replace_head(model, theirs, classes)
-            print(
-                f"{self.name}: {weights} tell {theirs} classes apart, not {classes}; the last "
-                "layer is new and untrained",
-                flush=True,
-            )
+            tell_new_head(self.name, weights, theirs, classes)
         if channels == 1:
             with_grey_input(model)
         return model
@@ -176,3 +184,23 @@ def _replace_head(model: nn.Module, theirs: int, classes: int) -> None:
 def _report_stem(name: str, stem: str | None) -> None:
     what = f"a stem for small images: {stem}" if stem else "its own stem, small images or not"
     print(f"{name} has {what}", flush=True)
+
+
+def _published_weights(task: TaskConfig, model: str, faults: Faults) -> Any:
+    """The weights of torchvision that a task asks for, a member of an enum; None for none."""
+    choices = models.get_model_weights(model)
+    if task.pretrained:
+        # What "pretrained" has always meant, where a model has it.
+        return getattr(choices, "IMAGENET1K_V1", choices.DEFAULT)
+    if task.weights is None or is_file(task.weights) or is_address(task.weights):
+        return None
+    owner, _, name = task.weights.rpartition(".")
+    known = [one.name for one in choices]
+    if owner in ("", choices.__name__) and (name == "DEFAULT" or name in known):
+        return choices[name]
+    faults.add(
+        "weights",
+        f"{task.weights} is neither a file's name nor one of torchvision's for {model}, which are "
+        f"DEFAULT, {', '.join(known)}",
+    )
+    return None

@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from accaware.config.model.config import RunConfig
 from accaware.config.model.task import TaskConfig
 from accaware.errors import TaskError
-from accaware.pytorch.builtin.torchvision.datasets import KINDS, NamedDataset, kind_of
-from accaware.pytorch.builtin.torchvision.faults import Faults
-from accaware.pytorch.builtin.torchvision.models import NamedModel
-from accaware.pytorch.builtin.torchvision.transforms import Preprocessing, Transform
-from accaware.pytorch.builtin.torchvision.weights import check_weights_file
+from accaware.pytorch.builtin.classification.datasets import KINDS, NamedDataset, kind_of
+from accaware.pytorch.builtin.classification.faults import Faults
+from accaware.pytorch.builtin.classification.models import named_model
+from accaware.pytorch.builtin.classification.models.named_model import Transform
+from accaware.pytorch.builtin.classification.transforms import Preprocessing
 from accaware.pytorch.model.wrappers import Recompiled
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.mixed_precision import MixedPrecision, cpu_gains
@@ -25,8 +25,8 @@ from accaware.search.metric import Metric
 _CROSS_ENTROPY = ("cross_entropy", "crossentropyloss")
 
 
-class TorchvisionTask:
-    """A classifier of torchvision on one of its datasets.
+class ImageClassification:
+    """A classifier on a dataset, both by name.
 
     Any method may be overridden: by one for other data, another loss, another augmentation.
     What an overridden method would have needed isn't asked for.
@@ -44,12 +44,11 @@ class TorchvisionTask:
         faults = Faults()
         own = type(self)
         self._model = self._data = None
-        if own.create_model is TorchvisionTask.create_model:
-            self._model = NamedModel(self.task, faults)
-            check_weights_file(self.task, faults)
-        if own.create_datasets is TorchvisionTask.create_datasets:
+        if own.create_model is ImageClassification.create_model:
+            self._model = named_model(self.task, faults)
+        if own.create_datasets is ImageClassification.create_datasets:
             self._data = NamedDataset(self.task, faults)
-        if own.loss is TorchvisionTask.loss:
+        if own.loss is ImageClassification.loss:
             _check_criterion(self.task, faults)
         shape = config.input_info[0].sample_size if config.input_info else ()
         if shape and (len(shape) != 4 or shape[1] not in (1, 3) or shape[2] != shape[3]):
@@ -65,7 +64,7 @@ class TorchvisionTask:
             kind=kind_of(self.task.dataset) or KINDS["image_folder"],
             size=shape[2] if shape else None,
             channels=shape[1] if shape else None,
-            weights=self._model.weights if self._model else None,
+            recipe=self._model.recipe if self._model else None,
         )
         self.precision = MixedPrecision() if self.task.mixed_precision else None
         on_cpu = config.device == "cpu" or not torch.cuda.is_available()
@@ -151,7 +150,7 @@ def _check_criterion(task: TaskConfig, faults: Faults) -> None:
         faults.add(
             "criterion",
             f"{task.criterion} is none of the built-in ones, which is cross_entropy; another loss "
-            "needs a plugin that overrides TorchvisionTask.loss",
+            "needs a plugin that overrides ImageClassification.loss",
         )
     params = dict(task.criterion_params)
     smoothing = params.pop("label_smoothing", 0.0)
