@@ -30,7 +30,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -39,7 +39,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from library_coverage.candidate import Library
 from library_coverage.examination import Examination
-from library_coverage.isolation import examined_apart, import_for_all
+from library_coverage.isolation import examined_apart, import_exporter
 from library_coverage.row import HEADER, Row
 from library_coverage.totals import totals
 
@@ -74,9 +74,10 @@ def main() -> int:
         return Examination(name, candidate, tell, everything=not asked.quick).run()
 
     known = _known(asked.output)
-    names = asked.names or _names(library, asked.output)
+    names = asked.names or library.names()
     began = time.perf_counter()
-    import_for_all(exporter=not asked.quick)
+    if not asked.quick:
+        import_exporter()
     print(HEADER)
     table = []
     for each in names:
@@ -95,21 +96,10 @@ def main() -> int:
 
 
 def _known(file: Path | None) -> dict[str, Row]:
-    return {data["name"]: Row.of(data) for data in _lines(file) if "name" in data}
+    return {data["name"]: Row.of(data) for data in _lines(file)}
 
 
-def _names(library: Library, file: Path | None) -> Sequence[str]:
-    """Finding out which are the smallest may take minutes, and is kept."""
-    for data in _lines(file):
-        if "chosen" in data:
-            chosen: Sequence[str] = data["chosen"]
-            return chosen
-    names = list(library.names())
-    _add(file, {"chosen": names})
-    return names
-
-
-def _lines(file: Path | None) -> list[dict[str, object]]:
+def _lines(file: Path | None) -> list[Mapping[str, object]]:
     if file is None or not file.is_file():
         return []
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

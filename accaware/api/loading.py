@@ -11,14 +11,12 @@ from accaware.api.overrides import Overrides
 from accaware.config.load import AccAwareConfig, Outcome, examine_config, examine_file
 from accaware.config.model.config import RunConfig
 from accaware.errors import ConfigError, TaskError, UsageError
+from accaware.plugins.built_in import spec_of
 from accaware.plugins.load import load_plugin, plugin_of
 from accaware.plugins.plugin import Plugin
 from accaware.plugins.provenance import Provenance, is_handed_over
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.manifest import Manifest
-
-BUILT_IN = "accaware.pytorch.builtin.classification:ImageClassification"
-"""Runs a config that names a model, but no plugin."""
 
 ConfigSource = str | Path | AccAwareConfig | Mapping[str, Any]
 """A config, its data as ``json.load`` gives them, or the path of its file."""
@@ -68,15 +66,17 @@ class LoadedConfig:
         """Which code the plugin is, once it was imported."""
         if self._handed_over is not None:
             return Provenance.of_object(self._handed_over)
-        return Provenance.of_spec(self.config.plugin or BUILT_IN, self.config.directory)
+        config = self.config
+        return Provenance.of_spec(config.plugin, config.plugin_args, config.directory)
 
     def _plugin(self) -> Plugin:
         config = self.config
         try:
             if self._handed_over is not None:
                 return plugin_of(self._handed_over, config.plugin_args, config)
-            spec = config.plugin or BUILT_IN
-            return load_plugin(spec, config.plugin_args, config.directory, config)
+            return load_plugin(
+                spec_of(config.plugin), config.plugin_args, config.directory, config
+            )
         except TaskError as error:
             told = self._outcome.refused(*error.faults).diagnostics
             raise ConfigError([one for one in told if one.severity == "error"]) from error

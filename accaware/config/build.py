@@ -16,7 +16,11 @@ from accaware.config.model.config import (
     OptimizerConfig,
     RunConfig,
 )
-from accaware.config.model.file_paths import located_plugin, with_located_coefficients
+from accaware.config.model.file_paths import (
+    located_arguments,
+    located_plugin,
+    with_located_coefficients,
+)
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.task import task_of
 from accaware.config.model.typed import typed
@@ -87,7 +91,6 @@ def config(
             "num_workers",
             "device",
             "seed",
-            "plugin_args",
             "metric",
             "export",
         )
@@ -97,6 +100,8 @@ def config(
         settings["num_workers"] = data["workers"]
     settings["input_info"] = data.get("input_info", data.get("input_infos"))
     plugin = data.get("plugin")
+    if "plugin_args" in data:
+        settings["plugin_args"] = located_arguments(plugin, data["plugin_args"], directory)
     return typed(
         RunConfig,
         settings,

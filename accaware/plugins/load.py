@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -56,6 +56,29 @@ def load_plugin(
             f"plugin {spec} doesn't offer what accaware needs:\n{listed}{hint}"
         )
     return Plugin(spec, target, takes_config=takes_config)
+
+
+def find_classes(specs: Sequence[str], directory: Path) -> list[Any]:
+    """What ``file.py:Class`` or ``package.module:Class`` name; each module is imported once.
+
+    Args:
+        directory: as for ``load_plugin``.
+
+    Raises:
+        PluginContractError: nothing is there.
+        PluginFailure: the user's module raised.
+    """
+    modules: dict[str, ModuleType] = {}
+    found = []
+    for spec in specs:
+        source, _, name = spec.rpartition(":")
+        if not _names_factory(spec):
+            raise PluginContractError(f"plugin {spec}: it names no class, as in mine.py:Mine")
+        if source not in modules:
+            importer = _import_file if source.endswith(".py") else _import_module
+            modules[source] = importer(source, directory)
+        found.append(_factory(spec, modules[source], name))
+    return found
 
 
 def plugin_of(target: Any, arguments: Mapping[str, Any], config: Any = None) -> Plugin:

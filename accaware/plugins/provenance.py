@@ -6,10 +6,13 @@ import hashlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from accaware.plugins.built_in import spec_of
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,21 @@ class Provenance:
     commit: str | None
 
     @classmethod
-    def of_spec(cls, spec: str, directory: Path) -> Provenance:
-        """Of a plugin that was loaded by what a config says; its module's whole file counts."""
-        file = source_file(spec, directory)
-        return cls(source_digest(file), git_commit(file))
+    def of_spec(
+        cls, plugin: str | None, arguments: Mapping[str, Any], directory: Path
+    ) -> Provenance:
+        """Of a plugin that was loaded by what a config says; its module's whole file counts.
+
+        Where its arguments name the user's own code, as a built-in one's may, that is the plugin.
+        """
+        named = [each for each in arguments.values() if isinstance(each, str)]
+        own = [each for each in named if ".py:" in each]
+        files = dict.fromkeys(source_file(each, directory) for each in own)
+        if not files:
+            file = source_file(spec_of(plugin), directory)
+            return cls(source_digest(file), git_commit(file))
+        digests = "".join(source_digest(file) or "" for file in files)
+        return cls(hashlib.sha256(digests.encode()).hexdigest(), git_commit(next(iter(files))))
 
     @classmethod
     def of_object(cls, target: Any) -> Provenance:

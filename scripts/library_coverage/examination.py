@@ -188,17 +188,14 @@ class Examination:
             inputs = in_double(inputs)
             larger = None if larger is None else in_double(larger)
 
-        def references() -> list[nn.Module]:
-            """What is missing is zero; and nobody reads it, either."""
-            return [
-                masked(copy_in(self._candidate.build(), dtype), kept, readers=readers)
-                for readers in (False, True)
-            ]
-
         def judged(inputs: ExampleInputs, *, training: bool = False) -> str:
-            pairs = [(copy_in(model, dtype), one) for one in references()]
             found = []
-            for compact, reference in pairs:
+            # What is missing is zero; where that isn't enough, nobody reads it, either.
+            for readers in (False, True):
+                compact = copy_in(model, dtype)
+                reference = masked(
+                    copy_in(self._candidate.build(), dtype), kept, readers=readers
+                )
                 for each in (compact, reference):
                     each.train(training)
                     _without_chance(each)

@@ -16,22 +16,16 @@ _GIBI = 2**30
 _Examine = Callable[[str, Callable[[Row], None]], Row]
 
 
-def import_for_all(*, exporter: bool) -> None:
-    """What the process of each model would import and read for itself, in this one's memory.
-
-    Args:
-        exporter: whether models are exported.
-    """
+def import_exporter() -> None:
+    """What the process of each model would import and read for itself, in this one's memory."""
     import torch._dynamo
     import torch.distributed.tensor  # noqa: F401
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-    if exporter:
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-        # The source of all operators, which takes longer than a small model's export.
-        read = functools.cache(ONNXRegistry.from_torchlib)
-        ONNXRegistry.from_torchlib = staticmethod(read)  # type: ignore[method-assign]
-        read()
+    # The source of all operators, which takes longer than a small model's export.
+    read = functools.cache(ONNXRegistry.from_torchlib)
+    ONNXRegistry.from_torchlib = staticmethod(read)  # type: ignore[method-assign]
+    read()
 
 
 def examined_apart(name: str, examine: _Examine, *, seconds: float, gigabytes: float) -> Row:

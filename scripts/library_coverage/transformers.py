@@ -30,7 +30,9 @@ _TINY = {
     "vocab_size": 99, "max_position_embeddings": 128, "n_positions": 128, "n_ctx": 128,
     "image_size": 64, "max_seq_len": 128, "num_labels": 10,
 }  # fmt: skip
-_TEXT = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_TEXT = {
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2
+}  # fmt: skip
 _SEQUENCE, _LONGER = 16, 24
 
 
@@ -190,14 +192,18 @@ def _config(name: str, family: _Family) -> Any:
     if name == "clip":
         part = {**_sized(own.text_config), **_TEXT}
         return kind(text_config=part, vision_config={**_sized(own.vision_config), "patch_size": 16})
-    words = _TEXT if "text" in family.inputs else {}
-    return kind(**{**_sized(own), **words, **family.config})
+    words = {key: value for key, value in _TEXT.items() if "text" in family.inputs}
+    sizes = _sized(own)
+    if name == "funnel":
+        del sizes["num_hidden_layers"]  # its block_sizes say
+    return kind(**{**sizes, **words, **family.config})
 
 
 def _sized(own: Any) -> dict[str, Any]:
     """What a config has of the tiny values, without anything that draws random numbers."""
+    written = own.to_dict() | {name: 0 for name in type(own).attribute_map}
     sizes: dict[str, Any] = {
-        key: value for key, value in _TINY.items() if isinstance(getattr(own, key, None), int)
+        key: value for key, value in _TINY.items() if isinstance(written.get(key), int)
     }
     random = ("dropout", "drop_path", "layerdrop", "drop_rate", "pdrop", "drop_prob")
     chances = {

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from accaware import AccAwareConfig
 from accaware.cli.app import app
 from accaware.pytorch import load_compressed
-from accaware.pytorch.builtin.torchvision import TorchvisionTask
+from accaware.pytorch.builtin.classification import ImageClassification
 from tests.e2e.conftest import Run
 from tests.pytorch.builtin.conftest import digits, mnist, written  # noqa: F401
 
@@ -46,21 +46,21 @@ def test_a_run_on_named_data_that_is_disturbed_and_resumed_without_naming_them_a
     assert done.code == 0, done.text
     assert "mobilenet_v2 has a stem for small images" in done.text
     assert json.loads((done.directory / "config.json").read_text())["dataset_dir"] == str(mnist)
-    model = TorchvisionTask(AccAwareConfig.from_json(done.directory / "config.json")).create_model()
+    model = ImageClassification(AccAwareConfig.from_json(done.directory / "config.json")).create_model()
     small = load_compressed(done.directory / "best" / "model.pt", model)
     assert small.eval()(torch.randn(1, 3, 16, 16)).shape == (1, 10)
     undisturbed = trials(done.directory)
     shutil.rmtree(done.directory)
 
-    train, calls = TorchvisionTask.train_epoch, []
+    train, calls = ImageClassification.train_epoch, []
 
-    def fails_once(self: TorchvisionTask, *arguments: Any) -> float:
+    def fails_once(self: ImageClassification, *arguments: Any) -> float:
         calls.append(arguments)
         if len(calls) == 2:
             raise RuntimeError("somebody pulled the plug")
         return train(self, *arguments)
 
-    monkeypatch.setattr(TorchvisionTask, "train_epoch", fails_once)
+    monkeypatch.setattr(ImageClassification, "train_epoch", fails_once)
     assert run(file, (), "--data", mnist).code == 1
     again = invoke("run", "--resume", done.directory, "--download")  # they are there already
     assert again.exit_code == 0, again.output

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 
-from accaware.api.loading import BUILT_IN, has_plugin
+from accaware.api.loading import has_plugin
 from accaware.cli.user_traceback import trace_of
 from accaware.config.load import AccAwareConfig, Outcome
 from accaware.errors import PluginContractError, PluginFailure, TaskError
+from accaware.plugins.built_in import spec_of
 from accaware.plugins.load import load_plugin
 
 _NONE = (
@@ -37,7 +38,9 @@ def checked_plugin(outcome: Outcome) -> Outcome:
 def _fault(config: AccAwareConfig) -> str | TaskError | None:
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no part of our report
-            load_plugin(config.plugin or BUILT_IN, config.plugin_args, config.directory, config)
+            load_plugin(
+                spec_of(config.plugin), config.plugin_args, config.directory, config
+            )
     except TaskError as error:
         return error
     except PluginContractError as error:

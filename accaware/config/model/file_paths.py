@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from accaware.config.model.config import AlgorithmConfig, FilterPruningConfig
 
@@ -22,6 +24,25 @@ def located_plugin(plugin: str, directory: Path) -> str:
     if match is None:
         return plugin
     return f"{(directory / match['file']).absolute()}{match['of'] or ''}"
+
+
+def located_arguments(
+    plugin: str | None, arguments: Mapping[str, Any], directory: Path
+) -> dict[str, Any]:
+    """``plugin_args`` with absolute paths where a built-in plugin takes files.
+
+    Args:
+        directory: where a relative path starts.
+    """
+    own = dict(arguments)
+    if plugin != "accaware.lightning":
+        return own
+    for key in ("module", "datamodule"):
+        if isinstance(own.get(key), str):
+            own[key] = located_plugin(own[key], directory)
+    if isinstance(own.get("checkpoint"), str):
+        own["checkpoint"] = _located(str(Path(own["checkpoint"]).expanduser()), directory)
+    return own
 
 
 def with_located_coefficients(algorithm: AlgorithmConfig, directory: Path) -> AlgorithmConfig:

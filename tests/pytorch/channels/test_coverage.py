@@ -1,14 +1,16 @@
-"""Small classifiers of torchvision of each kind; ``scripts/coverage_torchvision.py`` does all."""
+"""Small classifiers of torchvision of each kind; ``scripts/coverage.py`` does all, and others."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from scripts.coverage_torchvision import main
-
+ROOT = Path(__file__).parents[3]
 KINDS = (
     "squeezenet1_1",  # concatenates
     "shufflenet_v2_x0_5",  # splits and shuffles
@@ -18,12 +20,33 @@ KINDS = (
 )
 
 
+def coverage(*words: str) -> subprocess.CompletedProcess[str]:
+    script = str(ROOT / "scripts" / "coverage.py")
+    return subprocess.run(
+        [sys.executable, script, "--library", "torchvision", "--quick", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the script forks")
-def test_one_of_each_kind_is_pruned_rightly(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["coverage_torchvision.py", *KINDS])
-    code = main()
-    told = capsys.readouterr().out
-    assert code == 0, told
-    assert "5 classifiers: 5 pruned by at least 10%" in told
+def test_one_of_each_kind_is_pruned_rightly(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    done = coverage(*KINDS, "--output", str(file))
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "5 models: 5 pruned by at least 10%" in told
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["name"] for row in rows] == list(KINDS)
+    for row in rows:
+        judged = ("eval", "training", "larger", "step", "file")
+        assert row["stages"] == dict.fromkeys(judged, "right"), row
+    # What is in the file isn't examined again, a fault of it neither; what takes too long ends.
+    rows[0]["stages"]["eval"] = "WRONG: by hand"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    again = coverage(*KINDS, "alexnet", "--seconds", "0", "--output", str(file))
+    assert again.returncode == 1
+    assert "FAULT squeezenet1_1: eval: WRONG: by hand" in again.stdout
+    assert "4 pruned" in again.stdout
+    assert "1 ended by a limit" in again.stdout

@@ -51,10 +51,7 @@ def read_state(weights: str) -> State:
     Raises:
         TaskError: it can't be read or fetched, or is no state dict.
     """
-    if is_address(weights):
-        found = _fetched(weights)
-    else:
-        found = _read(_file_of(Path(weights)))
+    found = _fetched(weights) if is_address(weights) else _read(_file_of(Path(weights)))
     for key in _WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]

@@ -135,7 +135,7 @@ class TimmModel:
         return model
 
     def _from_state(self, weights: str, classes: int, size: int, channels: int) -> nn.Module:
-        """With the weights' own number of classes first, as the rest has to fit whatever that is."""
+        """With the weights' own number of classes first: the rest has to fit whatever that is."""
         state = read_state(weights)
         self._adapt_to(channels, state)
         theirs = self._classes_of(state)

@@ -79,7 +79,9 @@ class TorchvisionModel:
         check_weights_file(task, faults)
         known = models.list_models(module=models)
         if task.model is None:
-            faults.add("model", "is missing: the name of one of torchvision's classifiers, timm/... or hf/...")
+            faults.add(
+                "model", "is missing: one of torchvision's classifiers, or timm/... or hf/..."
+            )
         elif self.name not in known:
             faults.add(
                 "model",
