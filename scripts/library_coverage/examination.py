@@ -188,37 +188,42 @@ class Examination:
             inputs = in_double(inputs)
             larger = None if larger is None else in_double(larger)
 
+        pairs: dict[bool, tuple[nn.Module, nn.Module]] = {}
+
+        def pair(*, readers: bool) -> tuple[nn.Module, nn.Module]:
+            """Compact and masked; the same ones for every question."""
+            if readers not in pairs:
+                reference = copy_in(self._candidate.build(), dtype)
+                pairs[readers] = copy_in(model, dtype), masked(reference, kept, readers=readers)
+                for each in pairs[readers]:
+                    _without_chance(each)
+            return pairs[readers]
+
         def judged(inputs: ExampleInputs, *, training: bool = False) -> str:
             found = []
             # What is missing is zero; where that isn't enough, nobody reads it, either.
             for readers in (False, True):
-                compact = copy_in(model, dtype)
-                reference = masked(
-                    copy_in(self._candidate.build(), dtype), kept, readers=readers
-                )
-                for each in (compact, reference):
-                    each.train(training)
-                    _without_chance(each)
+                compact, reference = pair(readers=readers)
+                compact.train(training)
+                reference.train(training)
                 with SinglePrecision() as single:
                     try:
                         theirs = output_of(reference, inputs)
                     except Exception as error:  # noqa: BLE001 - it isn't ours
                         return f"{_UNTOLD}: the dense model fails: {error}"
-                again = output_of(reference, inputs, number=1) if training else theirs
-                if difference(again, theirs) > DOUBLE and training:
-                    # Batch norm statistics don't go into the outputs of training.
+                if training and difference(output_of(reference, inputs, number=1), theirs) > DOUBLE:
                     return f"{_UNTOLD}: training isn't repeatable"
                 exact = dtype == torch.float64 and not single.met
-                mine = output_of(compact, inputs)
-                found.append(difference(mine, theirs))
+                found.append(difference(output_of(compact, inputs), theirs))
                 if found[-1] <= (DOUBLE if exact else SINGLE):
                     return RIGHT
             return f"WRONG: compact and masked differ by {min(found):.1e}"
 
         self._stage("eval", lambda: judged(inputs))
-        self._stage("training", lambda: judged(inputs, training=True))
         if larger is not None:
             self._stage("larger", lambda: judged(larger))
+        # Last, as it changes batch norm statistics.
+        self._stage("training", lambda: judged(inputs, training=True))
 
     def _train(self, model: nn.Module) -> str:
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
