@@ -39,8 +39,8 @@ from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
 from accaware.errors import MissingExtraError
 from accaware.pytorch import create_compressed_model, load_compressed
-from accaware.pytorch.builtin.digits import Digits, DigitsResNet
 from accaware.pytorch.builtin.classification import ImageClassification
+from accaware.pytorch.builtin.digits import Digits, DigitsResNet
 from accaware.pytorch.export import FORMATS
 
 CONFIGS = Path(__file__).parent.parent / "configs"

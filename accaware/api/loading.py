@@ -74,9 +74,7 @@ class LoadedConfig:
         try:
             if self._handed_over is not None:
                 return plugin_of(self._handed_over, config.plugin_args, config)
-            return load_plugin(
-                spec_of(config.plugin), config.plugin_args, config.directory, config
-            )
+            return load_plugin(spec_of(config.plugin), config.plugin_args, config.directory, config)
         except TaskError as error:
             told = self._outcome.refused(*error.faults).diagnostics
             raise ConfigError([one for one in told if one.severity == "error"]) from error

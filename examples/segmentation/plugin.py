@@ -13,10 +13,7 @@ CLASSES = 3
 
 
 class Segmentation:
-    """Made-up images: a square and a bar on a ground, under noise.
-
-    In their place put yours, and ``torchvision.models.segmentation.lraspp_mobilenet_v3_large``.
-    """
+    """Made-up images: a square and a bar on a ground. Put yours, and your trained model."""
 
     def __init__(self, epochs: int = 6, images: int = 120, side: int = 32) -> None:
         self.epochs, self.images, self.side = epochs, images, side
@@ -34,15 +31,11 @@ class Segmentation:
         return TensorDataset(data[:half], masks[:half]), TensorDataset(data[half:], masks[half:])
 
     def create_model(self):
-        """Yours would be loaded: ``model.load_state_dict(torch.load("lraspp.pt"))``."""
-        blocks = [
-            InvertedResidualConfig(16, 3, 32, 16, True, "RE", 1, 1, 1.0),
-            InvertedResidualConfig(16, 3, 48, 24, True, "HS", 2, 1, 1.0),
-        ]
-        features = MobileNetV3(blocks, last_channel=32).features
-        model = LRASPP(
-            IntermediateLayerGetter(features, {"1": "low", "2": "high"}), 16, 24, CLASSES, 32
-        )
+        first = InvertedResidualConfig(16, 3, 32, 16, True, "RE", 1, 1, 1.0)
+        second = InvertedResidualConfig(16, 3, 48, 24, True, "HS", 2, 1, 1.0)
+        features = MobileNetV3([first, second], last_channel=32).features
+        backbone = IntermediateLayerGetter(features, {"1": "low", "2": "high"})
+        model = LRASPP(backbone, 16, 24, CLASSES, 32)
         optimizer = torch.optim.Adam(model.parameters(), 0.01)
         loader = DataLoader(self.create_datasets()[0], 16, shuffle=True)
         for _ in range(self.epochs):

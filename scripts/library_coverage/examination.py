@@ -84,23 +84,26 @@ class Examination:
 
     def run(self) -> Row:
         """All of it."""
-        model = self._candidate.build()
-        controller = self._controller(model)
-        if controller is not None:
-            self._prune(model, controller)
-            kept = controller.algorithm.kept_masks()
-            del controller
-            self._compare(model, kept)
-            self._stage("step", lambda: self._train(model))
-            self._stage("file", lambda: self._reload(model, kept))
-            if self._everything:
-                self._stage("onnx", lambda: self._export(model))
-        del model
+        self._pruned()
         if self._everything:
             self._stage("sparse", self._sparsify)
             self._stage("int8", self._quantize)
         self._note()
         return self.row
+
+    def _pruned(self) -> None:
+        model = self._candidate.build()
+        controller = self._controller(model)
+        if controller is None:
+            return
+        self._prune(model, controller)
+        kept = controller.algorithm.kept_masks()
+        del controller  # and the dense tensors with it
+        self._compare(model, kept)
+        self._stage("step", lambda: self._train(model))
+        self._stage("file", lambda: self._reload(model, kept))
+        if self._everything:
+            self._stage("onnx", lambda: self._export(model))
 
     def _note(self) -> None:
         self.row.seconds = time.process_time() - self._began
@@ -111,7 +114,7 @@ class Examination:
             told = judge()
         except AccAwareError as error:
             told = f"refused: {error}"
-        except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the table
+        except Exception as error:
             if _out_of_memory(error):
                 raise
             told = f"TRACEBACK: {type(error).__name__}: {error}"

@@ -91,8 +91,10 @@ class Row:
             for stage in STAGES
         )
         seconds = " ".join(f"{each:6.1f}" for each in (self.finding, self.creating, self.seconds))
-        said = self.refused or self.ended or "; ".join(
-            f"{stage}: {told}" for stage, told in self.stages.items() if told != RIGHT
+        said = (
+            self.refused
+            or self.ended
+            or "; ".join(f"{stage}: {told}" for stage, told in self.stages.items() if told != RIGHT)
         )
         return (
             f"{self.name:32} {self.verdict:9} {shares} {self.parameters[0] / 1e6:7.2f} M "

@@ -178,8 +178,10 @@ class Transformers:
 
 def _make(name: str, family: _Family) -> Any:
     tables = vars(modeling_auto)
-    key = "MODEL_MAPPING_NAMES" if family.head == "BASE" else (
-        f"MODEL_FOR_{family.head}_MAPPING_NAMES"
+    key = (
+        "MODEL_MAPPING_NAMES"
+        if family.head == "BASE"
+        else (f"MODEL_FOR_{family.head}_MAPPING_NAMES")
     )
     found = tables[key][name]
     kind = getattr(transformers, found if isinstance(found, str) else found[0])
@@ -201,7 +203,7 @@ def _config(name: str, family: _Family) -> Any:
 
 def _sized(own: Any) -> dict[str, Any]:
     """What a config has of the tiny values, without anything that draws random numbers."""
-    written = own.to_dict() | {name: 0 for name in type(own).attribute_map}
+    written = own.to_dict() | dict.fromkeys(type(own).attribute_map, 0)
     sizes: dict[str, Any] = {
         key: value for key, value in _TINY.items() if isinstance(written.get(key), int)
     }
@@ -224,7 +226,9 @@ def _inputs(kind: str, size: int) -> ExampleInputs:
         case "text":
             return ExampleInputs.of({"input_ids": words, "attention_mask": torch.ones_like(words)})
         case "texts":
-            return ExampleInputs.of({"input_ids": words, "decoder_input_ids": words[:, : length // 2]})
+            return ExampleInputs.of(
+                {"input_ids": words, "decoder_input_ids": words[:, : length // 2]}
+            )
         case "image":
             return ExampleInputs.of({"pixel_values": noise(2, 3, size, size)})
         case "sound":

@@ -46,7 +46,9 @@ def test_a_run_on_named_data_that_is_disturbed_and_resumed_without_naming_them_a
     assert done.code == 0, done.text
     assert "mobilenet_v2 has a stem for small images" in done.text
     assert json.loads((done.directory / "config.json").read_text())["dataset_dir"] == str(mnist)
-    model = ImageClassification(AccAwareConfig.from_json(done.directory / "config.json")).create_model()
+    model = ImageClassification(
+        AccAwareConfig.from_json(done.directory / "config.json")
+    ).create_model()
     small = load_compressed(done.directory / "best" / "model.pt", model)
     assert small.eval()(torch.randn(1, 3, 16, 16)).shape == (1, 10)
     undisturbed = trials(done.directory)

@@ -38,9 +38,7 @@ def checked_plugin(outcome: Outcome) -> Outcome:
 def _fault(config: AccAwareConfig) -> str | TaskError | None:
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no part of our report
-            load_plugin(
-                spec_of(config.plugin), config.plugin_args, config.directory, config
-            )
+            load_plugin(spec_of(config.plugin), config.plugin_args, config.directory, config)
     except TaskError as error:
         return error
     except PluginContractError as error:

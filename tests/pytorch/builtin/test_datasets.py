@@ -23,7 +23,9 @@ Digits = tuple[Any, Any]
 def task(dataset: str, folder: Path | None, **keys: Any) -> ImageClassification:
     place = None if folder is None else str(folder)
     plain = {"num_classes": None, "input_info": None}
-    return ImageClassification(config(**{**plain, "dataset": dataset, "dataset_dir": place, **keys}))
+    return ImageClassification(
+        config(**{**plain, "dataset": dataset, "dataset_dir": place, **keys})
+    )
 
 
 def faults_of(dataset: str, folder: Path | None, **keys: Any) -> dict[str, str]:

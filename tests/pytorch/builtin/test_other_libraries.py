@@ -90,9 +90,7 @@ class TestTimm:
             ({"model": TIMM, "model_params": {"widht": 3}}, "model_params", "widht"),
         ],
     )
-    def test_what_is_not_there_is_told(
-        self, keys: dict[str, Any], key: str, message: str
-    ) -> None:
+    def test_what_is_not_there_is_told(self, keys: dict[str, Any], key: str, message: str) -> None:
         place, said = only_fault(**keys)
         assert place == key
         assert message in said
@@ -188,9 +186,7 @@ class TestTransformers:
             ({"model": HF, "model_params": {"dephts": [1]}}, "model_params", "did you mean depths"),
         ],
     )
-    def test_what_is_not_there_is_told(
-        self, keys: dict[str, Any], key: str, message: str
-    ) -> None:
+    def test_what_is_not_there_is_told(self, keys: dict[str, Any], key: str, message: str) -> None:
         place, said = only_fault(**keys)
         assert place == key
         assert message in said
