@@ -15,23 +15,29 @@ def totals(table: Sequence[Row], seconds: float) -> str:
     verdicts = Counter(row.verdict for row in table)
     looked_at = [row for row in table if row.flops[0]]
     alone = sum(row.left_alone for row in looked_at) / max(len(looked_at), 1)
+    finding, creating, memory = (
+        max((getattr(row, key) for row in table), default=0.0)
+        for key in ("finding", "creating", "gigabytes")
+    )
+    others = (
+        (verdicts["little"], "by less"),
+        (verdicts["refused"], "refused"),
+        (verdicts["WRONG"], "wrong"),
+        (verdicts["TRACEBACK"], "with a traceback"),
+        (verdicts["ended"], "ended by a limit"),
+    )
     lines = [
-        (
-            f"{len(table)} models: {verdicts['pruned']} pruned by at least {ENOUGH:.0%} of their "
-            f"FLOPs, {verdicts['little']} by less, {verdicts['refused']} refused, "
-            f"{verdicts['WRONG']} wrong, {verdicts['TRACEBACK']} with a traceback, "
-            f"{verdicts['ended']} ended by a limit"
-        ),
-        (
-            f"of the FLOPs of convolutions and linear layers {alone:.1%} can't be pruned, the mean of "
-            f"{len(looked_at)} models"
-        ),
-        (
-            f"groups found in at most {max((row.finding for row in table), default=0):.1f} s and tried "
-            f"in {max((row.creating for row in table), default=0):.1f} s; {seconds:.0f} s in all, "
-            f"{max((row.gigabytes for row in table), default=0):.1f} GiB"
-        ),
+        f"{len(table)} models: {verdicts['pruned']} pruned by at least {ENOUGH:.0%} of their FLOPs"
+        + "".join(f", {count} {word}" for count, word in others)
     ]
+    lines.append(
+        f"of the FLOPs of convolutions and linear layers {alone:.1%} can't be pruned, the mean "
+        f"of {len(looked_at)} models"
+    )
+    lines.append(
+        f"groups found in at most {finding:.1f} s and tried in {creating:.1f} s; {seconds:.0f} s "
+        f"in all, {memory:.1f} GiB"
+    )
     for stage in STAGES:
         kinds = Counter(row.stages[stage].split(":")[0] for row in table if stage in row.stages)
         if kinds:

@@ -33,6 +33,8 @@ _TINY = {
 _TEXT = {
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2
 }  # fmt: skip
+_DERIVED = ("hidden_size", "hidden_dim", "num_layers", "num_hidden_layers")
+"""What a model in stages computes from the sizes of these."""
 _SEQUENCE, _LONGER = 16, 24
 
 
@@ -112,7 +114,7 @@ _FAMILIES: dict[str, _Family] = {
             "regnet": {
                 "embedding_size": 16, "hidden_sizes": [32, 64], "depths": [1, 2], "groups_width": 8
             },
-            "bit": {"embedding_size": 32, "hidden_sizes": [64, 128], "depths": [1, 2]},
+            "bit": {"embedding_size": 32, "hidden_sizes": [128, 256], "depths": [1, 2]},
             "mobilenet_v1": {"depth_multiplier": 0.25}, "mobilenet_v2": {"depth_multiplier": 0.35},
             "mobilevit": {
                 "hidden_sizes": [32, 48, 64], "neck_hidden_sizes": [16, 16, 32, 32, 48, 64, 64]
@@ -128,13 +130,13 @@ _FAMILIES: dict[str, _Family] = {
             },
             "poolformer": {"hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 1, 1]},
             "cvt": {
-                "embed_dim": [16, 32, 64], "num_heads": [1, 2, 4], "depth": [1, 1, 2],
+                "embed_dim": [16, 32, 64], "num_heads": [1, 2, 4], "depth": [1, 2, 3],
             },
             "levit": {"hidden_sizes": [32, 48, 64], "depths": [1, 1, 1],
                       "num_attention_heads": [2, 3, 4], "key_dim": [16, 16, 16]},
             "focalnet": {"embed_dim": 16, "depths": [1, 1], "focal_levels": [2, 2],
                          "focal_windows": [3, 3], "hidden_sizes": [16, 32]},
-            "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.3},
+            "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320},
             "vit_msn": {}, "data2vec-vision": {},
         }.items()
     },
@@ -197,15 +199,18 @@ def _config(name: str, family: _Family) -> Any:
     words = {key: value for key, value in _TEXT.items() if "text" in family.inputs}
     sizes = _sized(own)
     if name == "funnel":
-        del sizes["num_hidden_layers"]  # its block_sizes say
+        sizes.pop("num_hidden_layers", None)  # its block_sizes say
     return kind(**{**sizes, **words, **family.config})
 
 
 def _sized(own: Any) -> dict[str, Any]:
     """What a config has of the tiny values, without anything that draws random numbers."""
-    written = own.to_dict() | dict.fromkeys(type(own).attribute_map, 0)
+    written = own.to_dict()
+    derived = _DERIVED if "stage_names" in written or "num_block_repeats" in written else ()
     sizes: dict[str, Any] = {
-        key: value for key, value in _TINY.items() if isinstance(written.get(key), int)
+        key: value
+        for key, value in _TINY.items()
+        if isinstance(written.get(key), int) and key not in derived
     }
     random = ("dropout", "drop_path", "layerdrop", "drop_rate", "pdrop", "drop_prob")
     chances = {
