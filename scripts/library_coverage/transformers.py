@@ -136,7 +136,9 @@ _FAMILIES: dict[str, _Family] = {
                       "num_attention_heads": [2, 3, 4], "key_dim": [16, 16, 16]},
             "focalnet": {"embed_dim": 16, "depths": [1, 1], "focal_levels": [2, 2],
                          "focal_windows": [3, 3], "hidden_sizes": [16, 32]},
-            "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320},
+            "efficientnet": {
+                "width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320
+            },
             "vit_msn": {}, "data2vec-vision": {},
         }.items()
     },
