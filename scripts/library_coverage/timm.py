@@ -64,7 +64,9 @@ class Timm:
         make = partial(_make, name)
         sides = [side for side in _SIDES if side < published]
         for side in (*sides, published):
-            for arguments in ({}, {"img_size": side}):
+            sized: dict[str, Any] = {"img_size": side}
+            # Without values, a model of one size may take another and only then fail.
+            for arguments in [sized] if config.fixed_input_size else [{}, sized]:
                 own = partial(make, **arguments)
                 if takes(own, images(side, channels)):
                     larger = images(side + 32 if side < 128 else 2 * side, channels)
