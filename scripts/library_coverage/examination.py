@@ -159,7 +159,8 @@ class Examination:
             if name in flops.by_layer and _is_layer(module, name, flops):
                 costs[name] = flops.by_layer[name]
         whole = sum(costs.values()) or 1
-        names = re.compile("|".join(map(re.escape, sorted(_names(model), key=len, reverse=True))))
+        longest_first = map(re.escape, sorted(_names(model), key=len, reverse=True))
+        names = re.compile(rf"(?<![\w.])(?:{'|'.join(longest_first)})(?!\w)")
         for entry in excluded:
             share = costs.get(entry.layer, 0) / whole
             reason = re.sub(r"\d+", "N", names.sub("<layer>", entry.reason))

@@ -62,10 +62,6 @@ _NETWORKS: dict[str, tuple[Callable[[], Any], Callable[[int], tuple[Any, ...]]]]
         ),
         lambda n: (noise(2, 1, 8 * (n - 4)), noise(2, 1, 20, n)),
     ),
-    "hdemucs": (
-        lambda: models.HDemucs(["a", "b"], audio_channels=1, channels=8, nfft=512, depth=4),
-        lambda n: (noise(2, 1, 256 * n),),
-    ),
     "squim_objective": (lambda: models.squim_objective_model(
         feat_dim=32, win_len=64, d_model=32, nhead=4, hidden_dim=32, num_blocks=1,
         rnn_type="LSTM", chunk_size=20), lambda n: (noise(2, 100 * n),)),
