@@ -294,7 +294,8 @@ class Examination:
 
 
 def _names(model: nn.Module) -> list[str]:
-    return [name for name, _ in model.named_modules() if name] or ["\0"]
+    """Those that aren't words as well, as ``model`` and ``norm`` are."""
+    return [name for name, _ in model.named_modules() if "." in name] or ["\0"]
 
 
 def _is_layer(module: nn.Module, name: str, flops: FlopsModel) -> bool:
