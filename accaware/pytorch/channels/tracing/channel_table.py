@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -44,6 +45,8 @@ class ChannelTable:
         opaque: parameters that go into what can't be traced -> why.
         computed: layers whose weight is made of other tensors -> why they aren't pruned.
         first_convolutions: names of convolutions that read what no other one made.
+        splits: the ids of tensors in which channels were laid out in rows.
+        numbers: a module's own number by its name, and ids that have it along a dimension.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -54,6 +57,8 @@ class ChannelTable:
         self.opaque: dict[str, str] = {}
         self.computed: dict[str, str] = {}
         self.first_convolutions: set[str] = set()
+        self.splits: list[ChannelIds] = []
+        self.numbers: list[tuple[str, ChannelIds, int]] = []
         self._ids: Any = WeakIdKeyDictionary()
         self._names: dict[int, list[str]] = {}
         self._layers: set[str] = set()
@@ -145,21 +150,49 @@ class ChannelTable:
             parts: they broadcast to ``shape``.
         """
         parts = [part.reshape([1] * (len(shape) - part.dim()) + list(part.shape)) for part in parts]
+        parts = self._unite_rows(parts, place)
         result: ChannelIds | None = None
-        for number, part in enumerate(parts):
-            others = [*parts[:number], *parts[number + 1 :]]
-            if any(
-                part.shape[dim] == 1 < size and varies(other, dim)
-                for dim, size in enumerate(shape)
-                for other in others
-            ):
-                self.coupling.bind(part, f"{place} spreads it over other channels")
-            elif result is None:
-                result = part.expand(shape)
+        rows = []
+        for part in parts:
+            others = [other for other in parts if other is not part]
+            if not any(_spread(part, other) for other in others):
+                result = self._joined(result, part, shape)
+            elif self.coupling.is_united(part):
+                rows.append(part)
             else:
-                self.coupling.tie(result, part)
-                if not (thin(result) > 0).all():
-                    result = torch.where(result > 0, result, part)
+                self.coupling.bind(part, f"{place} spreads it over other channels")
+        for part in rows:
+            # All that a head is spread over goes with it.
+            result = self._joined(result, part, shape)
+        return result
+
+    def _unite_rows(self, parts: Sequence[ChannelIds], place: str) -> list[ChannelIds]:
+        """The parts; where within rows each channel of one meets each of another, as rows."""
+        rows = [*parts]
+        for first, second in combinations(range(len(rows)), 2):
+            of_first, of_second = (
+                _spread(rows[second], rows[first]),
+                _spread(rows[first], rows[second]),
+            )
+            if len(of_first) == len(of_second) == 1:
+                reason = f"{place} spreads it over other channels"
+                mine = self.coupling.unite(rows[first], of_first[0], reason)
+                theirs = self.coupling.unite(rows[second], of_second[0], reason)
+                if mine is not None and theirs is not None:
+                    rows[first], rows[second] = mine, theirs
+        return rows
+
+    def _joined(
+        self, result: ChannelIds | None, part: ChannelIds, shape: torch.Size
+    ) -> ChannelIds:
+        """What is made of two parts that go together; a head's ids, where one is of heads."""
+        if result is None:
+            return part.expand(shape)
+        self.coupling.tie(result, part)
+        if self.coupling.is_united(part) and not self.coupling.is_united(result):
+            result, part = part.expand(shape), result
+        if not (thin(result) > 0).all():
+            result = torch.where(result > 0, result, part)
         return result
 
     def bind(self, tensors: Iterable[Tensor], reason: str) -> None:
@@ -172,7 +205,9 @@ class ChannelTable:
                 self.coupling.bind(ids, reason)
 
     def finish(self) -> None:
-        """Nothing more is coming: bind what is used in several ways."""
+        """Nothing more is coming: bind what is used in several ways, and tie what is left open."""
+        self._settle_splits()
+        self._follow_numbers()
         for name in self.weights.keys() & self.vectors.keys():
             self.opaque.setdefault(name, f"{name} is used in other ways as well")
         for name, reason in self.opaque.items():
@@ -183,3 +218,32 @@ class ChannelTable:
                     self.coupling.bind(ids, reason)
         for name in self.weights.keys() & self.vectors.keys():
             del self.vectors[name]
+
+    def _settle_splits(self) -> None:
+        """Of channels in rows, either whole rows go, or all rows lose the same places."""
+        roots = self.coupling.roots()
+        for ids in self.splits:
+            owners = roots[ids.long()].double()
+            dims = [dim for dim in range(owners.dim()) if varies(owners, dim)]
+            if len(dims) > 1:
+                self.tie_across(ids, dims[-1])
+
+    def _follow_numbers(self) -> None:
+        """A module's number of channels, or of rows of them, is a count of these."""
+        roots = self.coupling.roots()
+        for name, ids, dim in self.numbers:
+            owners = roots[ids.long()].double()
+            if not varies(owners, dim):
+                continue
+            if name not in self.counts:
+                self.counts[name] = self.coupling.new_ids(ids.shape[dim])
+            self.coupling.tie(self.counts[name], self.tie_across(ids, dim))
+
+
+def _spread(part: ChannelIds, other: ChannelIds) -> list[int]:
+    """The dimensions along which a part is one, and meets different channels of another."""
+    return [
+        dim
+        for dim, size in enumerate(part.shape)
+        if size == 1 < other.shape[dim] and varies(other, dim)
+    ]

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from typing import NamedTuple, Self
+
 from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds
+
+
+class _Operand(NamedTuple):
+    tensor: Tensor
+    ids: ChannelIds | None
+    letters: str
+
+    @classmethod
+    def of(cls, table: ChannelTable, tensor: Tensor, letters: str) -> Self:
+        return cls(tensor, table[tensor], letters)
+
+    def repeated(self, times: int) -> Self:
+        """Heads of keys or values, each for several of the queries'."""
+        ids = self.ids
+        return self if ids is None else self._replace(ids=ids.repeat_interleave(times, -3))
 
 
 def _matmul(table: ChannelTable, call: Call) -> OutputIds:
@@ -36,7 +53,8 @@ def _matrix_product(
     mine = "k" if first.dim() == 1 else "." * (first.dim() - 2) + "mk"
     theirs = "k" if second.dim() == 1 else "." * (second.dim() - 2) + "kn"
     made = ("m" if first.dim() > 1 else "") + ("n" if second.dim() > 1 else "")
-    return _product(table, call, ((first, mine), (second, theirs)), "..." + made)
+    operands = (_Operand.of(table, first, mine), _Operand.of(table, second, theirs))
+    return _product(table, call, operands, "..." + made)
 
 
 def _einsum(table: ChannelTable, call: Call) -> OutputIds:
@@ -55,7 +73,7 @@ def _einsum(table: ChannelTable, call: Call) -> OutputIds:
     if any(len(set(each)) < len(each.replace("...", ".")) for each in names):
         return None  # a diagonal
     spelled = [
-        (tensor, each.replace("...", "." * (tensor.dim() - len(each.replace("...", "")))))
+        _Operand.of(table, tensor, each.replace("...", "." * _broadcast(tensor, each)))
         for tensor, each in zip(operands, names, strict=True)
     ]
     return [_product(table, call, spelled, result)]
@@ -66,39 +84,46 @@ def _attention(table: ChannelTable, call: Call) -> OutputIds:
     query, key, value = (
         call.argument(number, name) for number, name in enumerate(("query", "key", "value"))
     )
-    if query.dim() != value.dim() or query.shape[:-2] != value.shape[:-2]:
-        return None
-    more = "." * (query.dim() - 2)
-    operands = ((query, f"{more}ld"), (key, f"{more}sd"), (value, f"{more}se"))
-    table.bind(call.inputs[3:], f"{call.place} masks attention by it")
+    mask = call.argument(3, "attn_mask")
+    more = [] if mask is None else [(mask, "ls")]
+    operands = [
+        _Operand.of(table, tensor, "." * (tensor.dim() - 2) + letters)
+        for tensor, letters in ((query, "ld"), (key, "sd"), (value, "se"), *more)
+    ]
+    if call.kwargs.get("enable_gqa"):
+        operands[1:3] = [each.repeated(query.shape[-3] // key.shape[-3]) for each in operands[1:3]]
     return [_product(table, call, operands, "...le")]
 
 
 def _product(
-    table: ChannelTable, call: Call, operands: Sequence[tuple[Tensor, str]], result: str
+    table: ChannelTable,
+    call: Call,
+    operands: Sequence[_Operand],
+    result: str,
 ) -> ChannelIds | None:
     """The ids of a product, as in einsum.
 
-    An operand that is summed over its channels has to stay; the others' channels go on.
+    Of an operand that is summed over its channels whole rows of them go, as the heads of an
+    attention; where there are none, it has to stay. The others' channels go on.
 
     Args:
-        operands: each with a letter a dimension, and a dot for each one that is broadcast.
+        operands: their letters are one a dimension, a dot for each one that is broadcast.
         result: letters, and at most one "..." for all dots.
     """
     shape = call.outputs[0].shape
     before, dots, behind = result.partition("...")
     more = len(shape) - len(before) - len(behind) if dots else 0
     parts = []
-    for tensor, letters in operands:
-        ids = table[tensor]
+    reason = f"{call.place} mixes channels ({call.name})"
+    for tensor, ids, letters in operands:
         if ids is None:
             continue
         line: ChannelIds | None = ids
         for dim, letter in enumerate(letters):
             if line is not None and letter not in result:
-                line = single(line, dim)
+                line = table.coupling.line(line, dim, reason)
         if line is None:
-            table.bind([tensor], f"{call.place} mixes channels ({call.name})")
+            table.bind([tensor], reason)
             continue
         # Each dimension of the result is one of this operand's, or new.
         broadcast = [dim for dim, letter in enumerate(letters) if dots and letter == "."]
@@ -116,6 +141,11 @@ def _product(
             moved = moved.unsqueeze(place) if source < 0 else moved
         parts.append(moved)
     return table.meet(parts, shape, call.place)
+
+
+def _broadcast(tensor: Tensor, letters: str) -> int:
+    """How many of its dimensions an ellipsis stands for."""
+    return tensor.dim() - len(letters.replace("...", ""))
 
 
 RULES = {
