@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
@@ -85,14 +86,19 @@ def _attention(table: ChannelTable, call: Call) -> OutputIds:
         call.argument(number, name) for number, name in enumerate(("query", "key", "value"))
     )
     mask = call.argument(3, "attn_mask")
-    more = [] if mask is None else [(mask, "ls")]
-    operands = [
+    queries, keys, values = (
         _Operand.of(table, tensor, "." * (tensor.dim() - 2) + letters)
-        for tensor, letters in ((query, "ld"), (key, "sd"), (value, "se"), *more)
-    ]
+        for tensor, letters in ((query, "ld"), (key, "sd"), (value, "se"))
+    )
     if call.kwargs.get("enable_gqa"):
-        operands[1:3] = [each.repeated(query.shape[-3] // key.shape[-3]) for each in operands[1:3]]
-    return [_product(table, call, operands, "...le")]
+        times = query.shape[-3] // key.shape[-3]
+        keys, values = keys.repeated(times), values.repeated(times)
+    shape = torch.Size([*call.outputs[0].shape[:-1], key.shape[-2]])
+    scores = _product(table, call, (queries, keys), "...ls", shape)
+    masked = [ids for ids in (scores, None if mask is None else table[mask]) if ids is not None]
+    scores = table.meet(masked, shape, call.place)
+    attention = _Operand(query, scores, "." * (len(shape) - 2) + "ls")
+    return [_product(table, call, (attention, values), "...le")]
 
 
 def _product(
@@ -100,6 +106,7 @@ def _product(
     call: Call,
     operands: Sequence[_Operand],
     result: str,
+    shape: torch.Size | None = None,
 ) -> ChannelIds | None:
     """The ids of a product, as in einsum.
 
@@ -109,8 +116,9 @@ def _product(
     Args:
         operands: their letters are one a dimension, a dot for each one that is broadcast.
         result: letters, and at most one "..." for all dots.
+        shape: of the product; by default what the call gives.
     """
-    shape = call.outputs[0].shape
+    shape = call.outputs[0].shape if shape is None else shape
     before, dots, behind = result.partition("...")
     more = len(shape) - len(before) - len(behind) if dots else 0
     parts = []
