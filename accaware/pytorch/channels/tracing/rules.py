@@ -25,8 +25,7 @@ _CREATE = (
 )  # fmt: skip
 _CONVERT = ("to", "type_as")
 _MIX = (
-    "tensordot", "bilinear", "multi_head_attention_forward", "addbmm", "ps_roi_align",
-    "ps_roi_pool",
+    "tensordot", "bilinear", "addbmm", "ps_roi_align", "ps_roi_pool",
 )  # fmt: skip
 _SAMPLE = ("grid_sample", "roi_align", "roi_pool")
 _UNPOOL = ("max_unpool1d", "max_unpool2d", "max_unpool3d")
@@ -137,6 +136,13 @@ def _embedding(table: ChannelTable, call: Call) -> OutputIds:
 
 def _mix(table: ChannelTable, call: Call) -> OutputIds:
     return None
+
+
+def _multi_head(table: ChannelTable, call: Call) -> OutputIds:
+    """PyTorch's own: its heads are as wide together as what it reads, so that none can go."""
+    reason = f"{call.place} is as wide as what it reads (embed_dim), so that no head can go"
+    table.bind(call.inputs, reason)
+    return [None] * len(call.outputs)
 
 
 def _create(table: ChannelTable, call: Call) -> OutputIds:
@@ -272,6 +278,7 @@ _Rule = Callable[[ChannelTable, Call], OutputIds]
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(CONVOLVE, _convolution),
     **dict.fromkeys(_MIX, _mix),
+    "multi_head_attention_forward": _multi_head,
     **dict.fromkeys(_CREATE, _create),
     **dict.fromkeys(_CONVERT, _convert),
     **dict.fromkeys(_REDUCE, _reduction),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+import accaware
 from accaware.errors import CompressionError
 from accaware.pytorch.channels.compact import CompactModel, tensors_of
 from accaware.pytorch.channels.layout import ChannelGroup, Layout
@@ -46,6 +49,8 @@ MIXED = (
     "removing its channels changes what the others do: they are mixed with them in a way that "
     "wasn't traced"
 )
+_NOT_THEIRS = (Path(torch.__file__).parent, Path(accaware.__file__).parent)
+"""Where no forward of a user's is."""
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 _UNPROVEN = "it can't be proven: {why} in {mode}, neither on noise nor on the example inputs"
 _DEAD = "nothing of its channels reaches the model's outputs"
@@ -334,5 +339,14 @@ def layout_without(
 
 
 def failure_of(error: Exception) -> str:
-    """Why a group has to stay whose removal breaks the forward."""
-    return f"the forward fails without its channels ({first_line(error)})"
+    """Why a group has to stay whose removal breaks the forward; with the line that breaks."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [
+        frame
+        for frame in frames
+        if frame.line and not any(Path(frame.filename).is_relative_to(each) for each in _NOT_THEIRS)
+    ]
+    where = ""
+    if theirs:
+        where = f", at {theirs[-1].line} in {Path(theirs[-1].filename).name}:{theirs[-1].lineno}"
+    return f"the forward fails without its channels ({first_line(error)}{where})"

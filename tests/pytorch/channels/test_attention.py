@@ -1,0 +1,133 @@
+"""Attention heads go whole: their queries, keys, values, and what reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from accaware.errors import CheckpointError
+from accaware.pytorch import load_compressed, save_compressed
+from tests.pytorch.channels import attentions as kinds
+from tests.pytorch.channels.attentions import HEADS, WIDTH, Tokens
+from tests.pytorch.channels.test_odd_models import check, pruned, reasons
+from tests.pytorch.channels.zoo import prune
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def tokens(batch: int = 2) -> Tensor:
+    return torch.randn(batch, 6, 6, dtype=torch.float64)
+
+
+WHOLE: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
+    "packed": (kinds.PackedQkv, {"qkv"}),
+    "packed, products": (lambda: kinds.PackedQkv(fused=False, bias=False), {"qkv"}),
+    "packed, normalised": (lambda: kinds.PackedQkv(norm=True), {"qkv"}),
+    "separate": (kinds.SeparateQkv, {"query", "key", "value"}),
+    "separate, products": (lambda: kinds.SeparateQkv(fused=False), {"query", "key", "value"}),
+    "cross": (kinds.Cross, {"attend.query", "attend.key", "attend.value"}),
+    "window": (kinds.Window, {"qkv"}),
+    "window, mask": (lambda: kinds.Window(fused=True), {"qkv"}),
+    "grouped": (kinds.Grouped, {"q_proj", "k_proj", "v_proj"}),
+    "grouped, expanded": (lambda: kinds.Grouped(how="expand"), {"q_proj", "k_proj", "v_proj"}),
+    "grouped, by torch": (lambda: kinds.Grouped(how="enable_gqa"), {"q_proj", "k_proj", "v_proj"}),
+    "one for all": (lambda: kinds.Grouped(kv_heads=1, per_group=5, how="no"), {"q_proj"}),
+    "einsum": (kinds.Einsum, {"to_q", "to_kv"}),
+    "covariance": (kinds.Covariance, {"qkv"}),
+    "talking": (kinds.TalkingHeads, {"qk", "proj_l"}),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_heads_are_removed_and_come_back(name: str) -> None:
+    make, layers = WHOLE[name]
+    pruning = check(Tokens(make()), tokens(), unread=True)
+    assert pruned(pruning) == {f"attention.{layer}" for layer in layers}
+
+
+def test_a_head_is_the_same_rows_of_queries_keys_and_values_and_columns_of_the_output() -> None:
+    pruning = prune(Tokens(kinds.PackedQkv()), tokens().float())
+    pruning.set_rate(0.4, [])
+    kept = pruning.kept_masks()
+    rows = kept["attention.qkv.weight"][0].view(3, HEADS, -1)
+    heads = rows[0, :, 0]
+    assert 0 < int(heads.sum()) < HEADS
+    assert torch.equal(rows, heads[None, :, None].expand_as(rows))
+    columns = kept["attention.proj.weight"][1].view(HEADS, -1)
+    assert torch.equal(columns, heads[:, None].expand_as(columns))
+
+
+def test_keys_and_values_go_with_all_of_their_queries() -> None:
+    pruning = prune(Tokens(kinds.Grouped()), tokens().float())
+    (group,) = pruning.groups
+    assert group.size == 3
+    pruning.set_rate(0.4, [])
+    kept = {name: masks[0] for name, masks in pruning.kept_masks().items() if 0 in masks}
+    queries = kept["attention.q_proj.weight"].view(3, 2 * 4)
+    keys = kept["attention.k_proj.weight"].view(3, 4)
+    assert torch.equal(queries.all(1), keys.all(1))
+    assert torch.equal(queries.any(1), keys.any(1))
+
+
+def test_a_modules_own_numbers_follow_its_heads() -> None:
+    model = Tokens(kinds.PackedQkv())
+    pruning = prune(model, tokens().float())
+
+    def numbers() -> tuple[int, ...]:
+        attention = model.attention
+        return attention.num_heads, attention.head_dim, attention.attn_dim
+
+    for rate, heads in ((0.4, 3), (1.0, 1), (0.2, 4), (0.0, HEADS)):
+        pruning.set_rate(rate, [])
+        assert numbers() == (heads, WIDTH // HEADS, heads * WIDTH // HEADS)
+        assert type(model.attention.num_heads) is int
+
+
+def test_a_saved_model_has_its_own_numbers(tmp_path: Path) -> None:
+    model = Tokens(kinds.PackedQkv())
+    pruning = prune(model, tokens().float())
+    pruning.set_rate(0.4, [])
+    save_compressed(model, pruning.kept_masks(), tmp_path / "model.pt")
+    fresh = load_compressed(tmp_path / "model.pt", Tokens(kinds.PackedQkv()))
+    assert (fresh.attention.num_heads, fresh.attention.attn_dim) == (3, 12)
+    x = tokens().float()
+    assert torch.equal(fresh.eval()(x), model.eval()(x))
+
+
+def test_a_saved_model_fits_none_with_another_number_of_heads(tmp_path: Path) -> None:
+    model = Tokens(kinds.PackedQkv())
+    pruning = prune(model, tokens().float())
+    pruning.set_rate(0.4, [])
+    save_compressed(model, pruning.kept_masks(), tmp_path / "model.pt")
+    other = Tokens(kinds.PackedQkv())
+    other.attention.num_heads, other.attention.head_dim = 2, WIDTH // 2
+    with pytest.raises(CheckpointError, match=r"num_heads: 5 channels in the file.*, 2 in this"):
+        load_compressed(tmp_path / "model.pt", other)
+    other.attention.num_heads = "five"
+    with pytest.raises(CheckpointError, match="num_heads: not in the model"):
+        load_compressed(tmp_path / "model.pt", other)
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "reason"),
+    [
+        (kinds.HardCoded, "qkv", r"invalid for input .*, at y = .*reshape\(b, n, c\) in attent"),
+        (kinds.ByConfiguration, "qkv", r'at qkv = .*self\.config\["heads"\]'),
+        (kinds.TorchsOwn, "attend.out_proj", r"as wide as what it reads \(embed_dim\)"),
+    ],
+)
+def test_a_width_that_does_not_follow_is_named(
+    make: Callable[[], nn.Module], layer: str, reason: str
+) -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6), Tokens(make()))
+    pruning = check(model, tokens())
+    assert pruned(pruning) == {"0", "2"}
+    assert re.search(reason, reasons(pruning)[f"3.attention.{layer}"])
