@@ -59,6 +59,7 @@ class ChannelTable:
         self.first_convolutions: set[str] = set()
         self.splits: list[ChannelIds] = []
         self.numbers: list[tuple[str, ChannelIds, int]] = []
+        self._spreads: list[tuple[ChannelIds, ChannelIds, str]] = []
         self._ids: Any = WeakIdKeyDictionary()
         self._names: dict[int, list[str]] = {}
         self._layers: set[str] = set()
@@ -152,15 +153,19 @@ class ChannelTable:
         parts = [part.reshape([1] * (len(shape) - part.dim()) + list(part.shape)) for part in parts]
         parts = self._unite_rows(parts, place)
         result: ChannelIds | None = None
-        rows = []
+        rows, spread = [], []
         for part in parts:
             others = [other for other in parts if other is not part]
             if not any(_spread(part, other) for other in others):
                 result = self._joined(result, part, shape)
-            elif self.coupling.is_united(part):
-                rows.append(part)
             else:
-                self.coupling.bind(part, f"{place} spreads it over other channels")
+                (rows if self.coupling.is_united(part) else spread).append(part)
+        for part in spread:
+            reason = f"{place} spreads it over other channels"
+            if result is None or not any(varies(part, dim) for dim in range(part.dim())):
+                self.coupling.bind(part, reason)
+            else:
+                self._spreads.append((thin(part), thin(result), reason))
         for part in rows:
             # All that a head is spread over goes with it.
             result = self._joined(result, part, shape)
@@ -207,6 +212,7 @@ class ChannelTable:
     def finish(self) -> None:
         """Nothing more is coming: bind what is used in several ways, and tie what is left open."""
         self._settle_splits()
+        self._settle_spreads()
         self._follow_numbers()
         for name in self.weights.keys() & self.vectors.keys():
             self.opaque.setdefault(name, f"{name} is used in other ways as well")
@@ -220,13 +226,25 @@ class ChannelTable:
             del self.vectors[name]
 
     def _settle_splits(self) -> None:
-        """Of channels in rows, either whole rows go, or all rows lose the same places."""
+        """Of channels in rows, all rows lose the same places; or whole rows go, as heads do."""
         roots = self.coupling.roots()
         for ids in self.splits:
             owners = roots[ids.long()].double()
             dims = [dim for dim in range(owners.dim()) if varies(owners, dim)]
             if len(dims) > 1:
-                self.tie_across(ids, dims[-1])
+                apart = [_lines_apart(owners, dim) for dim in dims]
+                best = -1 if apart[-1] > 1 else apart.index(max(apart))
+                self.tie_across(ids, dims[best])
+
+    def _settle_spreads(self) -> None:
+        """What meets whole rows of channels goes with them; what meets several has to stay."""
+        roots = self.coupling.roots()
+        for part, whole, reason in self._spreads:
+            owners = roots[whole.long()].double()
+            if any(varies(owners, dim) for dim in _spread(part, whole)):
+                self.coupling.bind(part, reason)
+            else:
+                self.coupling.tie(part, whole)
 
     def _follow_numbers(self) -> None:
         """A module's number of channels, or of rows of them, is a count of these."""
@@ -247,3 +265,18 @@ def _spread(part: ChannelIds, other: ChannelIds) -> list[int]:
         for dim, size in enumerate(part.shape)
         if size == 1 < other.shape[dim] and varies(other, dim)
     ]
+
+
+def _lines_apart(owners: Tensor, dim: int) -> int:
+    """How many lines across a dimension there are that have no channel in common, by any chain."""
+    lines = owners.movedim(dim, 0).flatten(1)
+    labels = torch.arange(len(lines))
+    _, places = torch.unique(lines, return_inverse=True)
+    while True:
+        of_channels = torch.full((int(places.max()) + 1,), len(lines)).scatter_reduce(
+            0, places.flatten(), labels[:, None].expand_as(places).flatten(), "amin"
+        )
+        lower = of_channels[places].amin(1)
+        if torch.equal(lower, labels):
+            return len(torch.unique(labels))
+        labels = lower
