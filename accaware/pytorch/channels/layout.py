@@ -90,6 +90,19 @@ class ChannelGroup:
             stay.update(own[min(math.floor(most * len(own)), len(own) - 1) :].tolist())
         return order[torch.tensor(sorted(stay))]
 
+    def together(self, multiple: int) -> int:
+        """How many channels go at once, where each layer's filters come in multiples of a number.
+
+        An attention head is several filters of each layer.
+        """
+        if not self.united:
+            return multiple
+        counts = (
+            int(torch.bincount(slot.channels, minlength=self.size)[slot.channels].min())
+            for slot in self.producing_weights()
+        )
+        return multiple // math.gcd(multiple, *counts)
+
     @cached_property
     def _partial(self) -> Sequence[Tensor]:
         """The channels of each slot that lacks some; the others have the best one in any order."""

@@ -26,7 +26,7 @@ class Fitted:
 
     Attributes:
         state: the state dict, all weights as floating-point numbers.
-        masks: by the first name that a tensor has in the model, and by the names of modules' own numbers.
+        masks: by the first name that a tensor has in the model, and by those of modules' numbers.
         buffers: what else there is for the model's buffers, by their first names.
     """
 

@@ -73,7 +73,7 @@ class SeparateQkv(nn.Module):
             scores = torch.matmul(q, k.transpose(-1, -2)) / self.head_dim**0.5
             y = torch.matmul(functional.dropout(scores.softmax(-1), 0.0, self.training), v)
         y = y.transpose(1, 2).contiguous()
-        result: Tensor = self.dense(y.view(y.size()[:-2] + (self.all_head_size,)))
+        result: Tensor = self.dense(y.view(*y.shape[:-2], self.all_head_size))
         return result
 
 
@@ -136,7 +136,8 @@ class Grouped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shape = (*x.shape[:-1], -1, self.head_dim)
         q, k, v = (
-            layer(x).view(shape).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
+            layer(x).view(shape).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = self._rotated(q), self._rotated(k)
         if self.how == "repeat":

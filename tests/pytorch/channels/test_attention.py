@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from accaware.errors import CheckpointError
 from accaware.pytorch import load_compressed, save_compressed
+from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
+from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.scopes import Scopes
 from tests.pytorch.channels import attentions as kinds
 from tests.pytorch.channels.attentions import HEADS, WIDTH, Tokens
 from tests.pytorch.channels.test_odd_models import check, pruned, reasons
@@ -131,3 +134,28 @@ def test_a_width_that_does_not_follow_is_named(
     pruning = check(model, tokens())
     assert pruned(pruning) == {"0", "2"}
     assert re.search(reason, reasons(pruning)[f"3.attention.{layer}"])
+
+
+@pytest.mark.parametrize("part", ["query", "key", "value", "dense"])
+@pytest.mark.parametrize("across_layers", [False, True])
+def test_a_head_matters_as_much_as_all_four_projections(part: str, across_layers: bool) -> None:
+    model = Tokens(kinds.SeparateQkv())
+    weight = getattr(model.attention, part).weight.data
+    for each in (model.attention.query, model.attention.key, model.attention.value):
+        nn.init.ones_(each.weight)
+    nn.init.ones_(model.attention.dense.weight)
+    dim = int(part == "dense")
+    sizes = torch.tensor([3.0, 1.0, 5.0, 2.0, 4.0]).repeat_interleave(WIDTH // HEADS)
+    weight *= sizes.unsqueeze(1 - dim)
+    pruning = prune(model, tokens().float(), across_layers=across_layers)
+    (importances,) = pruning.importances()
+    assert importances.argsort().tolist() == [1, 3, 0, 4, 2]
+
+
+def test_the_channel_multiple_is_of_filters_and_not_of_heads() -> None:
+    model = Tokens(kinds.PackedQkv())
+    example = ExampleInputs.of(tokens().float())
+    pruning = FilterPruning(model, Scopes(model, None, ()), example, multiple=8)
+    for rate, heads in ((0.2, 4), (0.3, 2), (1.0, 2)):
+        pruning.set_rate(rate, [])
+        assert model.attention.num_heads == heads

@@ -153,7 +153,8 @@ class ChannelTable:
         parts = [part.reshape([1] * (len(shape) - part.dim()) + list(part.shape)) for part in parts]
         parts = self._unite_rows(parts, place)
         result: ChannelIds | None = None
-        rows, spread = [], []
+        rows: list[ChannelIds] = []
+        spread: list[ChannelIds] = []
         for part in parts:
             others = [other for other in parts if other is not part]
             if not any(_spread(part, other) for other in others):
@@ -187,9 +188,7 @@ class ChannelTable:
                     rows[first], rows[second] = mine, theirs
         return rows
 
-    def _joined(
-        self, result: ChannelIds | None, part: ChannelIds, shape: torch.Size
-    ) -> ChannelIds:
+    def _joined(self, result: ChannelIds | None, part: ChannelIds, shape: torch.Size) -> ChannelIds:
         """What is made of two parts that go together; a head's ids, where one is of heads."""
         if result is None:
             return part.expand(shape)

@@ -91,9 +91,10 @@ def _moved(table: ChannelTable, call: Call, data: int) -> tuple[ChannelIds, ...]
     if not any(tensor.is_meta for tensor in call.inputs[data:]) or _equal(after, on(-1)):
         return after
     # Indices without values: right where it doesn't matter which ones they are.
-    source = call.inputs[0]
-    ids = table[source]
-    for dim in range(source.dim() if data == 1 and ids is not None else 0):
+    ids = table[call.inputs[0]]
+    if data > 1 or ids is None:
+        return None
+    for dim in range(ids.dim()):
         after = on(0, dim)
         if _varying(after[0]) and _equal(after, on(-1, dim)):
             lines = thin(ids)
