@@ -65,7 +65,12 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             f"({type(error).__name__}: {first_line(error, 'no message')})"
         ) from error
     found = traced.table
-    layers = [name for name, module in model.named_modules() if isinstance(module, PRODUCERS)]
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, PRODUCERS)
+        or (f"{name}.weight" in found.weights and not isinstance(module, nn.Embedding))
+    ]
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
     excluded: dict[str, str] = {}

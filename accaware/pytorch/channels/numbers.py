@@ -1,4 +1,4 @@
-"""Numbers of channels that modules keep as attributes, ``num_heads`` say, and go by in a forward."""
+"""Numbers of channels that modules keep as attributes, ``num_heads`` say, and go by."""
 
 from __future__ import annotations
 

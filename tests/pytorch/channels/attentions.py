@@ -258,3 +258,33 @@ class ByConfiguration(nn.Module):
         y = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         result: Tensor = self.proj(y.transpose(1, 2).reshape(b, n, -1))
         return result
+
+
+class Matrix(nn.Module):
+    """As transformers' Conv1D: its weight is (inputs, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.weight = nn.Parameter(torch.randn(inputs, outputs) / inputs**0.5)
+        self.bias = nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.addmm(self.bias, x.view(-1, x.size(-1)), self.weight)
+        return y.view((*x.size()[:-1], self.outputs))
+
+
+class ByMatrices(nn.Module):
+    """As GPT-2's: one matrix for all three, split by a number of the module's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.split_size, self.head_dim = WIDTH, WIDTH // HEADS
+        self.c_attn, self.c_proj = Matrix(WIDTH, 3 * WIDTH), Matrix(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.c_attn(x).split(self.split_size, dim=2)
+        q, k, v = (each.view(*each.shape[:-1], -1, self.head_dim).transpose(1, 2) for each in parts)
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        result: Tensor = self.c_proj(y.transpose(1, 2).reshape(*x.shape[:-1], -1).contiguous())
+        return result

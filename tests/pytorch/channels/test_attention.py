@@ -159,3 +159,16 @@ def test_the_channel_multiple_is_of_filters_and_not_of_heads() -> None:
     for rate, heads in ((0.2, 4), (0.3, 2), (1.0, 2)):
         pruning.set_rate(rate, [])
         assert model.attention.num_heads == heads
+
+
+def test_heads_and_hidden_units_of_a_users_own_matrices() -> None:
+    """Also where a layer isn't PyTorch's, and its filters lie along the second dimension."""
+    hidden = nn.Sequential(kinds.Matrix(WIDTH, 32), nn.GELU(), kinds.Matrix(32, WIDTH))
+    model = Tokens(nn.Sequential(kinds.ByMatrices(), hidden))
+    pruning = check(model, tokens(), unread=False)
+    assert pruned(pruning) == {"attention.0.c_attn", "attention.1.0", "attention.0.c_proj"}
+    pruning.set_rate(0.4, [])
+    attention = model.attention[0]
+    assert attention.c_attn.weight.shape == (WIDTH, 3 * attention.split_size)
+    assert attention.c_attn.outputs == 3 * attention.split_size < 3 * WIDTH
+    assert model.attention[1][0].outputs == model.attention[1][2].weight.shape[0] < 32

@@ -39,7 +39,7 @@ class ChannelTable:
         model: the one that runs.
 
     Attributes:
-        weights: of convolutions, linear layers and embeddings, by name.
+        weights: of convolutions, linear layers and embeddings, and what is used as theirs, by name.
         vectors: all other parameters and buffers that meet channels: an id each element.
         counts: numbers of channels that layers without tensors keep, by the attribute's name.
         opaque: parameters that go into what can't be traced -> why.
@@ -69,8 +69,10 @@ class ChannelTable:
             for key, tensor in own:
                 name = f"{prefix}.{key}" if prefix else key
                 self._names.setdefault(id(tensor), []).append(name)
+            if not _has_weight(module):
+                continue
+            self._layers.add(f"{prefix}.weight" if prefix else "weight")
             if isinstance(module, (*PRODUCERS, nn.Embedding)):
-                self._layers.add(f"{prefix}.weight" if prefix else "weight")
                 if (reason := why_computed(module)) is not None:
                     self.computed[prefix] = reason
 
@@ -255,6 +257,16 @@ class ChannelTable:
             if name not in self.counts:
                 self.counts[name] = self.coupling.new_ids(ids.shape[dim])
             self.coupling.tie(self.counts[name], self.tie_across(ids, dim))
+
+
+def _has_weight(module: nn.Module) -> bool:
+    """Whether it is a layer of torch's that channels are followed through, or could be a user's."""
+    if isinstance(module, (*PRODUCERS, nn.Embedding)):
+        return True
+    weight = module._parameters.get("weight")
+    return (
+        weight is not None and weight.dim() > 1 and not type(module).__module__.startswith("torch.")
+    )
 
 
 def _spread(part: ChannelIds, other: ChannelIds) -> list[int]:

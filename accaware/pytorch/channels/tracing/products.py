@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -50,11 +50,23 @@ def _plus_matmul(table: ChannelTable, call: Call) -> OutputIds:
 def _matrix_product(
     table: ChannelTable, call: Call, first: Tensor, second: Tensor
 ) -> ChannelIds | None:
+    if second.dim() == 2 and (weight := table.layer_weight(second, (0, 1), 1)) is not None:
+        return _by_layer(table, call, first, weight.dims)
     mine = "k" if first.dim() == 1 else "." * (first.dim() - 2) + "mk"
     theirs = "k" if second.dim() == 1 else "." * (second.dim() - 2) + "kn"
     made = ("m" if first.dim() > 1 else "") + ("n" if second.dim() > 1 else "")
     operands = (_Operand.of(table, first, mine), _Operand.of(table, second, theirs))
     return _product(table, call, operands, "..." + made)
+
+
+def _by_layer(
+    table: ChannelTable, call: Call, first: Tensor, dims: Mapping[int, ChannelIds]
+) -> ChannelIds:
+    """By a module's own matrix, which reads channels and makes others, as a linear layer does."""
+    read = table.along(first, first.dim() - 1)
+    if read is not None:
+        table.coupling.tie(read, dims[0])
+    return dims[1].expand(call.outputs[0].shape)
 
 
 def _einsum(table: ChannelTable, call: Call) -> OutputIds:
