@@ -91,7 +91,10 @@ def rows_per_group(module: nn.Module) -> int | None:
     group left it looks like any other. None for every other layer.
     """
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) and module.groups > 1:
-        return int(module.weight.shape[0]) // module.groups
+        # By its own numbers: a weight may be computed, and not at any time.
+        return (
+            module.in_channels if isinstance(module, TRANSPOSED) else module.out_channels
+        ) // module.groups
     if isinstance(module, nn.GroupNorm):
         return module.num_channels // module.num_groups
     return None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from accaware.errors import CheckpointError
 from accaware.pytorch import load_compressed, save_compressed
+from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.compression.pruning.filter_pruning import FilterPruning
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.scopes import Scopes
@@ -92,6 +93,23 @@ def test_a_modules_own_numbers_follow_its_heads() -> None:
         pruning.set_rate(rate, [])
         assert numbers() == (heads, WIDTH // HEADS, heads * WIDTH // HEADS)
         assert type(model.attention.num_heads) is int
+
+
+def test_a_kept_state_brings_its_own_numbers() -> None:
+    model = Tokens(kinds.PackedQkv()).eval()
+    x = tokens().float()
+    pruning = prune(model, x)
+    optimizer = torch.optim.Adam(model.parameters())
+    pruning.set_rate(0.6, [optimizer])
+    model(x).sum().backward()
+    optimizer.step()
+    expected, state = model(x), pruning.state_dict()
+    tensors = {name: tensor.detach().clone() for name, tensor in tensors_of(model).items()}
+    pruning.set_rate(0.0, [optimizer])
+    assert model.attention.num_heads == HEADS
+    pruning.load_state_dict(state, tensors)
+    assert (model.attention.num_heads, model.attention.attn_dim) == (2, 8)
+    assert torch.equal(model(x), expected)
 
 
 def test_a_saved_model_has_its_own_numbers(tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ class ChannelTable:
             if not _has_weight(module):
                 continue
             self._layers.add(f"{prefix}.weight" if prefix else "weight")
-            if isinstance(module, (*PRODUCERS, nn.Embedding)):
-                if (reason := why_computed(module)) is not None:
-                    self.computed[prefix] = reason
+            torchs_own = isinstance(module, (*PRODUCERS, nn.Embedding))
+            if torchs_own and (reason := why_computed(module)) is not None:
+                self.computed[prefix] = reason
 
     def __setitem__(self, tensor: Tensor, ids: ChannelIds | None) -> None:
         if ids is None:
