@@ -31,7 +31,12 @@ from accaware.pytorch.channels.layout import (
 )
 from accaware.pytorch.channels.numbers import module_numbers
 from accaware.pytorch.channels.shared import Key, Shared
-from accaware.pytorch.model.layers import count_of, rows_per_group, update_sizes
+from accaware.pytorch.model.layers import (
+    count_of,
+    drop_caches,
+    rows_per_group,
+    update_sizes,
+)
 
 
 class CompactModel:
@@ -225,6 +230,7 @@ class CompactModel:
             sized.update(self._masks)
         for number in self._numbers:
             number.update(self._masks)
+        drop_caches(self.model)
 
     def _slice_state(
         self, optimizer: Optimizer, live: Mapping[str, Tensor], before: Keep, names: Iterable[str]
