@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -109,15 +111,18 @@ class Window(nn.Module):
         y = x.view(b * n // self.window, self.window, c)
         qkv = self.qkv(y).reshape(len(y), self.window, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        bias = self.relative_position_bias_table[self.relative_position_index.view(-1)]
-        bias = bias.view(self.window, self.window, -1).permute(2, 0, 1).contiguous()
+        bias = self.bias().unsqueeze(0)
         if self.fused:
-            y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.unsqueeze(0))
+            y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         else:
             scores = q @ k.transpose(-2, -1) * (WIDTH // HEADS) ** -0.5
-            y = (scores + bias.unsqueeze(0)).softmax(dim=-1) @ v
+            y = (scores + bias).softmax(dim=-1) @ v
         y = self.proj(y.transpose(1, 2).reshape(len(y), self.window, -1))
         return y.view(b, n, c)
+
+    def bias(self) -> Tensor:
+        bias = self.relative_position_bias_table[self.relative_position_index.view(-1)]
+        return bias.view(self.window, self.window, -1).permute(2, 0, 1).contiguous()
 
 
 class Grouped(nn.Module):
@@ -287,4 +292,27 @@ class ByMatrices(nn.Module):
         q, k, v = (each.view(*each.shape[:-1], -1, self.head_dim).transpose(1, 2) for each in parts)
         y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         result: Tensor = self.c_proj(y.transpose(1, 2).reshape(*x.shape[:-1], -1).contiguous())
+        return result
+
+
+@cache
+def _laid_out(tokens: int, heads: int) -> tuple[int, int, int]:
+    return tokens, heads, -1
+
+
+class Cached(nn.Module):
+    """As with einops: what it reshapes to is cached by values, for all attentions together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.depth = HEADS, HEADS
+        self.to_qkv, self.to_out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = _laid_out(x.shape[1], self.heads)
+        q, k, v = (
+            part.reshape(len(x), *shape).transpose(1, 2) for part in self.to_qkv(x).chunk(3, -1)
+        )
+        y = (q @ k.transpose(-1, -2)).softmax(-1) @ v
+        result: Tensor = self.to_out(y.transpose(1, 2).flatten(2))
         return result

@@ -190,3 +190,50 @@ def test_heads_and_hidden_units_of_a_users_own_matrices() -> None:
     assert attention.c_attn.weight.shape == (WIDTH, 3 * attention.split_size)
     assert attention.c_attn.outputs == 3 * attention.split_size < 3 * WIDTH
     assert model.attention[1][0].outputs == model.attention[1][2].weight.shape[0] < 32
+
+
+def test_numbers_that_come_out_of_a_cache_are_their_own_modules() -> None:
+    model = Tokens(nn.Sequential(kinds.Cached(), nn.LayerNorm(WIDTH), kinds.Cached()))
+    pruning = check(model, tokens(), unread=True)
+    assert pruned(pruning) == {"attention.0.to_qkv", "attention.2.to_qkv"}
+    assert len(pruning.groups) == 2
+    pruning.set_rate(1.0, [])
+    assert [(model.attention[at].heads, model.attention[at].depth) for at in (0, 2)] == [(1, 5)] * 2
+
+
+class Remembering(kinds.Window):
+    """As LeViT's: in evaluation it looks its bias up once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: Tensor | None = None
+
+    def train(self, mode: bool = True) -> Remembering:
+        self.known = None if mode else self.known
+        return super().train(mode)
+
+    def bias(self) -> Tensor:
+        if self.training:
+            return super().bias()
+        if self.known is None:
+            self.known = super().bias()
+        return self.known
+
+
+def test_what_is_cached_in_evaluation_is_of_the_heads_that_there_are() -> None:
+    model = Tokens(Remembering()).eval()
+    x = tokens().float()
+    pruning = prune(model, x)
+    assert pruned(pruning) == {"attention.qkv"}
+    with torch.no_grad():
+        before = model(x)
+        for rate in (0.4, 0.6):
+            pruning.set_rate(rate, [])
+            fresh = Tokens(kinds.Window()).eval()
+            fresh.attention.num_heads = model.attention.num_heads
+            for name, parameter in fresh.named_parameters():
+                parameter.data = model.get_parameter(name).data
+            assert torch.equal(model(x), fresh(x))
+        pruning.set_rate(0.0, [])
+        assert torch.equal(model(x), before)
+    assert not model.training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -37,6 +37,7 @@ class ChannelTable:
 
     Args:
         model: the one that runs.
+        own_numbers: its modules' whole numbers, by their names.
 
     Attributes:
         weights: of convolutions, linear layers and embeddings, and what is used as theirs, by name.
@@ -49,7 +50,8 @@ class ChannelTable:
         numbers: a module's own number by its name, and ids that have it along a dimension.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, own_numbers: Mapping[str, int]) -> None:
+        self.own_numbers = own_numbers
         self.coupling = Coupling()
         self.weights: dict[str, Weight] = {}
         self.vectors: dict[str, ChannelIds] = {}

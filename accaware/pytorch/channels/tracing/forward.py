@@ -78,8 +78,7 @@ def trace_channels(model: nn.Module, inputs: ExampleInputs) -> TracedChannels:
 
 
 def _traced(model: nn.Module, inputs: ExampleInputs, modes: Sequence[Mode]) -> TracedChannels:
-    name_numbers(model)
-    table = ChannelTable(model)
+    table = ChannelTable(model, name_numbers(model))
     passes = {mode: _run(model, inputs, mode, table) for mode in modes}
     used = {name for each in passes.values() for name in each.used}
     called = {name for each in passes.values() for name in each.called}

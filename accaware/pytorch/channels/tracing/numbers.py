@@ -7,7 +7,7 @@ attributes knows its name, wherever the forward carries it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -38,62 +38,86 @@ class OwnNumber(int):
         return number
 
 
-def name_numbers(model: nn.Module) -> None:
+def name_numbers(model: nn.Module) -> dict[str, OwnNumber]:
     """Put numbers that know their names in the place of the modules' own, in place.
 
     Torch's own layers are told their sizes by their tensors
     (accaware.pytorch.model.layers.update_sizes).
+
+    Returns:
+        All of them, by their names.
     """
+    named: dict[str, OwnNumber] = {}
     for prefix, module in model.named_modules():
         if type(module).__module__.startswith("torch.") or isinstance(
             module, torch.jit.ScriptModule
         ):
             continue
-        for key, value in vars(module).items():
+        for key, value in list(vars(module).items()):
             if type(value) is int and value > 1:
                 name = f"{prefix}.{key}" if prefix else key
-                vars(module)[key] = OwnNumber.of(value, name)
+                vars(module)[key] = named[name] = OwnNumber.of(value, name)
+    return named
 
 
 def follow_numbers(table: ChannelTable, call: Call) -> None:
     """Where a size that a call was given is a module's own number: it is one of these channels."""
-    for number, tensor, ids, dim in _sizes(table, call):
-        of_this_model = 0 <= dim < tensor.dim() and tensor.shape[dim] == number
-        if of_this_model and ids is not None and varies(ids, dim):
-            table.numbers.append((number.name, thin(ids), dim))
-
-
-def _sizes(
-    table: ChannelTable, call: Call
-) -> Iterator[tuple[OwnNumber, Tensor, ChannelIds | None, int]]:
-    """Numbers with names, each with a tensor whose size along a dimension it gave."""
     if call.name not in _RESHAPE | _SPLIT | {"narrow", "__getitem__"}:
         return
+    for number, ids, dim in _sizes(table, call):
+        if 0 <= dim < ids.dim() and ids.shape[dim] == number and varies(ids, dim):
+            name = _name_of(number, table.own_numbers, call.module)
+            if name is not None:
+                table.numbers.append((name, thin(ids), dim))
+
+
+def _name_of(number: int, own: Mapping[str, int], module: str) -> str | None:
+    """Which number of a module that is running it is; None for none.
+
+    One that comes out of a cache by values, as einops has it, has lost its name, or has another
+    module's. It is that number of heads which the module has, then.
+    """
+    if isinstance(number, OwnNumber) and own.get(number.name) is number:
+        owner = number.name.rpartition(".")[0]
+        if not owner or module == owner or module.startswith(f"{owner}."):
+            return number.name
+    alike = [
+        name
+        for name, value in own.items()
+        if value == number
+        and name.rpartition(".")[0] == module
+        and "heads" in name.rpartition(".")[2]
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _sizes(table: ChannelTable, call: Call) -> Iterator[tuple[int, ChannelIds, int]]:
+    """Sizes that a call was given, each with the ids that have this size along a dimension."""
     source, output = call.inputs[0], call.outputs[0]
+    dims, ids = source.dim(), table[source]
+    if ids is None:
+        return
     if call.name == "__getitem__":
-        for dim, edge in _edges(call.args[1], source.dim()):
-            ids = table[source]
-            if ids is not None and edge <= source.shape[dim]:
-                yield edge, source.narrow(dim, 0, edge), ids.narrow(dim, 0, edge), dim
-    elif call.name == "narrow":
-        if isinstance(length := call.argument(3, "length"), OwnNumber):
-            yield length, output, table[output], call.argument(1, "dim") % output.dim()
+        for dim, edge in _edges(call.args[1], dims):
+            if 0 <= dim < dims and 0 < edge <= source.shape[dim]:
+                yield edge, ids.narrow(dim, 0, edge), dim
+        return
+    found: list[tuple[Any, Tensor, int]] = []
+    if call.name == "narrow":
+        found = [(call.argument(3, "length"), output, call.argument(1, "dim") % dims)]
     elif call.name in _SPLIT:
-        sizes = call.argument(1, "split_size_or_sections")
-        sizes = call.argument(1, "split_size") if sizes is None else sizes
-        dim = (call.argument(2, "dim") or 0) % source.dim()
-        if not isinstance(sizes, (tuple, list)):
-            sizes = [sizes] * len(call.outputs)
-        for size, part in zip(sizes, call.outputs, strict=False):
-            if isinstance(size, OwnNumber):
-                yield size, part, table[part], dim
+        sizes = call.argument(1, "split_size_or_sections") or call.argument(1, "split_size")
+        sizes = sizes if isinstance(sizes, (tuple, list)) else [sizes] * len(call.outputs)
+        dim = (call.argument(2, "dim") or 0) % dims
+        found = [(size, part, dim) for size, part in zip(sizes, call.outputs, strict=False)]
     else:
-        skipped = 2 if call.name == "unflatten" else 1
-        flat = _flat([*call.args[skipped:], *call.kwargs.values()])
-        first = call.argument(1, "dim") % source.dim() if call.name == "unflatten" else 0
-        for place, size in enumerate(flat):
-            if isinstance(size, OwnNumber) and first + place < output.dim():
-                yield size, output, table[output], first + place
+        unflattens = call.name == "unflatten"
+        first = call.argument(1, "dim") % dims if unflattens else 0
+        given = _flat([*call.args[1 + unflattens :], *call.kwargs.values()])
+        found = [(size, output, first + place) for place, size in enumerate(given)]
+    for size, tensor, dim in found:
+        if isinstance(size, int) and (part := table[tensor]) is not None:
+            yield size, part, dim
 
 
 def _flat(values: Sequence[Any]) -> list[Any]:
