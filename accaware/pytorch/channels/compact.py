@@ -29,8 +29,14 @@ from accaware.pytorch.channels.layout import (
     slice_again,
     slice_dense,
 )
+from accaware.pytorch.channels.numbers import module_numbers
 from accaware.pytorch.channels.shared import Key, Shared
-from accaware.pytorch.model.layers import count_of, rows_per_group, update_sizes
+from accaware.pytorch.model.layers import (
+    count_of,
+    drop_caches,
+    rows_per_group,
+    update_sizes,
+)
 
 
 class CompactModel:
@@ -55,8 +61,12 @@ class CompactModel:
         live = tensors_of(model)
         self._dense_shapes = {name: tensor.shape for name, tensor in live.items()}
         self._modules = sized_modules(model)
-        counts = {each.count: torch.Size([each.channels]) for each in self._modules if each.count}
-        self._sliceable = {**self._dense_shapes, **counts}
+        counts = {each.count: each.channels for each in self._modules if each.count}
+        names = {slot.tensor for group in groups for slot in group.slots}
+        self._numbers = module_numbers(model, sorted(names - live.keys() - counts.keys()))
+        counts |= {number.name: number.dense for number in self._numbers}
+        sizes = {name: torch.Size([channels]) for name, channels in counts.items()}
+        self._sliceable = {**self._dense_shapes, **sizes}
         self._plan = SlicePlan(groups, self._sliceable)
         self._layout = Layout.dense(groups)
         self._masks = self._plan.masks(self._layout)
@@ -218,6 +228,9 @@ class CompactModel:
     def _update_sizes(self) -> None:
         for sized in self._modules:
             sized.update(self._masks)
+        for number in self._numbers:
+            number.update(self._masks)
+        drop_caches(self.model)
 
     def _slice_state(
         self, optimizer: Optimizer, live: Mapping[str, Tensor], before: Keep, names: Iterable[str]

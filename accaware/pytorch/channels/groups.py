@@ -65,18 +65,29 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             f"({type(error).__name__}: {first_line(error, 'no message')})"
         ) from error
     found = traced.table
-    layers = [name for name, module in model.named_modules() if isinstance(module, PRODUCERS)]
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, PRODUCERS)
+        or (f"{name}.weight" in found.weights and not isinstance(module, nn.Embedding))
+    ]
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
     excluded: dict[str, str] = {}
     for family, members in families.layers.items():
         name, *_ = producers = tuple(sorted(members, key=layers.index))
         reason = families.reasons.get(family)
-        summed = family in families.summed
         size, slots = families.sizes[family], families.slots[family]
-        group = ChannelGroup(name, size, slots, producers, summed)
+        group = ChannelGroup(
+            name,
+            size,
+            slots,
+            producers,
+            summed=family in families.summed,
+            united=family in families.united,
+        )
         if reason is None and group.size == 1 and int(group.filters_per_channel()) > len(producers):
-            reason = "its channels are tied to one another"
+            reason = families.united.get(family, "its channels are tied to one another")
         if reason is None:
             groups.append(group)
         else:
@@ -109,6 +120,8 @@ class _Families:
         slots: family -> where its channels lie.
         reasons: family -> why it has to stay whole; no entry where it may lose channels.
         summed: the families whose channels something sums over.
+        united: the families in which several filters are one channel, as something mixes them
+            (an attention head) -> what does.
     """
 
     def __init__(self, found: ChannelTable, layers: list[str]) -> None:
@@ -142,6 +155,10 @@ class _Families:
         for root, reason in found.coupling.reasons(roots).items():
             self.reasons.setdefault(int(self._family[root]), reason)
         self.summed = set(self._family[found.coupling.summed()].tolist())
+        self.united = {
+            int(self._family[root]): reason
+            for root, reason in found.coupling.reasons_united(roots).items()
+        }
         self.slots: dict[int, tuple[Slot, ...]] = {}
         for name, weight in found.weights.items():
             for dim, ids in weight.dims.items():

@@ -26,8 +26,8 @@ class Slot:
     """One dimension of one tensor along which a group's channels lie.
 
     Attributes:
-        tensor: the parameter's or buffer's name in the model, or that of a count of channels
-            (accaware.pytorch.model.layers.count_of), which has one dimension and no values.
+        tensor: the parameter's or buffer's name in the model, or that of a module's own number
+            of channels (accaware.pytorch.channels.numbers), which has one dimension and no values.
         dim: the dimension.
         positions: (P,) indices along that dimension.
         channels: (P,) the group's channel at each of them; P is a multiple of C where each
@@ -54,6 +54,8 @@ class ChannelGroup:
         producers: names of the convolutions and linear layers whose filters these are.
         summed: whether the model sums over the channels (a norm, a mean), which misses none that
             is zero.
+        united: whether a channel is several filters that something mixes with each other, as an
+            attention head is.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ChannelGroup:
     slots: tuple[Slot, ...]
     producers: tuple[str, ...]
     summed: bool = False
+    united: bool = False
 
     def filters_per_channel(self) -> Tensor:
         """(C,) how many filters go when a channel goes."""
@@ -86,6 +89,19 @@ class ChannelGroup:
             own = torch.unique(ranks[channels])
             stay.update(own[min(math.floor(most * len(own)), len(own) - 1) :].tolist())
         return order[torch.tensor(sorted(stay))]
+
+    def together(self, multiple: int) -> int:
+        """How many channels go at once, where each layer's filters come in multiples of a number.
+
+        An attention head is several filters of each layer.
+        """
+        if not self.united:
+            return multiple
+        counts = (
+            int(torch.bincount(slot.channels, minlength=self.size)[slot.channels].min())
+            for slot in self.producing_weights()
+        )
+        return multiple // math.gcd(multiple, *counts)
 
     @cached_property
     def _partial(self) -> Sequence[Tensor]:

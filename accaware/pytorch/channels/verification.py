@@ -7,7 +7,7 @@ model's biases, scales that start at zero) are varied first, lest they hide a di
 proves something where numbers were compared that depend on the channels, so each group is asked
 for that as well.
 
-All groups are tried at once, and where that fails the set is halved until the culprits stand
+All groups are tried at once, and where that fails the set is divided until the culprits stand
 alone: on the meta device first, where tensors have shapes and no values, as that costs little and
 tells most of them.
 """
@@ -21,7 +21,13 @@ from torch import Tensor, nn
 
 from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer
-from accaware.pytorch.channels.trials.bench import OUTPUT, Bench, failure_of, layout_without
+from accaware.pytorch.channels.trials.bench import (
+    OUTPUT,
+    Bench,
+    Fault,
+    failure_of,
+    layout_without,
+)
 from accaware.pytorch.channels.trials.comparison import same_shapes
 from accaware.pytorch.channels.trials.removal import removal
 from accaware.pytorch.channels.trials.trial import RemovalTrial
@@ -35,7 +41,7 @@ from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.layers import Mode
 
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
-_Fault = Callable[[Sequence[int]], str | None]
+_Try = Callable[[Sequence[int]], Fault | None]
 
 
 def verify_groups(
@@ -94,13 +100,13 @@ def _tried(
     by_values = bench.fault
     if by_values(passed) is not None:
         for fault in (_shape_fault_finder(model, groups, bench.trials), by_values):
-            passed, more_faults = _sift(passed, fault)
+            passed, more_faults = _sift(passed, fault, groups)
             faults |= more_faults
     unproven = _unproven(bench, passed)
     if unproven:
         bench.negate(unproven)
         if by_values(passed) is not None:
-            passed, more_faults = _sift(passed, by_values)
+            passed, more_faults = _sift(passed, by_values, groups)
             faults |= more_faults
         unproven = _unproven(bench, passed)
     return [index for index in passed if index not in unproven], faults | unproven
@@ -135,35 +141,51 @@ def _noisy(inputs: ExampleInputs) -> ExampleInputs | None:
     return inputs.mapped(noise)
 
 
-def _sift(groups: Sequence[int], fault: _Fault) -> tuple[list[int], dict[int, str]]:
-    """Those that pass, and those that don't with their faults, by halving."""
+def _sift(
+    members: Sequence[int], fault_of: _Try, groups: Sequence[ChannelGroup]
+) -> tuple[list[int], dict[int, str]]:
+    """Those that pass, and those that don't with their faults: suspects apart, or by halving."""
     passed: list[int] = []
     failed: dict[int, str] = {}
-    pending = [list(groups)] if groups else []
-    found: dict[frozenset[int], str | None] = {}
+    pending = [list(members)] if members else []
+    found: dict[frozenset[int], Fault | None] = {}
     while pending:
-        members = pending.pop()
+        tried = pending.pop()
         # Together with those already passed: groups that only fail side by side are caught.
         # Where one half has passed, that makes the whole again, which was tried.
-        side_by_side = frozenset([*passed, *members])
+        side_by_side = frozenset([*passed, *tried])
         if side_by_side not in found:
-            found[side_by_side] = fault(sorted(side_by_side))
-        reason = found[side_by_side]
-        if reason is None:
-            passed.extend(members)
-        elif len(members) == 1:
-            failed[members[0]] = reason
+            found[side_by_side] = fault_of(sorted(side_by_side))
+        fault = found[side_by_side]
+        if fault is None:
+            passed.extend(tried)
+        elif len(tried) == 1:
+            failed[tried[0]] = fault.reason
         else:
             # The channels of the outputs are most often the last layer's.
-            last = reason == OUTPUT and len(members) == len(groups)
-            middle = len(members) - 1 if last else len(members) // 2
-            pending += [members[middle:], members[:middle]]
+            last = fault.reason == OUTPUT and len(tried) == len(members)
+            middle = len(tried) - 1 if last else len(tried) // 2
+            suspects = _suspects(fault, tried, groups) or tried[middle:]
+            pending += [suspects, [index for index in tried if index not in suspects]]
     return sorted(passed), failed
+
+
+def _suspects(fault: Fault, tried: Sequence[int], groups: Sequence[ChannelGroup]) -> list[int]:
+    """Of the groups those that the innermost module which failed has to do with."""
+    for module in fault.running:
+        found = [
+            index
+            for index in tried
+            if any(slot.tensor.startswith(f"{module}.") for slot in groups[index].slots)
+        ]
+        if found:
+            return found if len(found) < len(tried) else []
+    return []
 
 
 def _shape_fault_finder(
     model: nn.Module, groups: Sequence[ChannelGroup], trials: Sequence[RemovalTrial]
-) -> _Fault:
+) -> _Try:
     """Tries sets of groups on the meta device; one channel of each is removed."""
     shapes = copy_without_values(model)
     compact = CompactModel(shapes, groups)
@@ -177,7 +199,7 @@ def _shape_fault_finder(
         except Exception as error:  # noqa: BLE001 - it reads values; the real trial judges it
             raise_if_out_of_memory(error)
 
-    def fault(members: Sequence[int]) -> str | None:
+    def fault(members: Sequence[int]) -> Fault | None:
         compact.set_layout(layout_without(groups, members, [removal(g)[:1] for g in groups]))
         for trial, expected in wanted.items():
             try:
@@ -185,9 +207,9 @@ def _shape_fault_finder(
                     outputs = trial.run(shapes).outputs
             except Exception as error:  # noqa: BLE001 - what the forward says is the answer
                 raise_if_out_of_memory(error)
-                return failure_of(error)
+                return failure_of(error, shapes)
             if not same_shapes(expected, outputs):
-                return OUTPUT
+                return Fault(OUTPUT)
         return None
 
     return fault

@@ -82,7 +82,7 @@ def _groups(model: nn.Module, pruning: FilterPruning, flops: FlopsModel) -> list
             name=group.name,
             layers=group.producers,
             size=group.size,
-            least=allowed_count(stays, group.size, multiple),
+            least=allowed_count(stays, group.size, group.together(multiple)),
             saved_parameters=gone / total,
             saved_flops=(flops.dense - flops.count(shapes)) / max(flops.dense, 1),
         )

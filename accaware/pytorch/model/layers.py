@@ -22,9 +22,21 @@ class Mode(Enum):
 
     def set(self, model: nn.Module) -> None:
         """Put the model into this mode; layers without children evaluate in both."""
+        drop_caches(model)
         for module in model.modules():
             contains = any(True for _ in module.children())
             module.training = self is Mode.TRAINING and contains
+
+
+def drop_caches(model: nn.Module) -> None:
+    """Have modules drop what they made of their tensors for evaluation; all modes stay.
+
+    Some look up a bias by position once (timm's LeViT): a ``train`` of their own drops it.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.train()
+    for module, training in modes:
+        module.training = training
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

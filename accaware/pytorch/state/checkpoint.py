@@ -17,6 +17,7 @@ from torch.serialization import get_crc32_options, set_crc32_options
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, replace_data, sized_modules, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks, laid_out_like, slice_dense
+from accaware.pytorch.channels.numbers import module_numbers
 from accaware.pytorch.model.tensors import same_bits
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.attach import attached_to
@@ -78,6 +79,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
 def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:
     live = tensors_of(model)
     modules = sized_modules(model)
+    counts = {sized.count for sized in modules}
+    numbers = module_numbers(model, parts.masks.keys() - live.keys() - counts)
     for name, masks in parts.masks.items():
         if name not in live:  # a count
             continue
@@ -87,6 +90,8 @@ def _enter(model: nn.Module, saved: SavedModel, parts: Fitted) -> None:
     for sized in modules:
         if sized.names & parts.masks.keys():
             sized.update(parts.masks)
+    for number in numbers:
+        number.update(parts.masks)
     for name, buffer in parts.buffers.items():
         if not same_bits(live[name].cpu(), buffer):
             replace_data(live[name], buffer.to(live[name], copy=True))

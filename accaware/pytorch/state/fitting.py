@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import first_names, sized_modules, tensors_of
 from accaware.pytorch.channels.layout import KeptMasks
+from accaware.pytorch.channels.numbers import module_numbers
 from accaware.pytorch.model.tensors import same_bits
 from accaware.pytorch.quantization.attach import weight_name
 from accaware.pytorch.quantization.record import quantized_weight, record_misfits
@@ -25,7 +26,7 @@ class Fitted:
 
     Attributes:
         state: the state dict, all weights as floating-point numbers.
-        masks: by the first name that a tensor has in the model, and by the names of counts.
+        masks: by the first name that a tensor has in the model, and by those of modules' numbers.
         buffers: what else there is for the model's buffers, by their first names.
     """
 
@@ -62,6 +63,8 @@ def fitted(saved: SavedModel, model: nn.Module, path: str) -> Fitted:
     )
     own = model.state_dict()
     counts = {sized.count: sized.channels for sized in sized_modules(model) if sized.count}
+    numbers = module_numbers(model, saved.kept.keys() - firsts.keys() - counts.keys())
+    counts |= {number.name: number.dense for number in numbers}
     check(_other_names(saved, own, {**firsts, **dict.fromkeys(counts)}))
     check(_other_counts(saved, counts))
     masks = _masks(saved.kept, firsts)

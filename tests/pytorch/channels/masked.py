@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from tests.pytorch.channels.attentions import Matrix
+
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 LAYERS = (
@@ -74,7 +76,7 @@ class Masked:
         masks = self.kept.get(name, {})
         if isinstance(module, TRANSPOSED):
             dim = 1 if module.groups == 1 and tensor.dim() > 1 else 0
-        elif isinstance(module, nn.Embedding):
+        elif isinstance(module, (nn.Embedding, Matrix)) and tensor.dim() == 2:
             dim = 1
         elif isinstance(module, LAYERS):
             dim = 0

@@ -241,6 +241,15 @@ def test_a_computed_weight_is_named_with_its_remedy(name: str) -> None:
     assert found["0"].startswith("2 (")
 
 
+def test_a_large_grouped_layer_with_a_computed_weight_stays() -> None:
+    """So large that a trial in double precision leaves what its weight is made of in single."""
+    grouped = parametrizations.weight_norm(nn.Conv2d(64, 64, 4, groups=4))
+    model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 64), grouped, head(64))
+    pruning = prune_filters(model.eval(), image(1).float())
+    assert pruned(pruning) == {"0"}
+    assert "WeightNorm" in reasons(pruning)["3"]
+
+
 def test_the_remedy_of_a_parametrization_is_one() -> None:
     model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 8), nn.ReLU(), head(8))
     parametrizations.weight_norm(model[2])

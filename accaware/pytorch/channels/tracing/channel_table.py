@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -36,17 +37,21 @@ class ChannelTable:
 
     Args:
         model: the one that runs.
+        own_numbers: its modules' whole numbers, by their names.
 
     Attributes:
-        weights: of convolutions, linear layers and embeddings, by name.
+        weights: of convolutions, linear layers and embeddings, and what is used as theirs, by name.
         vectors: all other parameters and buffers that meet channels: an id each element.
         counts: numbers of channels that layers without tensors keep, by the attribute's name.
         opaque: parameters that go into what can't be traced -> why.
         computed: layers whose weight is made of other tensors -> why they aren't pruned.
         first_convolutions: names of convolutions that read what no other one made.
+        splits: the ids of tensors in which channels were laid out in rows.
+        numbers: a module's own number by its name, and ids that have it along a dimension.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, own_numbers: Mapping[str, int]) -> None:
+        self.own_numbers = own_numbers
         self.coupling = Coupling()
         self.weights: dict[str, Weight] = {}
         self.vectors: dict[str, ChannelIds] = {}
@@ -54,6 +59,9 @@ class ChannelTable:
         self.opaque: dict[str, str] = {}
         self.computed: dict[str, str] = {}
         self.first_convolutions: set[str] = set()
+        self.splits: list[ChannelIds] = []
+        self.numbers: list[tuple[str, ChannelIds, int]] = []
+        self._spreads: list[tuple[ChannelIds, ChannelIds, str]] = []
         self._ids: Any = WeakIdKeyDictionary()
         self._names: dict[int, list[str]] = {}
         self._layers: set[str] = set()
@@ -63,10 +71,12 @@ class ChannelTable:
             for key, tensor in own:
                 name = f"{prefix}.{key}" if prefix else key
                 self._names.setdefault(id(tensor), []).append(name)
-            if isinstance(module, (*PRODUCERS, nn.Embedding)):
-                self._layers.add(f"{prefix}.weight" if prefix else "weight")
-                if (reason := why_computed(module)) is not None:
-                    self.computed[prefix] = reason
+            if not _has_weight(module):
+                continue
+            self._layers.add(f"{prefix}.weight" if prefix else "weight")
+            torchs_own = isinstance(module, (*PRODUCERS, nn.Embedding))
+            if torchs_own and (reason := why_computed(module)) is not None:
+                self.computed[prefix] = reason
 
     def __setitem__(self, tensor: Tensor, ids: ChannelIds | None) -> None:
         if ids is None:
@@ -145,21 +155,52 @@ class ChannelTable:
             parts: they broadcast to ``shape``.
         """
         parts = [part.reshape([1] * (len(shape) - part.dim()) + list(part.shape)) for part in parts]
+        parts = self._unite_rows(parts, place)
         result: ChannelIds | None = None
-        for number, part in enumerate(parts):
-            others = [*parts[:number], *parts[number + 1 :]]
-            if any(
-                part.shape[dim] == 1 < size and varies(other, dim)
-                for dim, size in enumerate(shape)
-                for other in others
-            ):
-                self.coupling.bind(part, f"{place} spreads it over other channels")
-            elif result is None:
-                result = part.expand(shape)
+        rows: list[ChannelIds] = []
+        spread: list[ChannelIds] = []
+        for part in parts:
+            others = [other for other in parts if other is not part]
+            if not any(_spread(part, other) for other in others):
+                result = self._joined(result, part, shape)
             else:
-                self.coupling.tie(result, part)
-                if not (thin(result) > 0).all():
-                    result = torch.where(result > 0, result, part)
+                (rows if self.coupling.is_united(part) else spread).append(part)
+        for part in spread:
+            reason = f"{place} spreads it over other channels"
+            if result is None or not any(varies(part, dim) for dim in range(part.dim())):
+                self.coupling.bind(part, reason)
+            else:
+                self._spreads.append((thin(part), thin(result), reason))
+        for part in rows:
+            # All that a head is spread over goes with it.
+            result = self._joined(result, part, shape)
+        return result
+
+    def _unite_rows(self, parts: Sequence[ChannelIds], place: str) -> list[ChannelIds]:
+        """The parts; where within rows each channel of one meets each of another, as rows."""
+        rows = [*parts]
+        for first, second in combinations(range(len(rows)), 2):
+            of_first, of_second = (
+                _spread(rows[second], rows[first]),
+                _spread(rows[first], rows[second]),
+            )
+            if len(of_first) == len(of_second) == 1:
+                reason = f"{place} spreads it over other channels"
+                mine = self.coupling.unite(rows[first], of_first[0], reason)
+                theirs = self.coupling.unite(rows[second], of_second[0], reason)
+                if mine is not None and theirs is not None:
+                    rows[first], rows[second] = mine, theirs
+        return rows
+
+    def _joined(self, result: ChannelIds | None, part: ChannelIds, shape: torch.Size) -> ChannelIds:
+        """What is made of two parts that go together; a head's ids, where one is of heads."""
+        if result is None:
+            return part.expand(shape)
+        self.coupling.tie(result, part)
+        if self.coupling.is_united(part) and not self.coupling.is_united(result):
+            result, part = part.expand(shape), result
+        if not (thin(result) > 0).all():
+            result = torch.where(result > 0, result, part)
         return result
 
     def bind(self, tensors: Iterable[Tensor], reason: str) -> None:
@@ -172,7 +213,10 @@ class ChannelTable:
                 self.coupling.bind(ids, reason)
 
     def finish(self) -> None:
-        """Nothing more is coming: bind what is used in several ways."""
+        """Nothing more is coming: bind what is used in several ways, and tie what is left open."""
+        self._settle_splits()
+        self._settle_spreads()
+        self._follow_numbers()
         for name in self.weights.keys() & self.vectors.keys():
             self.opaque.setdefault(name, f"{name} is used in other ways as well")
         for name, reason in self.opaque.items():
@@ -183,3 +227,69 @@ class ChannelTable:
                     self.coupling.bind(ids, reason)
         for name in self.weights.keys() & self.vectors.keys():
             del self.vectors[name]
+
+    def _settle_splits(self) -> None:
+        """Of channels in rows, all rows lose the same places; or whole rows go, as heads do."""
+        roots = self.coupling.roots()
+        for ids in self.splits:
+            owners = roots[ids.long()].double()
+            dims = [dim for dim in range(owners.dim()) if varies(owners, dim)]
+            if len(dims) > 1:
+                apart = [_lines_apart(owners, dim) for dim in dims]
+                best = -1 if apart[-1] > 1 else apart.index(max(apart))
+                self.tie_across(ids, dims[best])
+
+    def _settle_spreads(self) -> None:
+        """What meets whole rows of channels goes with them; what meets several has to stay."""
+        roots = self.coupling.roots()
+        for part, whole, reason in self._spreads:
+            owners = roots[whole.long()].double()
+            if any(varies(owners, dim) for dim in _spread(part, whole)):
+                self.coupling.bind(part, reason)
+            else:
+                self.coupling.tie(part, whole)
+
+    def _follow_numbers(self) -> None:
+        """A module's number of channels, or of rows of them, is a count of these."""
+        roots = self.coupling.roots()
+        for name, ids, dim in self.numbers:
+            owners = roots[ids.long()].double()
+            if not varies(owners, dim):
+                continue
+            if name not in self.counts:
+                self.counts[name] = self.coupling.new_ids(ids.shape[dim])
+            self.coupling.tie(self.counts[name], self.tie_across(ids, dim))
+
+
+def _has_weight(module: nn.Module) -> bool:
+    """Whether it is a layer of torch's that channels are followed through, or could be a user's."""
+    if isinstance(module, (*PRODUCERS, nn.Embedding)):
+        return True
+    weight = module._parameters.get("weight")
+    return (
+        weight is not None and weight.dim() > 1 and not type(module).__module__.startswith("torch.")
+    )
+
+
+def _spread(part: ChannelIds, other: ChannelIds) -> list[int]:
+    """The dimensions along which a part is one, and meets different channels of another."""
+    return [
+        dim
+        for dim, size in enumerate(part.shape)
+        if size == 1 < other.shape[dim] and varies(other, dim)
+    ]
+
+
+def _lines_apart(owners: Tensor, dim: int) -> int:
+    """How many lines across a dimension there are that have no channel in common, by any chain."""
+    lines = owners.movedim(dim, 0).flatten(1)
+    labels = torch.arange(len(lines))
+    _, places = torch.unique(lines, return_inverse=True)
+    while True:
+        of_channels = torch.full((int(places.max()) + 1,), len(lines)).scatter_reduce(
+            0, places.flatten(), labels[:, None].expand_as(places).flatten(), "amin"
+        )
+        lower = of_channels[places].amin(1)
+        if torch.equal(lower, labels):
+            return len(torch.unique(labels))
+        labels = lower

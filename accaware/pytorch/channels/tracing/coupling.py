@@ -25,6 +25,8 @@ class Coupling:
         self._ties: list[tuple[Tensor, Tensor]] = []
         self._bound: list[tuple[Tensor, str]] = []
         self._summed: list[Tensor] = []
+        self._united: list[Tensor] = []
+        self._unions: list[tuple[Tensor, str]] = []
 
     def new_ids(self, *shape: int) -> ChannelIds:
         """New ids, for as many positions."""
@@ -56,6 +58,47 @@ class Coupling:
         """(N,) the ids of what is summed over."""
         return torch.cat([torch.empty(0, dtype=torch.long), *self._summed])
 
+    def unite(self, ids: ChannelIds, dim: int, reason: str) -> ChannelIds | None:
+        """Tie all that lies along a dimension together, where others tell such lines apart.
+
+        What is mixed within an attention head, say, goes with the whole head or not at all.
+
+        Args:
+            reason: why that is so, for a layer that is left without two lines.
+
+        Returns:
+            The id of each line, along which it is repeated; None where there is one line, or
+            none: then what is mixed has to stay.
+        """
+        part = thin(ids)
+        lines = part.amax(dim, keepdim=True)
+        if not any(varies(lines, other) for other in range(lines.dim())):
+            return None
+        self.tie(lines, part)
+        members = _distinct(lines)
+        self._united.append(members)
+        self._unions.append((members, reason))
+        united: ChannelIds = lines.expand(ids.shape)
+        return united
+
+    def line(self, ids: ChannelIds, dim: int, reason: str) -> ChannelIds | None:
+        """The one id of each line along a dimension, which then has size 1; united if it has to be.
+
+        Args:
+            reason: as in ``unite``.
+        """
+        line = single(ids, dim)
+        if line is None and (united := self.unite(ids, dim, reason)) is not None:
+            line = single(united, dim)
+        return line
+
+    def is_united(self, ids: ChannelIds) -> bool:
+        """Whether these stand for lines that were united, and for nothing else."""
+        if not self._united:
+            return False
+        members = _distinct(ids)
+        return bool(len(members)) and bool(torch.isin(members, torch.cat(self._united)).all())
+
     def roots(self, more: tuple[tuple[Tensor, Tensor], ...] = ()) -> Tensor:
         """(N,) for each id the lowest one that it is tied to, by whatever chain of ties.
 
@@ -79,11 +122,19 @@ class Coupling:
 
     def reasons(self, roots: Tensor) -> dict[int, str]:
         """For each root that has to stay, why."""
-        reasons: dict[int, str] = {}
-        for ids, reason in self._bound:
-            for root in torch.unique(roots[ids]).tolist():
-                reasons.setdefault(root, reason)
-        return reasons
+        return _first_reasons(self._bound, roots)
+
+    def reasons_united(self, roots: Tensor) -> dict[int, str]:
+        """For each root of what was united, why it was."""
+        return _first_reasons(self._unions, roots)
+
+
+def _first_reasons(given: Sequence[tuple[Tensor, str]], roots: Tensor) -> dict[int, str]:
+    reasons: dict[int, str] = {}
+    for ids, reason in given:
+        for root in torch.unique(roots[ids]).tolist():
+            reasons.setdefault(root, reason)
+    return reasons
 
 
 def _distinct(ids: ChannelIds) -> Tensor:

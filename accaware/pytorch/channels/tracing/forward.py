@@ -16,6 +16,7 @@ from accaware.errors import CompressionError
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import varies
+from accaware.pytorch.channels.tracing.numbers import name_numbers
 from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
 from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
@@ -77,7 +78,7 @@ def trace_channels(model: nn.Module, inputs: ExampleInputs) -> TracedChannels:
 
 
 def _traced(model: nn.Module, inputs: ExampleInputs, modes: Sequence[Mode]) -> TracedChannels:
-    table = ChannelTable(model)
+    table = ChannelTable(model, name_numbers(model))
     passes = {mode: _run(model, inputs, mode, table) for mode in modes}
     used = {name for each in passes.values() for name in each.used}
     called = {name for each in passes.values() for name in each.called}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 
 import torch
@@ -10,7 +11,13 @@ from torch.nn import functional
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single, varies
+from accaware.pytorch.channels.tracing.coupling import (
+    ChannelIds,
+    OutputIds,
+    single,
+    thin,
+    varies,
+)
 
 _SPLIT = frozenset(("reshape", "view", "unflatten", "view_as", "reshape_as"))
 _JOIN = frozenset(("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"))
@@ -39,16 +46,19 @@ def _move(table: ChannelTable, call: Call) -> OutputIds:
         return None
     before = table[data[0]]
     if call.name in _SPLIT and before is not None:
-        varying = [dim for dim in range(after[0].dim()) if varies(after[0], dim)]
-        if len(varying) > sum(varies(before, dim) for dim in range(before.dim())):
-            # Channels are laid out in rows: the rows stay, and lose the same places.
-            table.tie_across(after[0], varying[-1])
+        if _varying(after[0]) > _varying(before):
+            table.splits.append(thin(after[0]))
     elif call.name == "chunk":
         # Halves are halves of whatever is left, so they have to lose the same.
         for each in after[1:]:
             if each.shape == after[0].shape:
                 table.coupling.tie(after[0], each)
     return after
+
+
+def _varying(ids: ChannelIds) -> int:
+    """Along how many dimensions there are different ids."""
+    return sum(varies(ids, dim) for dim in range(ids.dim()))
 
 
 def _moved(table: ChannelTable, call: Call, data: int) -> tuple[ChannelIds, ...] | None:
@@ -58,7 +68,8 @@ def _moved(table: ChannelTable, call: Call, data: int) -> tuple[ChannelIds, ...]
         data: how many of the tensors that it takes are moved; the others are indices.
     """
 
-    def on(stand_in: int) -> tuple[Tensor, ...]:
+    def on(stand_in: int, all_alike: int | None = None) -> tuple[Tensor, ...]:
+        """With an index in the place of those without values, perhaps one id a line."""
         places = count()
 
         def change(tensor: Tensor) -> Tensor:
@@ -68,17 +79,32 @@ def _moved(table: ChannelTable, call: Call, data: int) -> tuple[ChannelIds, ...]
                 return torch.full(tensor.shape, stand_in, dtype=tensor.dtype)
             # Of whatever type: the values of an integer tensor are no ids of positions.
             ids = table[tensor]
-            return torch.zeros(tensor.shape, dtype=torch.float64) if ids is None else ids
+            if ids is None:
+                return torch.zeros(tensor.shape, dtype=torch.float64)
+            if all_alike is None:
+                return ids
+            return thin(ids).amax(all_alike, keepdim=True).expand(ids.shape)
 
         return call.on(change)
 
     after = on(0)
-    if any(tensor.is_meta for tensor in call.inputs[data:]):
-        # Indices without values: right where it doesn't matter which ones they are.
-        for mine, theirs in zip(after, on(-1), strict=True):
-            if not torch.equal(mine, theirs):
-                return None
-    return after
+    if not any(tensor.is_meta for tensor in call.inputs[data:]) or _equal(after, on(-1)):
+        return after
+    # Indices without values: right where it doesn't matter which ones they are.
+    ids = table[call.inputs[0]]
+    if data > 1 or ids is None:
+        return None
+    for dim in range(ids.dim()):
+        after = on(0, dim)
+        if _varying(after[0]) and _equal(after, on(-1, dim)):
+            lines = thin(ids)
+            table.coupling.tie(lines.amax(dim, keepdim=True), lines)
+            return after
+    return None
+
+
+def _equal(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    return all(map(torch.equal, mine, theirs))
 
 
 def _pad(table: ChannelTable, call: Call) -> OutputIds:

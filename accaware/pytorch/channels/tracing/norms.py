@@ -8,7 +8,7 @@ from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds
 
 
 def _channelwise(table: ChannelTable, call: Call) -> OutputIds:
@@ -50,14 +50,17 @@ def _tie_vectors(
 
 
 def _normalisation(table: ChannelTable, call: Call) -> OutputIds:
-    """Over the last dimensions: of positions each channel is normalised by itself."""
+    """Over the last dimensions: of positions each channel is normalised by itself, a head whole."""
     ids = table[call.inputs[0]]
     if ids is None:
         return [None]
+    reason = f"{call.place} normalises each channel by its neighbours"
     for dim in range(-len(call.argument(1, "normalized_shape")), 0):
-        if single(ids, dim) is None:
-            table.bind(call.inputs[:1], f"{call.place} normalises each channel by its neighbours")
+        line = table.coupling.line(ids, dim, reason)
+        if line is None:
+            table.bind(call.inputs[:1], reason)
             return [None]
+        ids = line.expand(ids.shape)
     return [ids]
 
 

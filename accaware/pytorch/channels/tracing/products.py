@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds
+
+
+class _Operand(NamedTuple):
+    tensor: Tensor
+    ids: ChannelIds | None
+    letters: str
+
+    @classmethod
+    def of(cls, table: ChannelTable, tensor: Tensor, letters: str) -> Self:
+        return cls(tensor, table[tensor], letters)
+
+    def repeated(self, times: int) -> Self:
+        """Heads of keys or values, each for several of the queries'."""
+        ids = self.ids
+        return self if ids is None else self._replace(ids=ids.repeat_interleave(times, -3))
 
 
 def _matmul(table: ChannelTable, call: Call) -> OutputIds:
@@ -33,10 +50,23 @@ def _plus_matmul(table: ChannelTable, call: Call) -> OutputIds:
 def _matrix_product(
     table: ChannelTable, call: Call, first: Tensor, second: Tensor
 ) -> ChannelIds | None:
+    if second.dim() == 2 and (weight := table.layer_weight(second, (0, 1), 1)) is not None:
+        return _by_layer(table, call, first, weight.dims)
     mine = "k" if first.dim() == 1 else "." * (first.dim() - 2) + "mk"
     theirs = "k" if second.dim() == 1 else "." * (second.dim() - 2) + "kn"
     made = ("m" if first.dim() > 1 else "") + ("n" if second.dim() > 1 else "")
-    return _product(table, call, ((first, mine), (second, theirs)), "..." + made)
+    operands = (_Operand.of(table, first, mine), _Operand.of(table, second, theirs))
+    return _product(table, call, operands, "..." + made)
+
+
+def _by_layer(
+    table: ChannelTable, call: Call, first: Tensor, dims: Mapping[int, ChannelIds]
+) -> ChannelIds:
+    """By a module's own matrix, which reads channels and makes others, as a linear layer does."""
+    read = table.along(first, first.dim() - 1)
+    if read is not None:
+        table.coupling.tie(read, dims[0])
+    return dims[1].expand(call.outputs[0].shape)
 
 
 def _einsum(table: ChannelTable, call: Call) -> OutputIds:
@@ -55,7 +85,7 @@ def _einsum(table: ChannelTable, call: Call) -> OutputIds:
     if any(len(set(each)) < len(each.replace("...", ".")) for each in names):
         return None  # a diagonal
     spelled = [
-        (tensor, each.replace("...", "." * (tensor.dim() - len(each.replace("...", "")))))
+        _Operand.of(table, tensor, each.replace("...", "." * _broadcast(tensor, each)))
         for tensor, each in zip(operands, names, strict=True)
     ]
     return [_product(table, call, spelled, result)]
@@ -66,39 +96,53 @@ def _attention(table: ChannelTable, call: Call) -> OutputIds:
     query, key, value = (
         call.argument(number, name) for number, name in enumerate(("query", "key", "value"))
     )
-    if query.dim() != value.dim() or query.shape[:-2] != value.shape[:-2]:
-        return None
-    more = "." * (query.dim() - 2)
-    operands = ((query, f"{more}ld"), (key, f"{more}sd"), (value, f"{more}se"))
-    table.bind(call.inputs[3:], f"{call.place} masks attention by it")
-    return [_product(table, call, operands, "...le")]
+    mask = call.argument(3, "attn_mask")
+    queries, keys, values = (
+        _Operand.of(table, tensor, "." * (tensor.dim() - 2) + letters)
+        for tensor, letters in ((query, "ld"), (key, "sd"), (value, "se"))
+    )
+    if call.kwargs.get("enable_gqa"):
+        times = query.shape[-3] // key.shape[-3]
+        keys, values = keys.repeated(times), values.repeated(times)
+    shape = torch.Size([*call.outputs[0].shape[:-1], key.shape[-2]])
+    scores = _product(table, call, (queries, keys), "...ls", shape)
+    masked = [ids for ids in (scores, None if mask is None else table[mask]) if ids is not None]
+    scores = table.meet(masked, shape, call.place)
+    attention = _Operand(query, scores, "." * (len(shape) - 2) + "ls")
+    return [_product(table, call, (attention, values), "...le")]
 
 
 def _product(
-    table: ChannelTable, call: Call, operands: Sequence[tuple[Tensor, str]], result: str
+    table: ChannelTable,
+    call: Call,
+    operands: Sequence[_Operand],
+    result: str,
+    shape: torch.Size | None = None,
 ) -> ChannelIds | None:
     """The ids of a product, as in einsum.
 
-    An operand that is summed over its channels has to stay; the others' channels go on.
+    Of an operand that is summed over its channels whole rows of them go, as the heads of an
+    attention; where there are none, it has to stay. The others' channels go on.
 
     Args:
-        operands: each with a letter a dimension, and a dot for each one that is broadcast.
+        operands: their letters are one a dimension, a dot for each one that is broadcast.
         result: letters, and at most one "..." for all dots.
+        shape: of the product; by default what the call gives.
     """
-    shape = call.outputs[0].shape
+    shape = call.outputs[0].shape if shape is None else shape
     before, dots, behind = result.partition("...")
     more = len(shape) - len(before) - len(behind) if dots else 0
     parts = []
-    for tensor, letters in operands:
-        ids = table[tensor]
+    reason = f"{call.place} mixes channels ({call.name})"
+    for tensor, ids, letters in operands:
         if ids is None:
             continue
         line: ChannelIds | None = ids
         for dim, letter in enumerate(letters):
             if line is not None and letter not in result:
-                line = single(line, dim)
+                line = table.coupling.line(line, dim, reason)
         if line is None:
-            table.bind([tensor], f"{call.place} mixes channels ({call.name})")
+            table.bind([tensor], reason)
             continue
         # Each dimension of the result is one of this operand's, or new.
         broadcast = [dim for dim, letter in enumerate(letters) if dots and letter == "."]
@@ -116,6 +160,11 @@ def _product(
             moved = moved.unsqueeze(place) if source < 0 else moved
         parts.append(moved)
     return table.meet(parts, shape, call.place)
+
+
+def _broadcast(tensor: Tensor, letters: str) -> int:
+    """How many of its dimensions an ellipsis stands for."""
+    return tensor.dim() - len(letters.replace("...", ""))
 
 
 RULES = {

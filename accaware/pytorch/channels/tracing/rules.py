@@ -11,6 +11,7 @@ from accaware.pytorch.channels.tracing import movement, norms, products
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable, Weight
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
+from accaware.pytorch.channels.tracing.numbers import follow_numbers
 
 CONVOLVE = frozenset(f"conv{each}{n}d" for each in ("", "_transpose") for n in (1, 2, 3))
 _REDUCE = (
@@ -24,8 +25,7 @@ _CREATE = (
 )  # fmt: skip
 _CONVERT = ("to", "type_as")
 _MIX = (
-    "tensordot", "bilinear", "multi_head_attention_forward", "addbmm", "ps_roi_align",
-    "ps_roi_pool",
+    "tensordot", "bilinear", "addbmm", "ps_roi_align", "ps_roi_pool",
 )  # fmt: skip
 _SAMPLE = ("grid_sample", "roi_align", "roi_pool")
 _UNPOOL = ("max_unpool1d", "max_unpool2d", "max_unpool3d")
@@ -55,10 +55,15 @@ def apply(table: ChannelTable, call: Call) -> None:
     rule = _RULES.get(call.name, _unlisted)
     ids = rule(table, call)
     if ids is None:
-        table.bind(call.inputs, f"{call.place} mixes channels ({call.name})")
+        table.bind(call.inputs, _mixes(call))
         ids = [None] * len(call.outputs)
     for tensor, each in zip(call.outputs, ids, strict=True):
         table[tensor] = each
+    follow_numbers(table, call)
+
+
+def _mixes(call: Call) -> str:
+    return f"{call.place} mixes channels ({call.name})"
 
 
 def _convolution(table: ChannelTable, call: Call) -> OutputIds:
@@ -133,6 +138,13 @@ def _mix(table: ChannelTable, call: Call) -> OutputIds:
     return None
 
 
+def _multi_head(table: ChannelTable, call: Call) -> OutputIds:
+    """PyTorch's own: its heads are as wide together as what it reads, so that none can go."""
+    reason = f"{call.place} is as wide as what it reads (embed_dim), so that no head can go"
+    table.bind(call.inputs, reason)
+    return [None] * len(call.outputs)
+
+
 def _create(table: ChannelTable, call: Call) -> OutputIds:
     return [None]
 
@@ -142,18 +154,21 @@ def _convert(table: ChannelTable, call: Call) -> OutputIds:
 
 
 def _along(table: ChannelTable, call: Call) -> OutputIds:
-    """Nothing is mixed where only positions lie along these dimensions."""
+    """Nothing is mixed where only positions lie along these dimensions, or rows as wholes."""
     ids = table[call.inputs[0]]
-    if ids is not None:
-        position, default = _ALONG[call.name]
-        asked = call.dims(position)
-        dims = default if asked is None else asked
-        if dims is None:
+    if ids is None or len(call.inputs) > 1:
+        return _unlisted(table, call)
+    position, default = _ALONG[call.name]
+    asked = call.dims(position)
+    dims = default if asked is None else asked
+    if dims is None:
+        return None
+    for dim in (dims,) if isinstance(dims, int) else dims:
+        line = table.coupling.line(ids, dim, _mixes(call))
+        if line is None:
             return None
-        for dim in (dims,) if isinstance(dims, int) else dims:
-            if single(ids, dim) is None:
-                return None
-    return _unlisted(table, call)
+        ids = line.expand(ids.shape)
+    return _resized(call, ids)
 
 
 def _reduction(table: ChannelTable, call: Call) -> OutputIds:
@@ -161,11 +176,13 @@ def _reduction(table: ChannelTable, call: Call) -> OutputIds:
 
     A sum over channels doesn't miss those that were zero, so it binds none.
     """
-    if call.outputs[0].dim() == call.inputs[0].dim():
-        return _unlisted(table, call)
-    reduced = _reduced(table, call, call.dims(2 if call.name == "norm" else 1))
     ids = table[call.inputs[0]]
-    if reduced is None and ids is not None:
+    if ids is None:
+        return [None] * len(call.outputs)
+    reduced = _reduced(table, call, call.dims(2 if call.name == "norm" else 1))
+    if reduced is None and call.outputs[0].dim() == call.inputs[0].dim():
+        return _unlisted(table, call)
+    if reduced is None:
         table.coupling.sum(ids)
     return [reduced] * len(call.outputs)
 
@@ -173,30 +190,37 @@ def _reduction(table: ChannelTable, call: Call) -> OutputIds:
 def _normalize(table: ChannelTable, call: Call) -> OutputIds:
     """A division by the norm along a dimension, which is a sum."""
     ids, dim = table[call.inputs[0]], call.argument(2, "dim")
-    if ids is not None and single(ids, 1 if dim is None else dim) is None:
+    if ids is None:
+        return [None]
+    line = table.coupling.line(ids, 1 if dim is None else dim, _mixes(call))
+    if line is None:
         table.coupling.sum(ids)
-    return _unlisted(table, call)
+    return [ids if line is None else line.expand(ids.shape)]
 
 
 def _pick(table: ChannelTable, call: Call) -> OutputIds:
     """As a reduction, but for channels: of these another one would be picked."""
-    if len(call.inputs) > 1 or call.outputs[0].dim() == call.inputs[0].dim():
+    if len(call.inputs) > 1 or table[call.inputs[0]] is None:
         return _unlisted(table, call)
     reduced = _reduced(table, call, call.dims(1))
+    if reduced is None and call.outputs[0].dim() == call.inputs[0].dim():
+        return _unlisted(table, call)
     return None if reduced is None else [reduced] * len(call.outputs)
 
 
 def _reduced(table: ChannelTable, call: Call, dims: object) -> ChannelIds | None:
-    """The ids without some dimensions; None where there were several along one."""
+    """The ids without some dimensions; None where there were several channels along one."""
     ids = table[call.inputs[0]]
     if ids is None or dims is None or isinstance(dims, bool):
         return None
     everything = [dims] if isinstance(dims, int) else list(dims)  # type: ignore[call-overload]
     for dim in everything:
-        line = single(ids, dim)
+        line = table.coupling.line(ids, dim, _mixes(call))
         if line is None:
             return None
         ids = line
+    if call.outputs[0].dim() == ids.dim():  # keepdim
+        return ids
     for dim in sorted((dim % ids.dim() for dim in everything), reverse=True):
         ids = ids.squeeze(dim)
     return ids
@@ -208,13 +232,13 @@ def _unlisted(table: ChannelTable, call: Call) -> OutputIds:
     if _common_shape(call.inputs) == shape and all(each.shape == shape for each in call.outputs):
         parts = [ids for tensor in call.inputs if (ids := table[tensor]) is not None]
         return [table.meet(parts, shape, call.place)] * len(call.outputs)
-    return None if len(call.inputs) > 1 else _resized(table, call)
+    return None if len(call.inputs) > 1 else _resized(call, table[call.inputs[0]])
 
 
 def _sample(table: ChannelTable, call: Call) -> OutputIds:
     """What is read at some places has the channels of what it is read from."""
     table.bind(call.inputs[1:], f"{call.place} looks for places by it ({call.name})")
-    return _resized(table, call)
+    return _resized(call, table[call.inputs[0]])
 
 
 def _unpool(table: ChannelTable, call: Call) -> OutputIds:
@@ -222,13 +246,12 @@ def _unpool(table: ChannelTable, call: Call) -> OutputIds:
     inputs, indices = call.inputs[:2]
     parts = [ids for tensor in (inputs, indices) if (ids := table[tensor]) is not None]
     table.meet(parts, inputs.shape, call.place)
-    return _resized(table, call)
+    return _resized(call, table[inputs])
 
 
-def _resized(table: ChannelTable, call: Call) -> OutputIds:
+def _resized(call: Call, ids: ChannelIds | None) -> OutputIds:
     """Pooling and interpolation: channels stay, other dimensions get other sizes."""
     inputs = call.inputs[0]
-    ids = table[inputs]
     if any(output.dim() != inputs.dim() for output in call.outputs):
         return None
     if ids is None:
@@ -255,6 +278,7 @@ _Rule = Callable[[ChannelTable, Call], OutputIds]
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(CONVOLVE, _convolution),
     **dict.fromkeys(_MIX, _mix),
+    "multi_head_attention_forward": _multi_head,
     **dict.fromkeys(_CREATE, _create),
     **dict.fromkeys(_CONVERT, _convert),
     **dict.fromkeys(_REDUCE, _reduction),

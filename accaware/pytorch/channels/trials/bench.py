@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+import accaware
 from accaware.errors import CompressionError
 from accaware.pytorch.channels.compact import CompactModel, tensors_of
 from accaware.pytorch.channels.layout import ChannelGroup, Layout
@@ -46,10 +49,24 @@ MIXED = (
     "removing its channels changes what the others do: they are mixed with them in a way that "
     "wasn't traced"
 )
+_NOT_THEIRS = (Path(torch.__file__).parent, Path(accaware.__file__).parent)
+"""Where no forward of a user's is."""
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
 _UNPROVEN = "it can't be proven: {why} in {mode}, neither on noise nor on the example inputs"
 _DEAD = "nothing of its channels reaches the model's outputs"
 _NOTHING = "the model's outputs are empty or not finite"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why groups can't lose channels.
+
+    Attributes:
+        running: the modules in which a forward failed, the innermost first.
+    """
+
+    reason: str
+    running: tuple[str, ...] = ()
 
 
 class Bench:
@@ -106,7 +123,7 @@ class Bench:
         self._precision(torch.float64)
         self._compact = CompactModel(self._model, groups, own_copy=False)
 
-    def fault(self, members: Sequence[int], tolerance: float | None = None) -> str | None:
+    def fault(self, members: Sequence[int], tolerance: float | None = None) -> Fault | None:
         """Why these groups can't lose channels side by side; None where they can.
 
         Args:
@@ -120,7 +137,7 @@ class Bench:
         try:
             wanted = self._masked(layout)
         except _FailsMaskedError as error:
-            return failure_of(error.original)
+            return failure_of(error.original, self._model)
         largest = dict.fromkeys(self._members, 0.0)
         for trial, expected in wanted.items():
             self._compact.set_layout(layout)
@@ -128,7 +145,7 @@ class Bench:
                 seen = self._run(trial)
             except Exception as error:  # noqa: BLE001 - what the user's forward says is the answer
                 raise_if_out_of_memory(error)
-                return failure_of(error)
+                return failure_of(error, self._model)
             reason = None
             if same_shapes(expected.outputs, seen.outputs):
                 found = compare(expected, seen)
@@ -142,10 +159,10 @@ class Bench:
                 reason = OUTPUT
             if reason is not None and not self._steady(trial):
                 if trial.mode is Mode.EVALUATION:
-                    return _RANDOM
+                    return Fault(_RANDOM)
                 self.trials.remove(trial)  # dropout of a container's own, say
             elif reason is not None:
-                return reason
+                return Fault(reason)
         self._differences |= {(mode, i): each for mode, each in largest.items() for i in members}
         return None
 
@@ -188,9 +205,9 @@ class Bench:
                 return _UNPROVEN.format(why=_DEAD, mode=mode.value)
             # What hardly matters has to agree the better: a fault would hardly matter either.
             if effect < _CLEAR * self._differences.get((mode, index), math.inf):
-                reason = self.fault([index], effect / _CLEAR)
-                if reason is not None:
-                    return reason
+                fault = self.fault([index], effect / _CLEAR)
+                if fault is not None:
+                    return fault.reason
         return None
 
     def _effect(self, mode: Mode, index: int) -> float:
@@ -333,6 +350,20 @@ def layout_without(
     return Layout(kept)
 
 
-def failure_of(error: Exception) -> str:
-    """Why a group has to stay whose removal breaks the forward."""
-    return f"the forward fails without its channels ({first_line(error)})"
+def failure_of(error: Exception, model: nn.Module) -> Fault:
+    """Why a group has to stay whose removal breaks the forward; with the line that breaks."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = {id(module): name for name, module in model.named_modules()}
+    running = [names.get(id(frame.f_locals.get("self")), "") for frame in reversed(frames)]
+    theirs = [
+        line
+        for line in traceback.extract_tb(error.__traceback__)
+        if line.line and not any(Path(line.filename).is_relative_to(each) for each in _NOT_THEIRS)
+    ]
+    where = ""
+    if theirs:
+        where = f", at {theirs[-1].line} in {Path(theirs[-1].filename).name}:{theirs[-1].lineno}"
+    return Fault(
+        f"the forward fails without its channels ({first_line(error)}{where})",
+        tuple(name for name in running if name),
+    )

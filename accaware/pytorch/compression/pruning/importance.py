@@ -82,16 +82,19 @@ def layer_importances(
         comparable: measure each layer's filters in units of that layer's root mean square
             importance, so that wide and narrow layers can be ranked together.
     """
-    measure = IMPORTANCES[importance]
-    result = {}
-    for group in groups:
-        for slot in group.producing_weights():
-            weight = dense[slot.tensor]
-            scores = measure(weight.movedim(slot.dim, 0).flatten(1).float()).cpu()
-            if comparable:
-                scores = scores / scores.square().mean().sqrt().clamp_min(1e-30)
-            result[layer_of(slot)] = scores
-    return result
+    return {
+        layer_of(slot): _scores(dense[slot.tensor], slot.dim, importance, comparable=comparable)
+        for group in groups
+        for slot in group.producing_weights()
+    }
+
+
+def _scores(weight: Tensor, dim: int, importance: str, *, comparable: bool) -> Tensor:
+    """The importances of a weight's slices along a dimension, on the CPU."""
+    scores = IMPORTANCES[importance](weight.movedim(dim, 0).flatten(1).float()).cpu()
+    if comparable:
+        scores = scores / scores.square().mean().sqrt().clamp_min(1e-30)
+    return scores
 
 
 def channel_importances(
@@ -104,10 +107,12 @@ def channel_importances(
 ) -> list[Tensor]:
     """For each group the (C,) importances of its channels, on the CPU.
 
-    Coupled filters add up: a channel matters as much as all the filters that go with it.
+    Coupled filters add up: a channel matters as much as all the filters that go with it. An
+    attention head is its queries, keys and values, and what its output is multiplied with as well.
 
     Args:
-        coefficients: by layer, what is made of its filters' importances; None for nothing.
+        coefficients: by layer, what is made of its filters' importances, and of these alone; None
+            for nothing.
     """
     by_layer = layer_importances(groups, dense, importance, comparable=comparable)
     result = []
@@ -119,8 +124,30 @@ def channel_importances(
                 affine = coefficients[layer_of(slot)]
                 scores = affine.scale * scores + affine.shift
             total.index_add_(0, slot.channels, scores[slot.positions])
+        if group.united and coefficients is None:
+            total = _with_readers(total, group, dense, importance, comparable=comparable)
         result.append(total)
     return result
+
+
+def _with_readers(
+    total: Tensor,
+    group: ChannelGroup,
+    dense: Mapping[str, Tensor],
+    importance: str,
+    *,
+    comparable: bool,
+) -> Tensor:
+    """(C,) with the slices that read the channels, and as large in the mean as without them."""
+    filters = group.filters_per_channel()
+    counts = filters.clone()
+    total = total.clone()
+    for slot in group.slots:
+        if not slot.produces and slot.tensor in dense and dense[slot.tensor].dim() > 1:
+            scores = _scores(dense[slot.tensor], slot.dim, importance, comparable=comparable)
+            total.index_add_(0, slot.channels, scores[slot.positions])
+            counts += torch.bincount(slot.channels, minlength=group.size)
+    return total * (filters / counts)
 
 
 def channel_savings(compact: CompactModel, cost: Cost) -> list[Tensor]:

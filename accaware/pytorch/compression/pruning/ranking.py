@@ -40,7 +40,7 @@ class PerGroupRanking:
         self, groups: Sequence[ChannelGroup], importances: Sequence[Tensor], multiple: int = 1
     ) -> None:
         self._orders = [*map(_order, groups, importances)]
-        self._multiple = multiple
+        self._multiples = [group.together(multiple) for group in groups]
         self._filters = [
             [0, *group.filters_per_channel()[order].cumsum(0).tolist()]
             for group, (order, _) in zip(groups, self._orders, strict=True)
@@ -59,10 +59,10 @@ class PerGroupRanking:
     def _gone(self, level: float) -> list[int]:
         """How many channels of each group."""
         gone = []
-        for order, least in self._orders:
+        for (order, least), multiple in zip(self._orders, self._multiples, strict=True):
             size = len(order)
             wanted = max(least, size - math.floor(level * size + 0.5))
-            gone.append(size - allowed_count(wanted, size, self._multiple))
+            gone.append(size - allowed_count(wanted, size, multiple))
         return gone
 
 
@@ -98,11 +98,12 @@ class GlobalRanking:
         self._groups: list[int] = []
         self._gone: list[int] = []
         self._removed: list[int] = []
+        multiples = [group.together(multiple) for group in groups]
         removed = [0] * len(groups)
         total = 0
         for _, number, gone in sorted(candidates):
             size = groups[number].size
-            if allowed_count(size - gone, size, multiple) == size - gone:
+            if allowed_count(size - gone, size, multiples[number]) == size - gone:
                 total += filters[number][gone - 1] - removed[number]
                 removed[number] = filters[number][gone - 1]
                 self._groups.append(number)
