@@ -116,7 +116,7 @@ APART = (
     ),
     Apart(
         ("reconstruction", ("least squares",)),
-        ("mix", ("sparsity", "sparsity+quantization", "quantization")),
+        ("mix", ("sparsity", "2:4 sparsity", "sparsity+quantization", "quantization")),
         "only where filters are removed is there anything to be reconstructed without them",
         "compression[0].params",
     ),
