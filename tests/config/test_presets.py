@@ -51,6 +51,10 @@ def test_it_stands_for_the_ramp_averaging_adaptation_and_distillation(algorithm)
     params, algorithms = resolved(preset(algorithm))
     assert (params["strategy"], params["weight_averaging"]) == ("ramp", "polynomial")
     assert adaptation(algorithms[algorithm["algorithm"]]) == 512
+    reconstructed = 512 if algorithm is PRUNING else None
+    assert (
+        algorithms[algorithm["algorithm"]]["params"].get("reconstruction_samples") == reconstructed
+    )
     assert algorithms["knowledge_distillation"] == {
         "algorithm": "knowledge_distillation",
         "type": "auto",
