@@ -342,32 +342,32 @@ class TrainingLoop:
     def _conclude(self, runner: Runner, stop: StopReason) -> SearchResult:
         """Load the best, validate it again, confirm it where that is asked for, and report that.
 
-        Where it doesn't hold, the next trial whose weights are kept gets its turn; where none
-        does that is within budget, the search goes on below what the confirmation refused. In the
-        end the effort handed over is that which came nearest.
+        Where it doesn't hold, the next trial whose weights are kept gets its turn; but where the
+        confirmation refused it, the search may have a better one to offer first. In the end the
+        effort handed over is that which came nearest.
         """
         candidates: list[Candidate] = []
-        while True:
-            seen = {candidate.trial.number for candidate in candidates}
-            for trial in self._history.ranked(self._budget):
-                if trial.within_budget and trial.number not in seen:
-                    candidates.append(self._candidate(runner, trial))
-                    if candidates[-1].holds:
-                        return self._summary(stop, candidates[-1])
-            if len(candidates) == len(seen) or not self._history.refused:
-                break
-            stop = self._search_below(runner) or stop
-        for trial in self._history.ranked(self._budget):
-            if not trial.within_budget:
-                candidates.append(self._candidate(runner, trial))
-                if candidates[-1].holds:
-                    return self._summary(stop, candidates[-1])
+        while (trial := self._next_candidate(candidates)) is not None:
+            candidates.append(self._candidate(runner, trial))
+            if candidates[-1].holds:
+                return self._summary(stop, candidates[-1])
+            if candidates[-1].trial.number in self._history.refused:
+                stop = self._search_below(runner) or stop
         effort = best_effort(candidates)
         self._load(runner, effort.trial if effort else None)
         return self._summary(stop, effort)
 
+    def _next_candidate(self, candidates: Iterable[Candidate]) -> Trial | None:
+        """The best trial that wasn't looked at again yet."""
+        seen = {candidate.trial.number for candidate in candidates}
+        ranked = self._history.ranked(self._budget)
+        return next((trial for trial in ranked if trial.number not in seen), None)
+
     def _search_below(self, runner: Runner) -> StopReason | None:
-        """Search on, at lower rates than the confirmation refused; why that ended, if it can."""
+        """Search on, at lower rates than the confirmation refused; why that ended, if it can.
+
+        There may be nothing to do, as a trial that is near enough is within budget already.
+        """
         return None
 
     def _candidate(self, runner: Runner, trial: Trial) -> Candidate:

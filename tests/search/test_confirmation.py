@@ -108,6 +108,20 @@ def test_where_all_are_refused_the_search_goes_on_below(strategy: str, holds: fl
     assert found.result.epochs <= found.recorder.of(SearchStarted)[0].most_epochs
 
 
+def test_a_trial_far_below_waits_until_there_is_none_nearer() -> None:
+    """Here the ramp's first step passes at once, and what lies above takes two epochs."""
+    found = confirmed(
+        lambda rate, age: (1.0 if age == 2 or rate < 0.2 else 0.7) if rate <= 0.72 else 0.0,
+        holds_up_to(0.6),
+        strategy="ramp",
+        patience_epochs=2,
+    )
+    assert 0.15 in [trial.compression_rate for trial in found.result.trials if trial.within_budget]
+    assert [held for _, held in tried(found)][-1]
+    assert found.result.best is not None
+    assert 0.4 < found.result.best.compression_rate <= 0.6
+
+
 def test_a_layout_that_was_refused_is_not_trained_again() -> None:
     """Where only few layouts exist, a lower rate may have the one that was refused."""
     found = search(

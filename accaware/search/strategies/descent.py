@@ -17,6 +17,9 @@ _LEAST_LEFT = 1e-3
 class Descent:
     """One lower rate after another, until a trial is within budget and so may be confirmed.
 
+    A trial that the search has left at such a rate, or between it and the one that was refused, is
+    as good; one far below isn't.
+
     Each lies as far below the lowest rate that was refused, or failed on the way, as that lies
     below the highest, on the scale of what is left: the more often data that weren't looked at
     say no, the further off the rate that holds must be, and each look at them makes their answer
@@ -46,8 +49,9 @@ class Descent:
         lowest = min(rejected, key=lambda step: step.target_rate)
         rate = self._below(max(step.target_rate for step in rejected), lowest.target_rate)
         if rate is None or any(
-            trial.within_budget and trial.checkpoint and trial.target_rate < lowest.target_rate
+            trial.within_budget and trial.checkpoint and rate <= trial.target_rate
             for trial in history.trials
+            if trial.target_rate < lowest.target_rate
         ):
             return Stop(StopReason.CONFIRMATION)
         start = history.nearest(rate)
