@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from accaware.plugins.built_in import spec_of
+from accaware.plugins.built_in import code_in, spec_of
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,14 @@ class Provenance:
     ) -> Provenance:
         """Of a plugin that was loaded by what a config says; its module's whole file counts.
 
-        Where its arguments name the user's own code, as a built-in one's may, that is the plugin.
+        The built-in one whose arguments name the user's own code is no more than that.
         """
-        named = [each for each in arguments.values() if isinstance(each, str)]
-        own = [each for each in named if ".py:" in each]
-        files = dict.fromkeys(source_file(each, directory) for each in own)
-        if not files:
-            file = source_file(spec_of(plugin), directory)
-            return cls(source_digest(file), git_commit(file))
+        specs = code_in(plugin, arguments) or [spec_of(plugin)]
+        files = list(dict.fromkeys(source_file(each, directory) for each in specs))
+        if len(files) == 1:
+            return cls(source_digest(files[0]), git_commit(files[0]))
         digests = "".join(source_digest(file) or "" for file in files)
-        return cls(hashlib.sha256(digests.encode()).hexdigest(), git_commit(next(iter(files))))
+        return cls(hashlib.sha256(digests.encode()).hexdigest(), git_commit(files[0]))
 
     @classmethod
     def of_object(cls, target: Any) -> Provenance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from accaware.plugins.contract import contract_faults
 from accaware.plugins.load import load_plugin
 from accaware.plugins.plugin import Plugin
 from accaware.plugins.plugin_state import PluginState
-from accaware.plugins.provenance import git_commit, source_digest, source_file
+from accaware.plugins.provenance import Provenance, git_commit, source_digest, source_file
 
 
 class Counter:
@@ -111,3 +112,13 @@ def test_the_commit_of_the_plugins_folder(tmp_path: Path) -> None:
     subprocess.run([*git, "commit", "--quiet", "-m", "one"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     assert git_commit(file) == head.stdout.strip()
+
+
+def test_a_plugin_is_its_own_file_whatever_its_arguments_look_like(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("class Mine:\n    pass\n")
+    arguments = {"network": "nowhere.py:Net"}
+    digest = Provenance.of_spec("mine.py:Mine", arguments, tmp_path).digest
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    file.write_text("class Mine:\n    changed = True\n")
+    assert Provenance.of_spec("mine.py:Mine", arguments, tmp_path).digest != digest
