@@ -45,10 +45,17 @@ def masked(model: nn.Module, kept: KeptMasks, *, readers: bool) -> nn.Module:
 
 
 def output_of(model: nn.Module, inputs: ExampleInputs, *, number: int = 0) -> list[Tensor]:
-    """All tensors of the output, by random numbers of that seed."""
+    """All tensors of the output, by random numbers of that seed.
+
+    Raises:
+        ValueError: there is no number in it, so that nothing could be compared.
+    """
     torch.manual_seed(number)
     with torch.no_grad():
-        return list(output_tensors(inputs.call(model)))
+        found = list(output_tensors(inputs.call(model)))
+    if not any(tensor.numel() for tensor in found):
+        raise ValueError("the output holds no numbers")
+    return found
 
 
 def in_double(inputs: ExampleInputs) -> ExampleInputs:
