@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -26,6 +26,7 @@ from accaware.pytorch.quantization.settings import (
     RangeSettings,
     WeightSettings,
 )
+from accaware.pytorch.weights.left_out import why_excluded
 from accaware.pytorch.weights.weights import Weight
 
 
@@ -75,7 +76,7 @@ def plan_quantization(
     places, staying = ActivationPlaces(
         flow,
         layers,
-        _spared(modules, settings.scopes, activations.scopes),
+        _spared(modules, [settings.scopes, activations.scopes]),
         quantize_inputs=settings.quantize_inputs,
         quantize_outputs=settings.quantize_outputs,
     ).find()
@@ -96,9 +97,9 @@ def plan_quantization(
     return QuantizationPlan(quantizers, ranges, (*excluded, *staying))
 
 
-def _spared(names: Iterable[str], whole: Scopes, part: Scopes) -> dict[str, str]:
+def _spared(names: Iterable[str], scopes: Sequence[Scopes]) -> dict[str, str]:
     """The modules that one of the scopes leaves out, with the reason."""
-    reasons = {name: whole.why_excluded(name) or part.why_excluded(name) for name in names if name}
+    reasons = {name: why_excluded(name, scopes) for name in names if name}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 

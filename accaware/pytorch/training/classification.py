@@ -96,7 +96,7 @@ def train_epoch(
     total, samples = 0.0, 0
     for batch in loader:
         targets = targets_of(batch)
-        with _forward(precision, targets), _alone(batch, model):
+        with _forward(precision, targets), single_allowed_in(batch, model):
             loss = loss_of(inputs_of(batch, model).call(model), targets)
         loss = loss + compression.loss()
         if not loss.requires_grad:
@@ -148,7 +148,7 @@ def validate(
     return Metric(100 * int(correct.sum()) / samples, per_sample=correct)
 
 
-def _alone(batch: Any, model: nn.Module) -> AbstractContextManager[object]:
+def single_allowed_in(batch: Any, model: nn.Module) -> AbstractContextManager[object]:
     """Batch norm can't train on a batch of one, the last one of many loaders."""
     return single_values_allowed(model) if batch_size_of(batch) == 1 else nullcontext()
 

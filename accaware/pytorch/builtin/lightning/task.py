@@ -21,7 +21,6 @@ from accaware.plugins.load import find_classes
 from accaware.pytorch.builtin.lightning.logs import Logs
 from accaware.pytorch.builtin.lightning.no_trainer import NoTrainer, check_needs_no_trainer
 from accaware.pytorch.builtin.lightning.optimizers import SteppedByBatch, optimizer_and_schedules
-from accaware.pytorch.data.batch_statistics import single_values_allowed
 from accaware.pytorch.data.batches import first_sample
 from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
 from accaware.pytorch.training import classification
@@ -149,7 +148,7 @@ class LightningTask:
         with self._epoch(model, training=True) as logs:
             for index, batch in enumerate(train_loader):
                 model.on_train_batch_start(batch, index)
-                with self._forward(model), _alone(batch, model):
+                with self._forward(model), classification.single_allowed_in(batch, model):
                     logs.batch_size = size = batch_size_of(batch)
                     outputs = _step(model.training_step, batch, index)
                     loss = _loss_of(outputs)
@@ -262,8 +261,3 @@ def _loss_of(outputs: Any) -> Tensor | None:
         "training_step must return the loss, or a dict with it by that name, or None to leave the "
         f"batch out; it returned {type(outputs).__name__}"
     )
-
-
-def _alone(batch: Any, model: nn.Module) -> AbstractContextManager[object]:
-    """Batch norm can't train on a batch of one, the last one of many loaders."""
-    return single_values_allowed(model) if batch_size_of(batch) == 1 else nullcontext()
