@@ -293,6 +293,15 @@ def test_a_learning_rate_is_sought_by_either_strategy(check, strategy):
     assert check(data) == []
 
 
+@pytest.mark.parametrize(("word", "meant"), [("serch", "; did you mean search?"), ("faster", "")])
+def test_a_learning_rate_that_is_no_word_of_these_is_refused(check, word, meant):
+    (one,) = check(ramp(trial_learning_rate=word))
+    assert one.path == f"{PARAMS}.trial_learning_rate"
+    assert one.message == (
+        f'"{word}" is not as_configured, cosine, search or a number above 0{meant}'
+    )
+
+
 def test_a_config_made_in_python_needs_an_initial_phase_for_uniform_decrease_alone():
     budget = {"maximal_relative_accuracy_degradation": 1.0, "patience_epochs": 5}
     made = AccAwareConfig(

@@ -97,7 +97,8 @@ def _faults(error: Any, path: KeyPath, homes: Homes, assumed: Data) -> Iterator[
         case "minLength":
             yield Fault(path, "is an empty string")
         case "pattern":
-            meant = closest(value, of["examples"])
+            # Such a key may take a number as well.
+            meant = closest(value, [each for each in of["examples"] if isinstance(each, str)])
             hint = f"; did you mean {meant}?" if meant else ""
             message = f"{shown(value)} is not {of['x-expected']}{hint}"
             yield Fault(path, message, suggestion=meant)
