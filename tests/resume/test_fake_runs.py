@@ -62,6 +62,26 @@ WORLDS = {
         adaptive(strategy="ramp", patience_epochs=3, trial_learning_rate="cosine"),
         layout=lambda rate: math.ceil(rate * 8) / 8,
     ),
+    "a learning rate that is looked for": World(
+        lambda rate, age: 0.8 - rate / 4 + 0.07 * age,
+        adaptive(
+            patience_epochs=2,
+            trial_learning_rate="search",
+            initial_training_phase_epochs=0,
+            maximal_compression_rate=0.2,
+        ),
+    ),
+    "a descent of a ramp": World(
+        lambda rate, age: 1.0 if rate < 0.5 and age > 1 else 0.8,
+        adaptive(
+            strategy="ramp",
+            patience_epochs=2,
+            minimal_compression_rate_step=0.2,
+            maximal_compression_rate=0.45,
+            confirmation=Confirmation(),
+        ),
+        confirmation=holds_up_to(0.3),
+    ),
     "stopped by the user": World(
         lambda rate, age: 1.0 if rate < 0.6 else 0.95,
         adaptive(patience_epochs=2),
