@@ -79,6 +79,27 @@ class SeparateQkv(nn.Module):
         return result
 
 
+class ZeroBias(nn.Module):
+    """As T5's: the number of heads is in the shape of a bias, and nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = HEADS
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.proj = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        q, k, v = (
+            layer(x).view(batch, length, -1, WIDTH // HEADS).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        bias = torch.zeros((1, self.heads, length, length), dtype=x.dtype, device=x.device)
+        x = nn.functional.scaled_dot_product_attention(q, k, v, bias)
+        result: Tensor = self.proj(x.transpose(1, 2).reshape(batch, length, -1))
+        return result
+
+
 class Cross(nn.Module):
     """The second half of the tokens is what the first half attends to."""
 

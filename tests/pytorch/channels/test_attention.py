@@ -37,6 +37,7 @@ WHOLE: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "packed, normalised": (lambda: kinds.PackedQkv(norm=True), {"qkv"}),
     "separate": (kinds.SeparateQkv, {"query", "key", "value"}),
     "separate, products": (lambda: kinds.SeparateQkv(fused=False), {"query", "key", "value"}),
+    "a bias by its number of heads": (kinds.ZeroBias, {"query", "key", "value"}),
     "cross": (kinds.Cross, {"attend.query", "attend.key", "attend.value"}),
     "window": (kinds.Window, {"qkv"}),
     "window, mask": (lambda: kinds.Window(fused=True), {"qkv"}),

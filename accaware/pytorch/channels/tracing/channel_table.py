@@ -125,9 +125,13 @@ class ChannelTable:
         attribute = count_of(self._modules[module])
         if attribute is not None:
             name = f"{module}.{attribute}" if module else attribute
-            if name not in self.counts:
-                self.counts[name] = self.coupling.new_ids(*channels.shape)
-            self.coupling.tie(self.counts[name], channels)
+            self.coupling.tie(self.number(name, len(channels)), channels)
+
+    def number(self, name: str, size: int) -> ChannelIds:
+        """(size,) ids of what a module's number counts."""
+        if name not in self.counts:
+            self.counts[name] = self.coupling.new_ids(size)
+        return self.counts[name]
 
     def layer_of(self, weight: Tensor) -> str | None:
         """The name of the layer whose weight it is, the first one's if several share it."""
@@ -256,9 +260,7 @@ class ChannelTable:
             owners = roots[ids.long()].double()
             if not varies(owners, dim):
                 continue
-            if name not in self.counts:
-                self.counts[name] = self.coupling.new_ids(ids.shape[dim])
-            self.coupling.tie(self.counts[name], self.tie_across(ids, dim))
+            self.coupling.tie(self.number(name, ids.shape[dim]), self.tie_across(ids, dim))
 
 
 def _has_weight(module: nn.Module) -> bool:

@@ -16,7 +16,7 @@ from accaware.errors import CompressionError
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import varies
-from accaware.pytorch.channels.tracing.numbers import name_numbers
+from accaware.pytorch.channels.tracing.numbers import follow_sizes, name_numbers
 from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
 from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
@@ -163,6 +163,8 @@ class _Tracer(ForwardWatch):
             apply(self._table, call)
             self._trace_convolutions(call)
             self._keep_for_unreached(call.outputs)
+        elif call.outputs:
+            follow_sizes(self._table, call)
         self._write_down(call)
         return outputs
 

@@ -19,6 +19,7 @@ from accaware.pytorch.channels.tracing.coupling import ChannelIds, thin, varies
 
 _RESHAPE = frozenset(("reshape", "view", "unflatten", "expand", "broadcast_to"))
 _SPLIT = frozenset(("split", "split_with_sizes"))
+_FILL = frozenset(("zeros", "ones", "full", "empty", "rand", "randn"))
 
 
 class OwnNumber(int):
@@ -69,6 +70,28 @@ def follow_numbers(table: ChannelTable, call: Call) -> None:
             name = _name_of(number, table.own_numbers, call.module)
             if name is not None:
                 table.numbers.append((name, thin(ids), dim))
+
+
+def follow_sizes(table: ChannelTable, call: Call) -> None:
+    """Give a tensor that is as large as a module's own number says the channels of this number.
+
+    A bias of zeros for each head is one; where it meets heads, these are what the number counts.
+    """
+    if call.name not in _FILL:
+        return
+    sizes = _flat(call.args if call.name != "full" else call.args[:1])
+    sizes = sizes or _flat([call.kwargs.get("size", ())])
+    output = call.outputs[0]
+    named = [
+        (dim, name)
+        for dim, size in enumerate(sizes)
+        if isinstance(size, OwnNumber)
+        and (name := _name_of(size, table.own_numbers, call.module)) is not None
+    ]
+    if len(named) == 1 and len(sizes) == output.dim():
+        [(dim, name)] = named
+        lines = table.number(name, output.shape[dim])
+        table[output] = lines.reshape([-1] + [1] * (output.dim() - 1 - dim)).expand(output.shape)
 
 
 def _name_of(number: int, own: Mapping[str, int], module: str) -> str | None:
