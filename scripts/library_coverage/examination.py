@@ -39,11 +39,14 @@ from library_coverage.reference import (
     in_double,
     masked,
     output_of,
+    rounded,
 )
 from library_coverage.row import RIGHT, Row
 
 RATE = 0.3
 _SPARSE = 0.5
+_ROUNDINGS = 100
+"""How many times as far apart as one rounding error makes them two models may be."""
 _UNTOLD = "untold"
 """Nothing can be said: the dense model itself doesn't, or gives other numbers each time."""
 
@@ -221,6 +224,9 @@ class Examination:
                 found.append(difference(output_of(compact, inputs), theirs))
                 if found[-1] <= (DOUBLE if exact else SINGLE):
                     return RIGHT
+            moved = difference(output_of(reference, rounded(inputs)), theirs)
+            if exact and min(found) <= _ROUNDINGS * moved:
+                return f"{_UNTOLD}: a rounding of its inputs moves the dense model by {moved:.1e}"
             return f"WRONG: compact and masked differ by {min(found):.1e}"
 
         self._stage("eval", lambda: judged(inputs))

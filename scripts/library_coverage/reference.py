@@ -63,6 +63,19 @@ def in_double(inputs: ExampleInputs) -> ExampleInputs:
     return inputs.mapped(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
 
+def rounded(inputs: ExampleInputs) -> ExampleInputs:
+    """The same inputs, as they would be after one more rounding in double precision."""
+    generator = torch.Generator().manual_seed(0)
+
+    def moved(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        signs = torch.randn(tensor.shape, generator=generator, dtype=torch.float64).sign()
+        return tensor * (1 + torch.finfo(torch.float64).eps * signs)
+
+    return inputs.mapped(moved)
+
+
 def difference(mine: list[Tensor], theirs: list[Tensor]) -> float:
     """The largest, relative to the largest output; infinite where the shapes are others."""
     if [one.shape for one in mine] != [one.shape for one in theirs]:

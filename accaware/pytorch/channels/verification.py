@@ -14,6 +14,8 @@ tells most of them.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -144,13 +146,23 @@ def _noisy(inputs: ExampleInputs) -> ExampleInputs | None:
 def _sift(
     members: Sequence[int], fault_of: _Try, groups: Sequence[ChannelGroup]
 ) -> tuple[list[int], dict[int, str]]:
-    """Those that pass, and those that don't with their faults: suspects apart, or by halving."""
+    """Those that pass, and those that don't with their faults: suspects apart, or by halving.
+
+    Where two of a kind failed alone, as the heads of one block after another do, all others of it
+    are tried alone.
+    """
     passed: list[int] = []
     failed: dict[int, str] = {}
     pending = [list(members)] if members else []
     found: dict[frozenset[int], Fault | None] = {}
     while pending:
         tried = pending.pop()
+        failures = Counter(_kind(groups[index]) for index in failed)
+        doubtful = [index for index in tried if failures[_kind(groups[index])] > 1]
+        if doubtful and len(tried) > 1:
+            others = [index for index in tried if index not in doubtful]
+            pending += [*([index] for index in doubtful), *([others] if others else [])]
+            continue
         # Together with those already passed: groups that only fail side by side are caught.
         # Where one half has passed, that makes the whole again, which was tried.
         side_by_side = frozenset([*passed, *tried])
@@ -166,21 +178,35 @@ def _sift(
             last = fault.reason == OUTPUT and len(tried) == len(members)
             middle = len(tried) - 1 if last else len(tried) // 2
             suspects = _suspects(fault, tried, groups) or tried[middle:]
-            pending += [suspects, [index for index in tried if index not in suspects]]
+            pending += [[index for index in tried if index not in suspects], suspects]
     return sorted(passed), failed
 
 
 def _suspects(fault: Fault, tried: Sequence[int], groups: Sequence[ChannelGroup]) -> list[int]:
-    """Of the groups those that the innermost module which failed has to do with."""
+    """Of the groups those that the innermost module which failed has to do with, or one like it."""
     for module in fault.running:
-        found = [
-            index
-            for index in tried
-            if any(slot.tensor.startswith(f"{module}.") for slot in groups[index].slots)
-        ]
+        scopes = f"{module}.", _unnumbered(f"{module}.")
+        alike, found = (
+            [
+                index
+                for index in tried
+                if any(called(slot.tensor).startswith(scope) for slot in groups[index].slots)
+            ]
+            for scope, called in ((scopes[1], _unnumbered), (scopes[0], str))
+        )
         if found:
-            return found if len(found) < len(tried) else []
+            apart = alike if len(alike) < len(tried) else found
+            return apart if len(apart) < len(tried) else []
     return []
+
+
+def _kind(group: ChannelGroup) -> str:
+    """The same for what stands at the same place in several blocks."""
+    return _unnumbered(next(iter(group.producers), ""))
+
+
+def _unnumbered(name: str) -> str:
+    return re.sub(r"\d+", "", name)
 
 
 def _shape_fault_finder(
