@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from accaware.pytorch.channels.numbers import name_of, numbers_of
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, thin, varies
@@ -38,6 +39,28 @@ class OwnNumber(int):
         number.name = name
         return number
 
+    def __floordiv__(self, parts: Any) -> Any:
+        share = int(self) // parts
+        exact = isinstance(parts, int) and parts > 1 and share * parts == self
+        return Share.of_number(share, self) if exact else share
+
+
+class Share(int):
+    """One of the equal parts of a module's number.
+
+    Attributes:
+        whole: the number.
+    """
+
+    whole: OwnNumber
+
+    @classmethod
+    def of_number(cls, value: int, whole: OwnNumber) -> Self:
+        """The share, with what it is one of."""
+        share = cls(value)
+        share.whole = whole
+        return share
+
 
 def name_numbers(model: nn.Module) -> dict[str, OwnNumber]:
     """Put numbers that know their names in the place of the modules' own, in place.
@@ -54,10 +77,16 @@ def name_numbers(model: nn.Module) -> dict[str, OwnNumber]:
             module, torch.jit.ScriptModule
         ):
             continue
-        for key, value in list(vars(module).items()):
-            if type(value) is int and value > 1:
-                name = f"{prefix}.{key}" if prefix else key
-                vars(module)[key] = named[name] = OwnNumber.of(value, name)
+        for key, place, value in list(numbers_of(module)):
+            if value > 1:
+                name = name_of(prefix, key, place)
+                named[name] = OwnNumber.of(value, name)
+                if place is None:
+                    vars(module)[key] = named[name]
+                else:
+                    several = list(vars(module)[key])
+                    several[place] = named[name]
+                    vars(module)[key] = type(vars(module)[key])(several)
     return named
 
 
@@ -65,11 +94,26 @@ def follow_numbers(table: ChannelTable, call: Call) -> None:
     """Where a size that a call was given is a module's own number: it is one of these channels."""
     if call.name not in _RESHAPE | _SPLIT | {"narrow", "__getitem__"}:
         return
+    if call.name in _SPLIT:
+        _keep_alike(table, call)
     for number, ids, dim in _sizes(table, call):
         if 0 <= dim < ids.dim() and ids.shape[dim] == number and varies(ids, dim):
             name = _name_of(number, table.own_numbers, call.module)
             if name is not None:
                 table.numbers.append((name, thin(ids), dim))
+
+
+def _keep_alike(table: ChannelTable, call: Call) -> None:
+    """Where channels are split by a share of a number, all parts lose the same ones."""
+    share = _split_sizes(call)
+    parts = [ids for part in call.outputs if (ids := table[part]) is not None]
+    if isinstance(share, Share) and len({part.shape for part in parts}) == 1:
+        for part in parts[1:]:
+            table.coupling.tie(parts[0], part)
+
+
+def _split_sizes(call: Call) -> Any:
+    return call.argument(1, "split_size_or_sections") or call.argument(1, "split_size")
 
 
 def follow_sizes(table: ChannelTable, call: Call) -> None:
@@ -129,9 +173,10 @@ def _sizes(table: ChannelTable, call: Call) -> Iterator[tuple[int, ChannelIds, i
     if call.name == "narrow":
         found = [(call.argument(3, "length"), output, call.argument(1, "dim") % dims)]
     elif call.name in _SPLIT:
-        sizes = call.argument(1, "split_size_or_sections") or call.argument(1, "split_size")
+        sizes, dim = _split_sizes(call), (call.argument(2, "dim") or 0) % dims
+        if isinstance(sizes, Share):
+            yield sizes.whole, ids, dim
         sizes = sizes if isinstance(sizes, (tuple, list)) else [sizes] * len(call.outputs)
-        dim = (call.argument(2, "dim") or 0) % dims
         found = [(size, part, dim) for size, part in zip(sizes, call.outputs, strict=False)]
     else:
         unflattens = call.name == "unflatten"
