@@ -139,21 +139,28 @@ class _Families:
             if not weights[layer].grouped
         )
         self._family = found.coupling.roots(together)[roots]
-        channels = roots[torch.cat([_NOTHING, *made.values()])]
-        # Id -> its channel, which is the root of its ties; 0 where no layer makes it.
+        channels = torch.unique(roots[torch.cat([_NOTHING, *made.values()])])
+        self.reasons: dict[int, str] = {}
+        bound = found.coupling.reasons(roots)
+        for root, reason in bound.items():
+            self.reasons.setdefault(int(self._family[root]), reason)
+        # Where some of a family's channels have to stay, the others may go without them.
+        stays = torch.isin(channels, torch.tensor(sorted(bound), dtype=torch.long))
+        free = torch.unique(self._family[channels[~stays]])
+        channels = channels[~stays | ~torch.isin(self._family[channels], free)]
+        for family in free.tolist():
+            self.reasons.pop(family, None)
+        # Id -> its channel, which is the root of its ties; 0 where no layer makes it, or it stays.
         self._owner = torch.where(torch.isin(roots, channels), roots, 0)
         self._index = torch.zeros_like(roots)
         self.sizes: dict[int, int] = {}
-        for family, members in _by(self._family, torch.unique(channels)):
+        for family, members in _by(self._family, channels):
             self._index[members] = torch.arange(len(members))
             self.sizes[family] = len(members)
         self.layers: dict[int, list[str]] = {}
         for layer, ids in made.items():
             for family in torch.unique(self._family[ids]).tolist():
                 self.layers.setdefault(family, []).append(layer)
-        self.reasons: dict[int, str] = {}
-        for root, reason in found.coupling.reasons(roots).items():
-            self.reasons.setdefault(int(self._family[root]), reason)
         self.summed = set(self._family[found.coupling.summed()].tolist())
         self.united = {
             int(self._family[root]): reason

@@ -143,6 +143,15 @@ def test_a_sum_over_channels_misses_none_that_is_zero() -> None:
     assert pruned(check(model, image(2))) == {"first", "second", "reader"}
 
 
+def test_what_is_spread_over_others_stays_and_the_others_go() -> None:
+    pruning = check(Between(lambda y: y[:, :1] + y), image(2), unread=True)
+    assert pruned(pruning) == {"first", "second", "reader"}
+    pruning.set_rate(0.5, [])
+    kept = pruning.kept_masks()["second.weight"][0]
+    assert kept[0]
+    assert not kept.all()
+
+
 MIXING: dict[str, Function] = {
     "softmax": lambda y: y.softmax(1),
     "cumsum": lambda y: y.cumsum(1),
@@ -158,7 +167,6 @@ MIXING: dict[str, Function] = {
     "the strongest one's number": lambda y: y + y.argmax(1, keepdim=True).to(y),
     "gather": lambda y: y.gather(1, torch.arange(12).flip(0)[:, None, None].expand(y.shape)),
     "products of channels": lambda y: (y.flatten(2) @ y.flatten(2).transpose(1, 2))[..., None],
-    "one over all": lambda y: y[:, :1] + y,
     "looked up": lambda y: functional.embedding(
         y.clamp(0, 5).long(), torch.arange(6.0)[:, None].to(y)
     )[..., 0] + y,

@@ -168,6 +168,20 @@ def test_groups_of_a_norm_across_two_producers_and_a_residual() -> None:
 
 def test_groups_of_a_norm_with_what_has_to_stay() -> None:
     def forward(m: Graph, x: Tensor) -> Tensor:
+        y = torch.cat([x[:, :1], m.first(x), x[:, 1:2]], 1)  # a channel of the image in each group
+        return m.head(m.second(m.norm(y)).relu())
+
+    model = Graph(
+        forward, first=conv(3, 10), norm=nn.GroupNorm(2, 12), second=conv(12, 6), head=head(6)
+    )
+    pruning = check(model, image(2))
+    assert reasons(pruning)["first"] == (
+        "norm (GroupNorm) normalises them with something that has to stay"
+    )
+
+
+def test_other_groups_of_a_norm_go_beside_one_that_has_to_stay() -> None:
+    def forward(m: Graph, x: Tensor) -> Tensor:
         y = torch.cat([m.first(x), x], 1)  # 9 channels, and the 3 of the image
         return m.head(m.second(m.norm(y)).relu())
 
@@ -175,9 +189,10 @@ def test_groups_of_a_norm_with_what_has_to_stay() -> None:
         forward, first=conv(3, 9), norm=nn.GroupNorm(3, 12), second=conv(12, 6), head=head(6)
     )
     pruning = check(model, image(2))
-    assert reasons(pruning)["first"] == (
-        "norm (GroupNorm) normalises them with something that has to stay"
-    )
+    assert pruned(pruning) == {"first", "second"}
+    pruning.set_rate(0.4, [])
+    assert model.norm.num_groups == 2
+    assert pruning.kept_masks()["first.weight"][0][8]
 
 
 def test_a_grouped_convolution_before_a_group_norm() -> None:
