@@ -1,8 +1,7 @@
-"""Norms of channels: frozen ones, norms without tensors, norms of groups; computed weights."""
+"""Norms of channels: frozen ones, norms without tensors, norms of groups."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils import parametrizations, parametrize, prune
 
-from accaware.errors import CheckpointError, CompressionError
+from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from tests.pytorch.channels.odd_models import Graph, conv, head, plain
@@ -206,80 +203,3 @@ def test_optimizer_state_and_a_kept_state_follow_a_group_norm() -> None:
     pruning.load_state_dict(state, tensors)
     assert (model[1].num_groups, model[1].num_channels) == (2, 6)
     assert torch.equal(model(inputs), expected)
-
-
-REMEDIES: dict[str, tuple[Callable[[nn.Module], object], tuple[str, ...]]] = {
-    "weight_norm": (parametrizations.weight_norm, ("WeightNorm", "remove_parametrizations")),
-    "spectral_norm": (parametrizations.spectral_norm, ("SpectralNorm", "remove_parametrizations")),
-    "orthogonal": (parametrizations.orthogonal, ("Orthogonal", "remove_parametrizations")),
-    "hook": (nn.utils.spectral_norm, ("SpectralNorm", "remove_spectral_norm")),
-    "mask": (
-        lambda layer: prune.l1_unstructured(layer, "weight", 2),
-        ("L1Unstructured", "prune.remove"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REMEDIES)
-def test_a_computed_weight_is_named_with_its_remedy(name: str) -> None:
-    change, words = REMEDIES[name]
-
-    def make() -> nn.Module:
-        torch.manual_seed(0)
-        model = nn.Sequential(
-            conv(3, 12), nn.ReLU(), conv(12, 8), nn.ReLU(), conv(8, 6), nn.ReLU(), head(6)
-        )
-        with torch.no_grad():
-            change(model[2])
-        return model
-
-    found = reasons(prune_filters(make().eval(), image(1).float()))
-    for word in words:
-        assert word in found["2"]
-        assert word in found["0"]
-    assert found["2"].startswith("its weight is")
-    assert found["0"].startswith("2 (")
-
-
-def test_a_large_grouped_layer_with_a_computed_weight_stays() -> None:
-    """So large that a trial in double precision leaves what its weight is made of in single."""
-    grouped = parametrizations.weight_norm(nn.Conv2d(64, 64, 4, groups=4))
-    model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 64), grouped, head(64))
-    pruning = prune_filters(model.eval(), image(1).float())
-    assert pruned(pruning) == {"0"}
-    assert "WeightNorm" in reasons(pruning)["3"]
-
-
-def test_the_remedy_of_a_parametrization_is_one() -> None:
-    model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 8), nn.ReLU(), head(8))
-    parametrizations.weight_norm(model[2])
-    parametrize.remove_parametrizations(model[2], "weight")
-    assert pruned(check(model, image(2))) == {"0", "2"}
-
-
-class Standardised(nn.Conv2d):
-    """Its weight is standardised in each forward."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean = self.weight.mean((1, 2, 3), keepdim=True)
-        weight = (self.weight - mean) / self.weight.std((1, 2, 3), keepdim=True)
-        return functional.conv2d(x, weight, self.bias, padding=1)
-
-
-def test_a_weight_that_a_forward_computes_is_told_as_that() -> None:
-    model = nn.Sequential(
-        conv(3, 12), nn.ReLU(), Standardised(12, 8, 3), nn.ReLU(), conv(8, 6), nn.ReLU(), head(6)
-    )
-    found = reasons(check(model, image(2)))
-    assert found["2"] == "its forward computes the weight that it uses"
-    assert "2 (Standardised) reads them, and its forward computes" in found["0"]
-
-
-def test_a_model_of_computed_weights_alone_is_refused_with_the_remedy() -> None:
-    model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 8))
-    for layer in (model[0], model[2]):
-        parametrizations.weight_norm(layer)
-    before = copy.deepcopy(model.state_dict())
-    with pytest.raises(CompressionError, match="remove_parametrizations"):
-        prune_filters(model, image(1).float())
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
