@@ -12,7 +12,7 @@ from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds
 
-_LAYERS = ("linear", "conv", "embedding", "multi_head_attention_forward", "bilinear")
+_LAYERS = ("linear", "conv", "deform_conv", "embedding", "multi_head_attention_forward", "bilinear")
 """How functions' names begin which are given a weight to use it."""
 _CONVERT = ("to", "type_as")
 _RULES = {**movement.RULES, "_weight_norm": norms.RULES["_weight_norm"]}

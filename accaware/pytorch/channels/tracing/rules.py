@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -76,6 +77,13 @@ def _convolution(table: ChannelTable, call: Call) -> OutputIds:
     if groups > 1:
         return _grouped_convolution(table, call, axis, groups)
     return _new_channels(table, call, axis, makes=1 if transposed else 0)
+
+
+def _deformed_convolution(table: ChannelTable, call: Call) -> OutputIds:
+    """A convolution that is told where to read."""
+    inputs, weight, offset, mask, bias = call.args[:5]
+    table.bind((offset, mask), f"{call.place} looks for places by it ({call.name})")
+    return _convolution(table, replace(call, args=(inputs, weight, bias), kwargs={}))
 
 
 def _linear(table: ChannelTable, call: Call) -> OutputIds:
@@ -286,6 +294,7 @@ _Rule = Callable[[ChannelTable, Call], OutputIds]
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(CONVOLVE, _convolution),
     **dict.fromkeys(_MIX, _mix),
+    "deform_conv2d": _deformed_convolution,
     "multi_head_attention_forward": _multi_head,
     **dict.fromkeys(_CREATE, _create),
     **dict.fromkeys(_CONVERT, _convert),
