@@ -45,6 +45,52 @@ class OwnNorm(nn.InstanceNorm2d):
         return super().forward(x).relu()
 
 
+class OwnBatchNorm(nn.BatchNorm2d):
+    """A batch norm that computes by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+
+class RootMeanSquare(nn.Module):
+    """Over the channels, by hand."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(channels, 1, 1) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(1, keepdim=True) + 1e-6).rsqrt() * self.scale
+
+
+class GlobalResponse(nn.Module):
+    """Each channel's norm by the mean of all channels' (Woo et al., "ConvNeXt V2", 2023)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(1, channels, 1, 1) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        norms = x.norm(dim=(2, 3), keepdim=True)
+        return x * (1 + self.scale * norms / (norms.mean(1, keepdim=True) + 1e-6))
+
+
+class Last(nn.Module):
+    """A norm of the last dimension, of channels in the second one."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        return result
+
+
 def round_trip(make: Callable[[], nn.Module], path: Path, inputs: Tensor) -> nn.Module:
     """A compressed model's file loads, and computes the same; the loaded one is given back."""
     torch.manual_seed(0)
@@ -77,6 +123,7 @@ def test_a_norm_of_buffers(frozen: Callable[[int], nn.Module], tmp_path: Path) -
     [
         lambda: nn.InstanceNorm2d(12),
         lambda: OwnNorm(12),
+        lambda: OwnBatchNorm(12),
         lambda: nn.InstanceNorm2d(12, track_running_stats=True),
         lambda: nn.InstanceNorm2d(12, affine=True, track_running_stats=True),
         lambda: nn.BatchNorm2d(12, affine=False, track_running_stats=False),
@@ -141,9 +188,21 @@ def test_a_group_norm_loses_whole_groups(affine: bool, tmp_path: Path) -> None:
     assert (loaded[1].num_groups, loaded[1].num_channels) == (2, 6)
 
 
-def test_a_norm_of_all_channels_keeps_them() -> None:
-    pruning = check(plain(nn.GroupNorm(1, 12)), image(2))
-    assert reasons(pruning)["0"] == "1 (GroupNorm) normalises all channels together"
+@pytest.mark.parametrize(
+    ("norm", "reason"),
+    [
+        (nn.GroupNorm(1, 12), "1 (GroupNorm) normalises all channels together"),
+        (Last(nn.LayerNorm(12)), "1.norm (LayerNorm) normalises each channel by its neighbours"),
+        (Last(nn.RMSNorm(12)), "1.norm (RMSNorm) normalises each channel by its neighbours"),
+        (RootMeanSquare(12), "1 (RootMeanSquare) mixes channels (mean)"),
+        (GlobalResponse(12), "1 (GlobalResponse) mixes channels (mean)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_norm_of_all_channels_keeps_them(norm: nn.Module, reason: str) -> None:
+    pruning = check(plain(norm), image(2))
+    assert pruned(pruning) == {"2"}
+    assert reasons(pruning)["0"] == reason
 
 
 def test_groups_of_a_norm_across_two_producers_and_a_residual() -> None:
