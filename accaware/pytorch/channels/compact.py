@@ -31,6 +31,7 @@ from accaware.pytorch.channels.layout import (
 )
 from accaware.pytorch.channels.numbers import module_numbers
 from accaware.pytorch.channels.shared import Key, Shared
+from accaware.pytorch.channels.weight_norm import weight_norms
 from accaware.pytorch.model.layers import (
     count_of,
     drop_caches,
@@ -71,12 +72,16 @@ class CompactModel:
         self._layout = Layout.dense(groups)
         self._masks = self._plan.masks(self._layout)
         self._keep = self._plan.keep(self._masks)
+        sliced = {name for name in self._plan.tensors if name in live}
+        self._norms = {norm.scale: norm for norm in weight_norms(model) if norm.direction in sliced}
+        # A scale after its direction, by which it is brought up to date.
         self._dense = {
             name: live[name].detach().clone() if own_copy else live[name].detach()
-            for name in self._plan.tensors
-            if name in live
+            for name in (*sorted(sliced - self._norms.keys()), *self._norms)
         }
         self._key = Key()
+        for scale in self._norms:
+            self._keep.setdefault(scale, {})
         self._owners = {name: _owner(model, name) for name in self._dense}
         self._modules = [sized for sized in self._modules if sized.names & {*self._plan.tensors}]
 
@@ -107,6 +112,15 @@ class CompactModel:
         self._gather(self._live(), self._keep, self._dense)
         return self._dense
 
+    def dense_weights(self) -> dict[str, Tensor]:
+        """The same, but weights themselves in the place of weight norms' directions."""
+        dense = self.dense_tensors()
+        weights = {
+            norm.direction: norm.weight(dense[norm.direction], dense[norm.scale])
+            for norm in self._norms.values()
+        }
+        return {**dense, **weights}
+
     def dense_form(self) -> Shared | None:
         """The dense tensors, right where channels are removed; None where none are.
 
@@ -130,13 +144,22 @@ class CompactModel:
         """
         live, before = self._live(), self._keep
         self._enter(layout)
-        changed = [name for name in self._dense if not same_tensors(before[name], self._keep[name])]
+        changed = [
+            name
+            for name in self._dense
+            if any(
+                not same_tensors(before[each], self._keep[each])
+                for each in (self._norms[name].tensors if name in self._norms else (name,))
+            )
+        ]
         if not gathered:
             self._gather(live, before, changed)
         if changed:
             self._key = Key()
         for name in changed:
             part = slice_dense(self._dense[name], self._keep[name])
+            if name in self._norms:
+                part = part * self._share(name, self._keep)
             replace_data(live[name], laid_out_like(live[name], part))
         self._update_sizes()
         for optimizer in optimizers:
@@ -182,13 +205,18 @@ class CompactModel:
         tensors = self._live()
         everything: dict[tuple[int, int], Tensor] = {}
         zeroed: list[tuple[Tensor, int, Tensor, Tensor]] = []
+        norms = {norm.direction: norm for norm in self._norms.values()}
         with torch.no_grad():
+            whole = {scale: norm.of(tensors[norm.direction]) for scale, norm in self._norms.items()}
             for group, kept in zip(self.groups, layout.kept, strict=True):
                 for slot in group.slots:
                     live = tensors.get(slot.tensor)
                     if live is None:  # a count
                         continue
                     made = isinstance(live, nn.Parameter) or slot.tensor.endswith("running_mean")
+                    norm = norms.get(slot.tensor)
+                    if norm is not None and norm.dim == slot.dim:
+                        live = tensors[norm.scale]  # a direction of no length is none
                     if (slot.produces and made) if group.summed else not slot.produces:
                         gone = slot.positions[~kept[slot.channels]].to(live.device)
                         zeroed.append((live, slot.dim, gone, live.index_select(slot.dim, gone)))
@@ -197,6 +225,10 @@ class CompactModel:
                             place = id(live), slot.dim
                             rows = gone.new_ones(live.shape[slot.dim], dtype=torch.bool)
                             everything.setdefault(place, rows)[gone] = False
+            scales = {scale: tensors[scale].detach().clone() for scale in self._norms}
+            for scale, norm in self._norms.items():
+                left = norm.of(tensors[norm.direction])
+                tensors[scale].mul_(norm.share(left, whole[scale]).to(tensors[scale]))
         kept_of: dict[int, KeptIndices] = {}
         for (tensor, dim), mask in everything.items():
             kept_of[tensor] = {**kept_of.get(tensor, {}), dim: mask.nonzero().flatten()}
@@ -204,6 +236,8 @@ class CompactModel:
             yield kept_of
         finally:
             with torch.no_grad():
+                for scale, values in scales.items():
+                    tensors[scale].copy_(values)
                 # In reverse, as one weight may have been zeroed along both dimensions.
                 for live, dim, gone, values in reversed(zeroed):
                     live.index_copy_(dim, gone, values)
@@ -212,18 +246,32 @@ class CompactModel:
         """The tensors that a layout may slice, as their modules hold them now."""
         return {name: tensors[key] for name, (tensors, key) in self._owners.items()}
 
+    def _share(self, scale: str, keep: Keep) -> Tensor:
+        """What of the norm of a scale's direction is left, for each of the scales that are kept."""
+        norm = self._norms[scale]
+        direction, kept = self._dense[norm.direction], keep[norm.direction]
+        rows = {dim: indices for dim, indices in kept.items() if dim == norm.dim}
+        left, whole = slice_dense(direction, kept), slice_dense(direction, rows)
+        return norm.share(norm.of(left), norm.of(whole)).to(self._dense[scale])
+
     def _gather(self, live: Mapping[str, Tensor], keep: Keep, names: Iterable[str]) -> None:
         """Bring the dense forms up to date with the live values, which ``keep`` has kept."""
         with torch.no_grad():
             for name in names:
                 part = live[name].detach()
                 dense = self._dense[name] = self._dense[name].to(part)
+                if name in self._norms:
+                    share, known = self._share(name, keep), slice_dense(dense, keep[name])
+                    # To the bit what it was, where it wasn't trained.
+                    part = torch.where(known * share == part, known, part / share)
                 scatter_into(dense, part, keep[name])
 
     def _enter(self, layout: Layout) -> None:
         self._layout = layout
         self._masks = self._plan.masks(layout)
         self._keep = self._plan.keep(self._masks)
+        for scale in self._norms:
+            self._keep.setdefault(scale, {})
 
     def _update_sizes(self) -> None:
         for sized in self._modules:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from accaware.pytorch.channels.layout import ChannelGroup
-from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED
+from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, weight_origin
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class FilterCount:
     def of_model(cls, model: nn.Module, groups: Iterable[ChannelGroup] = ()) -> FilterCount:
         """Those, and the filters of every convolution."""
         places = {
-            f"{name}.weight": 1 if isinstance(module, TRANSPOSED) else 0
+            f"{name}.{weight_origin(module) or 'weight'}": 1
+            if isinstance(module, TRANSPOSED)
+            else 0
             for name, module in model.named_modules()
             if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED))
         }

@@ -69,7 +69,7 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         name
         for name, module in model.named_modules()
         if isinstance(module, PRODUCERS)
-        or (f"{name}.weight" in found.weights and not isinstance(module, nn.Embedding))
+        or (found.filters.get(name) in found.weights and not isinstance(module, nn.Embedding))
     ]
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
@@ -94,9 +94,10 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             excluded.update(dict.fromkeys(producers, reason))
     unreached = {each.name for each in traced.unreached}
     for layer in layers:
-        if f"{layer}.weight" not in found.weights:
+        weight = found.filters.get(layer)
+        if weight not in found.weights:
             unseen = _UNREACHED if layer in unreached else "the forward doesn't use it as a layer"
-            opaque = found.opaque.get(f"{layer}.weight", unseen)
+            opaque = unseen if weight is None else found.opaque.get(weight, unseen)
             excluded[layer] = found.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
     return Dependencies(
@@ -126,9 +127,9 @@ class _Families:
 
     def __init__(self, found: ChannelTable, layers: list[str]) -> None:
         weights = {
-            layer: found.weights[f"{layer}.weight"]
+            layer: found.weights[found.filters[layer]]
             for layer in layers
-            if f"{layer}.weight" in found.weights
+            if found.filters.get(layer) in found.weights
         }
         made = {layer: weight.dims[weight.makes].long() for layer, weight in weights.items()}
         roots = found.coupling.roots()
@@ -167,18 +168,23 @@ class _Families:
             for root, reason in found.coupling.reasons_united(roots).items()
         }
         self.slots: dict[int, tuple[Slot, ...]] = {}
+        owners = {found.filters[layer]: layer for layer in weights}
         for name, weight in found.weights.items():
             for dim, ids in weight.dims.items():
-                self._add(name, dim, self._owner[ids.long()], produces=dim == weight.makes)
+                makes = dim == weight.makes
+                maker = owners.get(name) if makes else None
+                self._add(name, dim, self._owner[ids.long()], produces=makes, layer=maker)
         for name, ids in found.counts.items():
             self._add(name, 0, self._owner[ids.long()], produces=False)
         for name, ids in found.vectors.items():
             self._add_vectors(name, self._owner[ids.long()])
 
-    def _add(self, tensor: str, dim: int, owners: Tensor, *, produces: bool) -> None:
+    def _add(
+        self, tensor: str, dim: int, owners: Tensor, *, produces: bool, layer: str | None = None
+    ) -> None:
         for family, positions in _by(self._family[owners], owners.nonzero().flatten()):
             channels = self._index[owners[positions]]
-            slot = Slot(tensor, dim, positions, channels, produces)
+            slot = Slot(tensor, dim, positions, channels, produces, layer)
             self.slots[family] = (*self.slots.get(family, ()), slot)
 
     def _add_vectors(self, tensor: str, owners: Tensor) -> None:

@@ -34,6 +34,7 @@ class Slot:
             channel has several positions (a flatten before a linear layer).
         produces: whether the tensor makes the channels (a filter, a bias, a batch norm's
             scale) rather than reads them.
+        layer: the layer whose filters these are; None for all else.
     """
 
     tensor: str
@@ -41,6 +42,7 @@ class Slot:
     positions: Tensor
     channels: Tensor
     produces: bool
+    layer: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +114,7 @@ class ChannelGroup:
 
     def producing_weights(self) -> Iterator[Slot]:
         """The slots that are filters of the producers, one for each producer."""
-        weights = {f"{name}.weight" for name in self.producers}
-        return (slot for slot in self.slots if slot.produces and slot.tensor in weights)
+        return (slot for slot in self.slots if slot.layer is not None)
 
 
 @dataclass(frozen=True, eq=False)

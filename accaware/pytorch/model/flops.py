@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 
 from accaware.pytorch.model.copies import copy_with
 from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
+from accaware.pytorch.model.layers import weight_origin
 from accaware.pytorch.model.wrappers import eagerly
 
 
@@ -77,13 +78,9 @@ def _weights(name: str, module: nn.Module) -> dict[str, int]:
         for key, parameter in module.named_parameters()
         if parameter.dim() > 1
     }
-    # Of what a weight is computed from, the largest has its shape, or that of its channels.
-    of_weight = {key: size for key, size in matrices.items() if key.split(".")[-2:-1] == ["weight"]}
-    if "weight" in matrices:
-        matrices = {"weight": matrices["weight"]}
-    elif of_weight:
-        largest = max(of_weight, key=of_weight.__getitem__)
-        matrices = {largest: of_weight[largest]}
+    origin = weight_origin(module)
+    if origin in matrices:
+        matrices = {origin: matrices[origin]}
     return {f"{name}.{key}".lstrip("."): size for key, size in matrices.items()}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -82,6 +83,36 @@ def why_computed(module: nn.Module, name: str = "weight") -> str | None:
     return None
 
 
+def weight_shape(module: nn.Module) -> torch.Size:
+    """Of a convolution or a linear layer, by its own numbers: its weight may be computed."""
+    if isinstance(module, nn.Linear):
+        return torch.Size((module.out_features, module.in_features))
+    assert isinstance(module, (*CONVOLUTIONS, *TRANSPOSED))
+    made, read = module.out_channels, module.in_channels
+    if isinstance(module, TRANSPOSED):
+        return torch.Size((read, made // module.groups, *module.kernel_size))
+    return torch.Size((made, read // module.groups, *module.kernel_size))
+
+
+def weight_origin(module: nn.Module) -> str | None:
+    """The parameter that a layer's weight is, or is computed from, by its name in the module.
+
+    None where a mask is laid over it (torch.nn.utils.prune), and where there is none.
+    """
+    if module._parameters.get("weight") is not None:
+        return "weight"
+    if parametrize.is_parametrized(module, "weight"):
+        parametrizations: nn.Module = module.parametrizations["weight"]  # type: ignore[index, assignment]
+        originals = dict(parametrizations.named_parameters(recurse=False))
+        # Of several, as of weight norm, the largest has the weight's shape.
+        largest = max(originals, key=lambda name: originals[name].numel())
+        return f"parametrizations.weight.{largest}"
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm | SpectralNorm) and hook.name == "weight":
+            return "weight_v" if isinstance(hook, WeightNorm) else "weight_orig"
+    return None
+
+
 def tensor_computed_from(module: nn.Module, parameter: str) -> str | None:
     """The tensor of a module that a hook computes from one of its parameters; None if none is."""
     for hook in module._forward_pre_hooks.values():
@@ -128,7 +159,7 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         count: how many channels there are, for a layer that has no tensors (see count_of).
     """
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
-        first, second = module.weight.shape[:2]
+        first, second = _weight_of(module).shape[:2]
         if per_group is not None:
             module.groups = first // per_group
         if isinstance(module, TRANSPOSED):
@@ -136,7 +167,7 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         else:
             module.in_channels, module.out_channels = second * module.groups, first
     elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
+        module.out_features, module.in_features = _weight_of(module).shape
     elif isinstance(module, PER_CHANNEL_NORMS):
         tensor = module.weight if module.weight is not None else module.running_mean
         module.num_features = count if tensor is None else tensor.shape[0]
@@ -149,3 +180,10 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         module.num_parameters = module.weight.shape[0]
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
+
+
+def _weight_of(module: nn.Module) -> Tensor:
+    """What has the weight's shape; a computed one may be computed anew by whoever asks for it."""
+    origin = weight_origin(module)
+    weight: Tensor = module.weight if origin is None else module.get_parameter(origin)  # type: ignore[assignment]
+    return weight

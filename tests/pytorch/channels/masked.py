@@ -12,6 +12,7 @@ import copy
 from collections.abc import Mapping
 
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -28,6 +29,7 @@ LAYERS = (
     nn.PReLU,
     nn.LayerNorm,
     nn.GroupNorm,
+    torchvision.ops.DeformConv2d,
     *TRANSPOSED,
     *NORMS,
 )

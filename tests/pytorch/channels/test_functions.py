@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
+from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from tests.pytorch.channels.odd_models import conv, head
 from tests.pytorch.channels.test_odd_models import check, image, pruned, reasons
 
@@ -50,10 +53,39 @@ def _attended(y: Tensor) -> Tensor:
     return result.transpose(1, 2).unflatten(2, (8, 8))
 
 
+class Deformed(nn.Module):
+    """A deformable convolution, which is told where to read by another one."""
+
+    def __init__(self, channels: int, groups: int = 1) -> None:
+        super().__init__()
+        self.offset = conv(channels, 18)
+        self.layer = torchvision.ops.DeformConv2d(channels, 12, 3, padding=1, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layer(x, self.offset(x))
+        return result
+
+
+def _swish_gated(y: Tensor) -> Tensor:
+    gate, value = y.chunk(2, dim=1)
+    return functional.silu(gate) * value
+
+
+def _halves_by_size(y: Tensor) -> Tensor:
+    half = y.shape[1] // 2
+    return y[:, :half] * y[:, half:].sigmoid()
+
+
+def _halves_by_rows(y: Tensor) -> Tensor:
+    first, second = y.unflatten(1, (2, -1)).unbind(1)
+    return first * second.sigmoid()
+
+
 POSITIONS: dict[str, Function] = {
     "grid_sample": lambda y: functional.grid_sample(
         y, _PLACES.to(y).expand(len(y), -1, -1, -1), align_corners=False
     ),
+    "roi_pool": lambda y: torchvision.ops.roi_pool(y, [_BOX.to(y)] * len(y), 3),
     "roi_align": lambda y: torchvision.ops.roi_align(y, [_BOX.to(y)] * len(y), 3),
     "max_unpool": _unpooled,
     "matmul": lambda y: (y.flatten(2) @ _MIXER.to(y)).unflatten(2, (7, 7)),
@@ -74,6 +106,10 @@ POSITIONS: dict[str, Function] = {
     "take_along_dim": lambda y: y.take_along_dim(y.argmax(2, keepdim=True), 2),
     "indices": lambda y: y[:, :, _ORDER, 1:],
     "topk": lambda y: y.topk(4, dim=3).values,
+    "padded by less than all and pooled": lambda y: functional.max_pool2d(
+        functional.pad(y, (1, 1, 1, 1), value=-torch.inf), 3, 2
+    ),
+    "unfolded": lambda y: y.unfold(2, 3, 1).mean(-1),
     "padded and pooled": lambda y: functional.max_pool2d(functional.pad(y, (0, 1, 0, 1)), 2),
     "reflected and pooled": lambda y: functional.avg_pool2d(
         functional.pad(y, (1, 2, 3, 0), mode="reflect"), 3
@@ -89,19 +125,79 @@ POSITIONS: dict[str, Function] = {
 }
 
 
+def loses_half(function: Function, path: Path, *, unread: bool = False) -> set[str]:
+    """What can be pruned, after half of it went, was saved, loaded, and computed the same."""
+    model = Between(function)
+    dense, inputs = copy.deepcopy(model), image(2)
+    pruning = check(model, inputs, unread=unread)
+    pruning.set_rate(0.5, [])
+    assert (model.first.out_channels, model.second.out_channels) == (3, 6)
+    save_compressed(model, pruning.kept_masks(), path)
+    loaded = load_compressed(path, dense)
+    assert torch.equal(loaded.eval()(inputs), model.eval()(inputs))
+    return pruned(pruning)
+
+
 @pytest.mark.parametrize("name", POSITIONS)
-def test_what_moves_or_mixes_positions_only(name: str) -> None:
-    assert pruned(check(Between(POSITIONS[name]), image(2))) == {"first", "second", "reader"}
+def test_what_moves_or_mixes_positions_only(name: str, tmp_path: Path) -> None:
+    layers = loses_half(POSITIONS[name], tmp_path / "model.pt")
+    assert layers == {"first", "second", "reader"}
 
 
-def test_halves_that_gate_each_other_lose_the_same() -> None:
-    model = Between(lambda y: functional.glu(y, 1))
+def test_channels_that_become_positions_go_together() -> None:
+    model = Between(nn.PixelShuffle(2))
+    pruning = check(model, image(2))
+    assert pruned(pruning) == {"first", "second", "reader"}
+    pruning.set_rate(0.5, [])
+    assert model.second.out_channels == 4 * model.reader.in_channels < 12
+
+
+GATES: dict[str, Function] = {
+    "glu": lambda y: functional.glu(y, 1),
+    "a module": nn.GLU(1),
+    "swish": _swish_gated,
+    "halves by size": _halves_by_size,
+    "halves by rows": _halves_by_rows,
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_halves_that_gate_each_other_lose_the_same(name: str) -> None:
+    model = Between(GATES[name])
     pruning = check(model, image(2))
     assert pruned(pruning) == {"first", "second", "reader"}
     pruning.set_rate(0.5, [])
     first, second = pruning.kept_masks()["second.weight"][0].chunk(2)
     assert torch.equal(first, second)
-    assert not first.all()
+    assert int(first.count_nonzero()) == 3 == model.reader.in_channels
+
+
+@pytest.mark.parametrize(
+    ("halves", "line"),
+    [
+        (lambda y: y[:, :6] * y[:, 6:].sigmoid(), "y[:, :6] * y[:, 6:].sigmoid()"),
+        (lambda y: y.narrow(1, 0, 6) + y.narrow(1, 6, 6), "y.narrow(1, 0, 6) + y.narrow(1, 6, 6)"),
+        (lambda y: torch.stack(y.split(6, 1)).prod(0), "torch.stack(y.split(6, 1)).prod(0)"),
+    ],
+    ids=["slices", "narrow", "split"],
+)
+def test_a_number_that_is_in_the_way_is_quoted(halves: Function, line: str) -> None:
+    found = reasons(check(Between(halves), image(2)))["second"]
+    assert found.startswith("the forward fails without its channels (")
+    assert line in found
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_deformable_convolution_and_what_tells_it_where_to_read(groups: int) -> None:
+    model = Between(Deformed(12, groups))
+    pruning = check(model, image(2))
+    assert pruned(pruning) == {"first", "second", "function.layer", "reader"}
+    assert reasons(pruning)["function.offset"] == (
+        "function.layer (DeformConv2d) looks for places by it (deform_conv2d)"
+    )
+    pruning.set_rate(0.5, [])
+    assert model.function.layer.weight.shape[:2] == (6, 6 if groups == 1 else 3)
+    assert model.second.out_channels == model.function.offset.in_channels == 6
 
 
 class StarReLU(nn.Module):
@@ -133,9 +229,9 @@ SOMETHING_OF_ZEROS: dict[str, Function] = {
 
 
 @pytest.mark.parametrize("name", SOMETHING_OF_ZEROS)
-def test_what_makes_something_of_zeros_channel_by_channel(name: str) -> None:
-    model = Between(SOMETHING_OF_ZEROS[name])
-    assert pruned(check(model, image(2), unread=True)) == {"first", "second", "reader"}
+def test_what_makes_something_of_zeros_channel_by_channel(name: str, tmp_path: Path) -> None:
+    layers = loses_half(SOMETHING_OF_ZEROS[name], tmp_path / "model.pt", unread=True)
+    assert layers == {"first", "second", "reader"}
 
 
 def test_a_sum_over_channels_misses_none_that_is_zero() -> None:

@@ -1,8 +1,7 @@
-"""Norms of channels: frozen ones, norms without tensors, norms of groups; computed weights."""
+"""Norms of channels: frozen ones, norms without tensors, norms of groups."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils import parametrizations, parametrize, prune
 
-from accaware.errors import CheckpointError, CompressionError
+from accaware.errors import CheckpointError
 from accaware.pytorch.channels.compact import tensors_of
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from tests.pytorch.channels.odd_models import Graph, conv, head, plain
@@ -48,6 +45,52 @@ class OwnNorm(nn.InstanceNorm2d):
         return super().forward(x).relu()
 
 
+class OwnBatchNorm(nn.BatchNorm2d):
+    """A batch norm that computes by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+
+class RootMeanSquare(nn.Module):
+    """Over the channels, by hand."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(channels, 1, 1) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(1, keepdim=True) + 1e-6).rsqrt() * self.scale
+
+
+class GlobalResponse(nn.Module):
+    """Each channel's norm by the mean of all channels' (Woo et al., "ConvNeXt V2", 2023)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(1, channels, 1, 1) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        norms = x.norm(dim=(2, 3), keepdim=True)
+        return x * (1 + self.scale * norms / (norms.mean(1, keepdim=True) + 1e-6))
+
+
+class Last(nn.Module):
+    """A norm of the last dimension, of channels in the second one."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        return result
+
+
 def round_trip(make: Callable[[], nn.Module], path: Path, inputs: Tensor) -> nn.Module:
     """A compressed model's file loads, and computes the same; the loaded one is given back."""
     torch.manual_seed(0)
@@ -80,6 +123,7 @@ def test_a_norm_of_buffers(frozen: Callable[[int], nn.Module], tmp_path: Path) -
     [
         lambda: nn.InstanceNorm2d(12),
         lambda: OwnNorm(12),
+        lambda: OwnBatchNorm(12),
         lambda: nn.InstanceNorm2d(12, track_running_stats=True),
         lambda: nn.InstanceNorm2d(12, affine=True, track_running_stats=True),
         lambda: nn.BatchNorm2d(12, affine=False, track_running_stats=False),
@@ -144,9 +188,21 @@ def test_a_group_norm_loses_whole_groups(affine: bool, tmp_path: Path) -> None:
     assert (loaded[1].num_groups, loaded[1].num_channels) == (2, 6)
 
 
-def test_a_norm_of_all_channels_keeps_them() -> None:
-    pruning = check(plain(nn.GroupNorm(1, 12)), image(2))
-    assert reasons(pruning)["0"] == "1 (GroupNorm) normalises all channels together"
+@pytest.mark.parametrize(
+    ("norm", "reason"),
+    [
+        (nn.GroupNorm(1, 12), "1 (GroupNorm) normalises all channels together"),
+        (Last(nn.LayerNorm(12)), "1.norm (LayerNorm) normalises each channel by its neighbours"),
+        (Last(nn.RMSNorm(12)), "1.norm (RMSNorm) normalises each channel by its neighbours"),
+        (RootMeanSquare(12), "1 (RootMeanSquare) mixes channels (mean)"),
+        (GlobalResponse(12), "1 (GlobalResponse) mixes channels (mean)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_norm_of_all_channels_keeps_them(norm: nn.Module, reason: str) -> None:
+    pruning = check(plain(norm), image(2))
+    assert pruned(pruning) == {"2"}
+    assert reasons(pruning)["0"] == reason
 
 
 def test_groups_of_a_norm_across_two_producers_and_a_residual() -> None:
@@ -221,80 +277,3 @@ def test_optimizer_state_and_a_kept_state_follow_a_group_norm() -> None:
     pruning.load_state_dict(state, tensors)
     assert (model[1].num_groups, model[1].num_channels) == (2, 6)
     assert torch.equal(model(inputs), expected)
-
-
-REMEDIES: dict[str, tuple[Callable[[nn.Module], object], tuple[str, ...]]] = {
-    "weight_norm": (parametrizations.weight_norm, ("WeightNorm", "remove_parametrizations")),
-    "spectral_norm": (parametrizations.spectral_norm, ("SpectralNorm", "remove_parametrizations")),
-    "orthogonal": (parametrizations.orthogonal, ("Orthogonal", "remove_parametrizations")),
-    "hook": (nn.utils.spectral_norm, ("SpectralNorm", "remove_spectral_norm")),
-    "mask": (
-        lambda layer: prune.l1_unstructured(layer, "weight", 2),
-        ("L1Unstructured", "prune.remove"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REMEDIES)
-def test_a_computed_weight_is_named_with_its_remedy(name: str) -> None:
-    change, words = REMEDIES[name]
-
-    def make() -> nn.Module:
-        torch.manual_seed(0)
-        model = nn.Sequential(
-            conv(3, 12), nn.ReLU(), conv(12, 8), nn.ReLU(), conv(8, 6), nn.ReLU(), head(6)
-        )
-        with torch.no_grad():
-            change(model[2])
-        return model
-
-    found = reasons(prune_filters(make().eval(), image(1).float()))
-    for word in words:
-        assert word in found["2"]
-        assert word in found["0"]
-    assert found["2"].startswith("its weight is")
-    assert found["0"].startswith("2 (")
-
-
-def test_a_large_grouped_layer_with_a_computed_weight_stays() -> None:
-    """So large that a trial in double precision leaves what its weight is made of in single."""
-    grouped = parametrizations.weight_norm(nn.Conv2d(64, 64, 4, groups=4))
-    model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 64), grouped, head(64))
-    pruning = prune_filters(model.eval(), image(1).float())
-    assert pruned(pruning) == {"0"}
-    assert "WeightNorm" in reasons(pruning)["3"]
-
-
-def test_the_remedy_of_a_parametrization_is_one() -> None:
-    model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 8), nn.ReLU(), head(8))
-    parametrizations.weight_norm(model[2])
-    parametrize.remove_parametrizations(model[2], "weight")
-    assert pruned(check(model, image(2))) == {"0", "2"}
-
-
-class Standardised(nn.Conv2d):
-    """Its weight is standardised in each forward."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean = self.weight.mean((1, 2, 3), keepdim=True)
-        weight = (self.weight - mean) / self.weight.std((1, 2, 3), keepdim=True)
-        return functional.conv2d(x, weight, self.bias, padding=1)
-
-
-def test_a_weight_that_a_forward_computes_is_told_as_that() -> None:
-    model = nn.Sequential(
-        conv(3, 12), nn.ReLU(), Standardised(12, 8, 3), nn.ReLU(), conv(8, 6), nn.ReLU(), head(6)
-    )
-    found = reasons(check(model, image(2)))
-    assert found["2"] == "its forward computes the weight that it uses"
-    assert "2 (Standardised) reads them, and its forward computes" in found["0"]
-
-
-def test_a_model_of_computed_weights_alone_is_refused_with_the_remedy() -> None:
-    model = nn.Sequential(conv(3, 12), nn.ReLU(), conv(12, 8))
-    for layer in (model[0], model[2]):
-        parametrizations.weight_norm(layer)
-    before = copy.deepcopy(model.state_dict())
-    with pytest.raises(CompressionError, match="remove_parametrizations"):
-        prune_filters(model, image(1).float())
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

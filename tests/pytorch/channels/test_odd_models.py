@@ -117,6 +117,7 @@ def test_layers_that_do_not_are_excluded_with_their_reason(between: nn.Module, r
         (odd.squeezed_and_excited, {"first", "squeeze", "excite", "second"}),
         (odd.tokens_with_positions, {"patches", "hidden"}),
         (odd.windows, {"first", "mix"}),
+        (odd.weight_made_by_hand, {"first", "second", "third"}),
     ],
 )
 def test_models_that_are_pruned(make: object, layers: set[str]) -> None:
@@ -154,7 +155,6 @@ def test_a_model_that_runs_in_single_precision_only() -> None:
     [
         (odd.returns_features, "first", "model's output"),
         (odd.gated_by_one_channel, "gate", "spreads it over other channels"),
-        (odd.weight_made_by_hand, "first", "doesn't use it as a layer"),
         (odd.counts_on_fours, "first", "channels don't make fours"),
     ],
 )

@@ -56,8 +56,8 @@ def coupled() -> tuple[ChannelGroup, dict[str, Tensor]]:
     torch.manual_seed(0)
     everything, swapped = torch.arange(3), torch.tensor([2, 0, 1])
     slots = (
-        Slot("a.weight", 0, everything, everything, True),
-        Slot("b.weight", 1, everything, swapped, True),  # transposed: filters in dimension 1
+        Slot("a.weight", 0, everything, everything, True, "a"),
+        Slot("b.weight", 1, everything, swapped, True, "b"),  # transposed: filters in dimension 1
         Slot("c.weight", 1, everything, everything, False),
         Slot("a.bias", 0, everything, everything, True),
     )

@@ -18,7 +18,7 @@ def group_of(number: int, size: int, copies: int, part: int) -> ChannelGroup:
     """Some layers that have all of the channels, and one that has the first few of them."""
     everything, few = torch.arange(size), torch.arange(min(part, size))
     layers = [f"g{number}.{copy}" for copy in range(copies)]
-    slots = [Slot(f"{layer}.weight", 0, everything, everything, True) for layer in layers]
+    slots = [Slot(f"{layer}.weight", 0, everything, everything, True, layer) for layer in layers]
     slots += [Slot(f"g{number}.part.weight", 0, few, few, True)] if part else []
     return ChannelGroup(layers[0], size, tuple(slots), tuple(layers))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -12,7 +13,15 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, Coupling, thin, varies
-from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, count_of, why_computed
+from accaware.pytorch.channels.weight_norm import weight_norms
+from accaware.pytorch.model.layers import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    count_of,
+    weight_origin,
+    weight_shape,
+    why_computed,
+)
 
 PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
@@ -41,10 +50,13 @@ class ChannelTable:
 
     Attributes:
         weights: of convolutions, linear layers and embeddings, and what is used as theirs, by name.
+            Where a weight is computed it is what it is computed from that counts.
+        filters: layer -> the name of its weight, or of what that is computed from.
         vectors: all other parameters and buffers that meet channels: an id each element.
         counts: numbers of channels that layers without tensors keep, by the attribute's name.
         opaque: parameters that go into what can't be traced -> why.
-        computed: layers whose weight is made of other tensors -> why they aren't pruned.
+        computed: layers whose weight is made of other tensors -> why they aren't pruned, where they
+            aren't.
         first_convolutions: names of convolutions that read what no other one made.
         splits: the ids of tensors in which channels were laid out in rows.
         numbers: a module's own number by its name, and ids that have it along a dimension.
@@ -62,9 +74,16 @@ class ChannelTable:
         self.splits: list[ChannelIds] = []
         self.numbers: list[tuple[str, ChannelIds, int]] = []
         self._spreads: list[tuple[ChannelIds, ChannelIds, str]] = []
+        self.filters: dict[str, str] = {}
         self._ids: Any = WeakIdKeyDictionary()
+        self._ids_of_inputs: Any = WeakIdKeyDictionary()
+        self._by_inputs = False
+        self._computed: Any = WeakIdKeyDictionary()  # of parameters alone -> whose weight is in it
+        self._fixed: dict[str, str] = {}
         self._names: dict[int, list[str]] = {}
-        self._layers: set[str] = set()
+        self._layers: dict[str, str] = {}
+        self._used: set[str] = set()
+        self._weight_norms = {norm.direction: norm.scale for norm in weight_norms(model)}
         self._modules = dict(model.named_modules())
         for prefix, module in self._modules.items():
             own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -73,31 +92,139 @@ class ChannelTable:
                 self._names.setdefault(id(tensor), []).append(name)
             if not _has_weight(module):
                 continue
-            self._layers.add(f"{prefix}.weight" if prefix else "weight")
             torchs_own = isinstance(module, (*PRODUCERS, nn.Embedding))
             if torchs_own and (reason := why_computed(module)) is not None:
                 self.computed[prefix] = reason
+            if (origin := weight_origin(module)) is not None:
+                name = f"{prefix}.{origin}" if prefix else origin
+                self._layers[name] = prefix
+                self.filters[prefix] = name
 
     def __setitem__(self, tensor: Tensor, ids: ChannelIds | None) -> None:
+        known = self._ids_of_inputs if self._by_inputs else self._ids
         if ids is None:
-            self._ids.pop(tensor, None)
+            known.pop(tensor, None)
         else:
-            self._ids[tensor] = ids
+            known[tensor] = ids
 
     def __getitem__(self, tensor: Tensor) -> ChannelIds | None:
         """The ids of a tensor's elements, where it has any.
 
-        Parameters and buffers get theirs when they are first asked for.
+        Parameters and buffers get theirs when they are first asked for. A layer's weight has those
+        of its filters, or within ``by_inputs`` those of what it reads.
         """
         names = self._names.get(id(tensor))
+        weight = self._own_weight(tensor)
+        if self._by_inputs or weight is not None:
+            return self._ids_of_weight(tensor, weight)
         if names is None or not tensor.is_floating_point():
             ids: ChannelIds | None = self._ids.get(tensor)
             return ids
-        if tensor.numel() <= 1:
+        return self.vector(tensor)
+
+    def vector(self, parameter: Tensor) -> ChannelIds | None:
+        """The ids of a parameter or a buffer that is no layer's weight."""
+        if parameter.numel() <= 1:
             return None
-        if names[0] not in self.vectors:
-            self.vectors[names[0]] = self.coupling.new_ids(*tensor.shape)
-        return self.vectors[names[0]]
+        name = self._names[id(parameter)][0]
+        if name not in self.vectors:
+            self.vectors[name] = self.coupling.new_ids(*parameter.shape)
+        return self.vectors[name]
+
+    @contextmanager
+    def by_inputs(self) -> Iterator[None]:
+        """Within it ids are those of the inputs that elements of weights are multiplied with."""
+        self._by_inputs = True
+        try:
+            yield
+        finally:
+            self._by_inputs = False
+
+    def _own_weight(self, tensor: Tensor) -> Weight | None:
+        """Of a convolution or a linear layer, whatever else it is used for; None for others."""
+        names = self._names.get(id(tensor), [])
+        layer = self._layers.get(names[0]) if len(names) == 1 else None
+        if layer is None:
+            return None
+        module = self._modules[layer]
+        if not isinstance(module, PRODUCERS) or tensor.shape != weight_shape(module):
+            return None
+        if names[0] not in self.weights:
+            grouped = getattr(module, "groups", 1) > 1
+            makes = int(isinstance(module, TRANSPOSED) and not grouped)
+            ids = {dim: self.coupling.new_ids(tensor.shape[dim]) for dim in range(2 - grouped)}
+            self.weights[names[0]] = Weight(ids, makes, grouped)
+        return self.weights[names[0]]
+
+    def _ids_of_weight(self, tensor: Tensor, weight: Weight | None) -> ChannelIds | None:
+        if weight is None:
+            ids: ChannelIds | None = self._ids_of_inputs.get(tensor)
+            return ids
+        dim = 1 - weight.makes if self._by_inputs else weight.makes
+        if dim not in weight.dims:
+            return None
+        sizes = [-1 if other == dim else 1 for other in range(tensor.dim())]
+        expanded: ChannelIds = weight.dims[dim].reshape(sizes).expand(tensor.shape)
+        return expanded
+
+    def computed_for(self, tensor: Tensor) -> str | None:
+        """The layer whose weight a tensor is, or is computed from; None for all others."""
+        if self._own_weight(tensor) is not None:
+            return self._layers[self._names[id(tensor)][0]]
+        layer: str | None = self._computed.get(tensor)
+        return layer
+
+    def compute(self, tensor: Tensor, layer: str | None) -> None:
+        """A tensor is made of parameters alone, a layer's weight perhaps among them."""
+        self._computed[tensor] = layer
+
+    def of_parameters(self, tensor: Tensor) -> bool:
+        """Whether nothing that goes through the model is in it."""
+        return id(tensor) in self._names or tensor in self._computed or tensor.numel() == 1
+
+    def is_weight_norm(self, direction: Tensor, scale: Tensor) -> bool:
+        """Whether a layer's weight norm has these two parameters."""
+        mine, theirs = (self._names.get(id(each), [""]) for each in (direction, scale))
+        return self._weight_norms.get(mine[0]) == theirs[0]
+
+    def fix_inputs(self, ids: Iterable[ChannelIds], layer: str, function: str) -> None:
+        """What a layer reads has to stay, as a function computes its weight of all of it."""
+        module = self._modules[layer]
+        plain = next(kind for kind in PRODUCERS if isinstance(module, kind))
+        reason = self.computed.get(
+            layer,
+            f"its forward computes the weight of all of them together ({function}): a plain "
+            f"{plain.__name__} that holds the computed weight could lose some",
+        )
+        self._fixed.setdefault(layer, reason)
+        for each in ids:
+            self.coupling.bind(each, f"{layer} ({type(module).__name__}) reads them, and {reason}")
+
+    def computed_weight(self, weight: Tensor, dims: Sequence[int], makes: int) -> Weight | None:
+        """The ids of a weight that was computed, along some dimensions.
+
+        Returns:
+            None where it isn't computed of one layer's, or something in it mixes the filters; a
+            weight without the dimension that reads, where something mixes what is read.
+        """
+        layer = self.computed_for(weight)
+        if layer is None:
+            return None
+        kinds = [self[weight], self._ids_of_inputs.get(weight)]
+        with self.by_inputs():
+            kinds[1] = self[weight]
+        found = {
+            dim: thin(ids).amax([other for other in range(ids.dim()) if other != dim])
+            for dim in dims
+            for ids in kinds
+            if ids is not None
+            and (varies(ids, dim) or ids.shape[dim] == 1)
+            and not any(varies(ids, other) for other in range(ids.dim()) if other != dim)
+        }
+        if makes not in found:
+            return None
+        self._used.add(self.filters[layer])
+        return Weight({dim: ids.expand(weight.shape[dim]) for dim, ids in found.items()}, makes)
 
     def layer_weight(self, weight: Tensor, dims: Sequence[int], makes: int) -> Weight | None:
         """The ids of a weight along some dimensions; None if it isn't one layer's own."""
@@ -106,6 +233,7 @@ class ChannelTable:
             self.opaque.update((name, f"several layers share {names[0]}") for name in names)
         if len(names) != 1 or names[0] not in self._layers:
             return None
+        self._used.add(names[0])
         known = self.weights.get(names[0])
         if known is None:
             ids = {dim: self.coupling.new_ids(weight.shape[dim]) for dim in dims}
@@ -116,6 +244,9 @@ class ChannelTable:
         """Why a weight that a module uses isn't its own; None where it is some module's."""
         if id(weight) in self._names:
             return None
+        module = self.computed_for(weight) or module
+        if module in self._fixed:
+            return self._fixed[module]
         if isinstance(self._modules[module], PRODUCERS):
             self.computed.setdefault(module, "its forward computes the weight that it uses")
         return self.computed.get(module)
@@ -136,7 +267,9 @@ class ChannelTable:
     def layer_of(self, weight: Tensor) -> str | None:
         """The name of the layer whose weight it is, the first one's if several share it."""
         names = self._names.get(id(weight))
-        return None if names is None else names[0].removesuffix("weight").removesuffix(".")
+        if names is None:
+            return self.computed_for(weight)
+        return self._layers.get(names[0], names[0].removesuffix("weight").removesuffix("."))
 
     def along(self, tensor: Tensor, dim: int) -> ChannelIds | None:
         """(size,) ids along a dimension; all that lies across it is tied to them."""
@@ -211,6 +344,9 @@ class ChannelTable:
         """All channels of these have to stay."""
         for tensor in tensors:
             names = self._names.get(id(tensor))
+            layer = self.computed_for(tensor)
+            if layer is not None:
+                reason = self.computed.get(layer, reason)
             if names is not None:
                 self.opaque.setdefault(names[0], reason)
             elif (ids := self[tensor]) is not None:
@@ -221,6 +357,9 @@ class ChannelTable:
         self._settle_splits()
         self._settle_spreads()
         self._follow_numbers()
+        for name in self.weights.keys() - self._used:  # looked at, and no layer's weight
+            for ids in self.weights.pop(name).dims.values():
+                self.coupling.bind(ids, f"the forward uses {name} in other ways than a layer")
         for name in self.weights.keys() & self.vectors.keys():
             self.opaque.setdefault(name, f"{name} is used in other ways as well")
         for name, reason in self.opaque.items():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds
+from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, varies
 
 
 def _channelwise(table: ChannelTable, call: Call) -> OutputIds:
@@ -64,8 +64,24 @@ def _normalisation(table: ChannelTable, call: Call) -> OutputIds:
     return [ids]
 
 
+def _weight_norm(table: ChannelTable, call: Call) -> OutputIds:
+    """Element by element, as the scale makes up for what the norm misses of removed channels.
+
+    accaware.pytorch.channels.weight_norm does that, of the norms that it knows.
+    """
+    direction, scale, *dim = call.args
+    if not table.is_weight_norm(direction, scale):
+        return None
+    ids, scales = table[direction], table.vector(scale)
+    # Filters in their dimension, or what is read in its own.
+    if ids is not None and scales is not None and varies(ids, dim[0] if dim else 0):
+        table.coupling.tie(scales, ids)
+    return [ids]
+
+
 RULES = {
     **dict.fromkeys(("batch_norm", "instance_norm", "prelu"), _channelwise),
     **dict.fromkeys(("layer_norm", "rms_norm"), _normalisation),
     "group_norm": _group_norm,
+    "_weight_norm": _weight_norm,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from accaware.pytorch.channels.tracing import movement, norms, products
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable, Weight
+from accaware.pytorch.channels.tracing.computed_weights import follow_weight
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
 from accaware.pytorch.channels.tracing.numbers import follow_numbers
 
@@ -57,6 +59,7 @@ def apply(table: ChannelTable, call: Call) -> None:
     if ids is None:
         table.bind(call.inputs, _mixes(call))
         ids = [None] * len(call.outputs)
+    follow_weight(table, call, element_by_element=rule is _unlisted and ids is not None)
     for tensor, each in zip(call.outputs, ids, strict=True):
         table[tensor] = each
     follow_numbers(table, call)
@@ -76,6 +79,13 @@ def _convolution(table: ChannelTable, call: Call) -> OutputIds:
     return _new_channels(table, call, axis, makes=1 if transposed else 0)
 
 
+def _deformed_convolution(table: ChannelTable, call: Call) -> OutputIds:
+    """A convolution that is told where to read."""
+    inputs, weight, offset, mask, bias = call.args[:5]
+    table.bind((offset, mask), f"{call.place} looks for places by it ({call.name})")
+    return _convolution(table, replace(call, args=(inputs, weight, bias), kwargs={}))
+
+
 def _linear(table: ChannelTable, call: Call) -> OutputIds:
     return _new_channels(table, call, call.outputs[0].dim() - 1, makes=0)
 
@@ -86,7 +96,7 @@ def _new_channels(table: ChannelTable, call: Call, axis: int, *, makes: int) -> 
     if weight is None:
         return None
     read = table.along(call.argument(0, "input"), axis)
-    if read is not None:
+    if read is not None and 1 - makes in weight.dims:
         table.coupling.tie(read, weight.dims[1 - makes])
     return [_made(table, call, weight.dims[makes], axis)]
 
@@ -112,10 +122,12 @@ def _grouped_convolution(table: ChannelTable, call: Call, axis: int, groups: int
 def _weight(table: ChannelTable, call: Call, dims: Sequence[int], makes: int) -> Weight | None:
     """The ids of the weight that a layer uses; where it has none, its input has to stay."""
     tensor = call.argument(1, "weight")
-    weight = table.layer_weight(tensor, dims, makes)
-    if weight is None and (reason := table.why_unknown(call.module, tensor)) is not None:
-        # The first reason is the one that is reported.
-        table.bind(call.inputs[:1], f"{call.place} reads them, and {reason}")
+    weight = table.layer_weight(tensor, dims, makes) or table.computed_weight(tensor, dims, makes)
+    if weight is None or any(dim not in weight.dims for dim in dims):
+        reason = table.why_unknown(call.module, tensor)
+        if reason is not None:
+            # The first reason is the one that is reported.
+            table.bind(call.inputs[:1], f"{call.place} reads them, and {reason}")
     return weight
 
 
@@ -182,6 +194,8 @@ def _reduction(table: ChannelTable, call: Call) -> OutputIds:
     reduced = _reduced(table, call, call.dims(2 if call.name == "norm" else 1))
     if reduced is None and call.outputs[0].dim() == call.inputs[0].dim():
         return _unlisted(table, call)
+    if reduced is None and table.computed_for(call.inputs[0]) is not None:
+        return None
     if reduced is None:
         table.coupling.sum(ids)
     return [reduced] * len(call.outputs)
@@ -193,6 +207,8 @@ def _normalize(table: ChannelTable, call: Call) -> OutputIds:
     if ids is None:
         return [None]
     line = table.coupling.line(ids, 1 if dim is None else dim, _mixes(call))
+    if line is None and table.computed_for(call.inputs[0]) is not None:
+        return None
     if line is None:
         table.coupling.sum(ids)
     return [ids if line is None else line.expand(ids.shape)]
@@ -278,6 +294,7 @@ _Rule = Callable[[ChannelTable, Call], OutputIds]
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(CONVOLVE, _convolution),
     **dict.fromkeys(_MIX, _mix),
+    "deform_conv2d": _deformed_convolution,
     "multi_head_attention_forward": _multi_head,
     **dict.fromkeys(_CREATE, _create),
     **dict.fromkeys(_CONVERT, _convert),

@@ -181,10 +181,17 @@ class Bench:
                 for slot in group.slots
                 if slot.produces and isinstance(tensors.get(slot.tensor), nn.Parameter)
             ]
-            layers = [slot.tensor.removesuffix("weight") for slot in group.producing_weights()]
-            own = {f"{layer}{kind}" for layer in layers for kind in ("weight", "bias")}
-            # A norm behind a layer would take the layer's sign for a part of its statistics.
-            for slot in [slot for slot in made if slot.tensor not in own] or made:
+            layers = [slot.layer for slot in group.producing_weights()]
+            biases = {f"{layer}.bias" for layer in layers}
+            own = [slot for slot in made if slot.layer is not None or slot.tensor in biases]
+            # A norm behind a layer would take the layer's sign for a part of its statistics. What
+            # else the layer has is a factor of its weight, whose sign would undo that of the other.
+            behind = [
+                slot
+                for slot in made
+                if not any(slot.tensor.startswith(f"{layer}.") for layer in layers)
+            ]
+            for slot in behind or own:
                 tensor, places = tensors[slot.tensor].data, slot.positions
                 places = places.to(tensor.device)
                 tensor.index_copy_(slot.dim, places, -tensor.index_select(slot.dim, places))

@@ -77,7 +77,8 @@ def reach_by_gradient(
             if value.dim() == 1:  # a bias may be small where what it is added to isn't
                 along = gradient * torch.maximum(value.abs(), _sizes(name, tensors, groups[number]))
             else:
-                along = (gradient * value).movedim(slot.dim, 0).flatten(1).sum(1)
+                # Of a weight that is normalised the sum is zero, as its size makes no difference.
+                along = (gradient * value).abs().movedim(slot.dim, 0).flatten(1).sum(1)
             effects = along.abs().nan_to_num(0, 0, 0).cpu().double()
             size = groups[number].size
             largest = effects.new_zeros(size).scatter_reduce(
@@ -89,10 +90,10 @@ def reach_by_gradient(
 
 def _sizes(name: str, tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
     """How large the channels of a layer are, by its filters' norms; zero without filters."""
-    weight = f"{name.removesuffix('bias')}weight"
     for slot in group.producing_weights():
-        if slot.tensor == weight and len(slot.positions) == tensors[weight].shape[slot.dim]:
-            filters: Tensor = tensors[weight].detach().movedim(slot.dim, 0).flatten(1)
+        weight = tensors[slot.tensor]
+        if name == f"{slot.layer}.bias" and len(slot.positions) == weight.shape[slot.dim]:
+            filters: Tensor = weight.detach().movedim(slot.dim, 0).flatten(1)
             norms: Tensor = filters.norm(dim=1)
             return norms
     return torch.zeros((), dtype=tensors[name].dtype, device=tensors[name].device)

@@ -220,7 +220,7 @@ class FilterPruning:
         gradients = self._taylor if self._taylor is not None and self._taylor.seen else None
         found = channel_importances(
             self.groups,
-            self.compact.dense_tensors(),
+            self.compact.dense_weights(),
             "L2" if self.importance == "taylor" else self.importance,
             comparable=self._across_layers or gradients is not None,
             coefficients=self._coefficients,

@@ -177,4 +177,5 @@ def channel_savings(compact: CompactModel, cost: Cost) -> list[Tensor]:
 
 def layer_of(slot: Slot) -> str:
     """The layer whose weight a producing slot is."""
-    return slot.tensor.removesuffix(".weight")
+    assert slot.layer is not None
+    return slot.layer

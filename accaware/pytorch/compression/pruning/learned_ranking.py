@@ -156,7 +156,7 @@ class _Candidates:
 
     def spreads(self) -> list[float]:
         """For each ranked layer the standard deviation of its importances."""
-        dense = self._pruning.compact.dense_tensors()
+        dense = self._pruning.compact.dense_weights()
         by_layer: Mapping[str, torch.Tensor] = layer_importances(
             self._pruning.groups, dense, self._pruning.importance, comparable=True
         )
