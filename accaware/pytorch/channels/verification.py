@@ -112,9 +112,9 @@ def _tried(
             faults |= more_faults
         unproven = _unproven(bench, passed)
     for index in bench.hidden([index for index in passed if index not in unproven]):
-        fault = bench.fault([index])
-        if fault is not None:
-            unproven[index] = fault.reason
+        alone = bench.fault([index])
+        if alone is not None:
+            unproven[index] = alone.reason
     return [index for index in passed if index not in unproven], faults | unproven
 
 
