@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from accaware.errors import PluginContractError
 from accaware.pytorch.data.batch_statistics import single_values_allowed
 from accaware.pytorch.data.batches import inputs_of, targets_of
+from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.inputs import batch_size_of
 from accaware.pytorch.training.mixed_precision import MixedPrecision
 from accaware.search.metric import Metric
@@ -83,7 +84,8 @@ def train_epoch(
 ) -> float:
     """One pass over the training data; the mean loss, weighted by batch size.
 
-    A loss that isn't finite ends the epoch at once: the model is beyond repair.
+    A loss that isn't finite ends the epoch at once: the model is beyond repair. One of several
+    processes goes on to its end, as the others, whose loss may be another, would wait for it.
 
     Args:
         precision: None for the full one.
@@ -112,7 +114,7 @@ def train_epoch(
             precision.step(loss, optimizer)
         compression.step()
         value, size = loss.item(), batch_size_of(batch)
-        if not math.isfinite(value):
+        if not math.isfinite(value) and not is_one_of_several():
             return value
         total += value * size
         samples += size
