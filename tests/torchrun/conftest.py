@@ -59,6 +59,7 @@ class Case:
         codes: how each process ended.
     """
 
+    name: str
     folder: Path
     codes: list[int]
 
@@ -79,10 +80,14 @@ class Case:
         found: dict[str, Any] = json.loads((self.folder / "run" / "result.json").read_text())
         return {key: found[key] for key in found if key not in ("seconds", "latency")}
 
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The journal as it was when these processes had ended."""
+        lines = (self.folder / f"events-{self.name}.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
     def answers(self, call: str) -> list[Any]:
-        lines = (self.folder / "run" / "events.jsonl").read_text().splitlines()
-        events = [json.loads(line) for line in lines]
-        return [each["value"] for each in events if each.get("call") == call]
+        return [event["value"] for event in self.events if event.get("call") == call]
 
 
 def run_cases(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Case]:
@@ -112,15 +117,12 @@ def run_cases(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> dict[str,
     )
     assert done.returncode == 0, done.stdout
     print(done.stdout)
-    return {
-        case["name"]: Case(Path(case["folder"]), _codes(Path(case["folder"]), case["name"]))
-        for case in prepared
-    }
-
-
-def _codes(folder: Path, name: str) -> list[int]:
-    codes: list[int] = json.loads((folder / f"ended-{name}.json").read_text())
-    return codes
+    ended = {}
+    for case in prepared:
+        name, place = case["name"], Path(case["folder"])
+        codes = json.loads((place / f"ended-{name}.json").read_text())
+        ended[name] = Case(name, place, codes)
+    return ended
 
 
 Cases = Mapping[str, Case]

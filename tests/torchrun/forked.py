@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -94,6 +95,9 @@ def main(cases: list[dict[str, Any]]) -> None:
             os.kill(processes[rank], signum)
         codes = ended(processes)
         (Path(case["folder"]) / f"ended-{case['name']}.json").write_text(json.dumps(codes))
+        journal = Path(case["folder"]) / "run" / "events.jsonl"
+        if journal.exists():  # which loses its end where the run goes on
+            shutil.copy(journal, Path(case["folder"]) / f"events-{case['name']}.jsonl")
         print(case["name"], codes, f"{time.perf_counter() - began:.1f} s", flush=True)
 
 

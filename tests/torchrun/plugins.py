@@ -32,7 +32,10 @@ class Watched(Tiny):
 
     Args:
         autocast: train in bfloat16.
-        breaks: what the process of this rank does in the third batch of the second epoch.
+        breaks: what the process of this rank does, once, before the second batch of the second
+            epoch: raise, run out of memory, or get the signal of this number.
+        rank: of that process; -1 for all.
+        validating: do it before the second batch of a later validation instead.
     """
 
     def __init__(
@@ -41,15 +44,15 @@ class Watched(Tiny):
         autocast: bool = False,
         breaks: str | None = None,
         rank: int = 1,
-        epochs: int = 2,
-        slow: float = 0.0,
+        validating: bool = False,
     ) -> None:
         super().__init__()
-        self._notes = Path(folder) / f"{os.environ.get(RANK, 0)}.jsonl"
+        own = int(os.environ.get(RANK, 0))
+        self._notes = Path(folder) / f"{own}.jsonl"
+        self._broken = Path(folder) / f"broken-{own}"
         self._autocast = autocast
-        self._breaks = breaks if int(os.environ.get(RANK, 0)) == rank or rank < 0 else None
-        self._breaks_at = epochs
-        self._slow = slow
+        self._breaks = breaks if rank in (own, -1) else None
+        self._validating = validating
 
     def note(self, **seen: Any) -> None:
         with self._notes.open("a") as file:
@@ -75,24 +78,26 @@ class Watched(Tiny):
         )
         with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
             loss = classification.train_epoch(
-                model, self._broken(loader), optimizer, compression, classification.cross_entropy
+                model, self._watched(loader), optimizer, compression, classification.cross_entropy
             )
         self.note(random=float(torch.rand(())), weights=[list(p.shape) for p in model.parameters()])
         return loss
 
-    def _broken(self, loader: Any) -> Any:
-        import time
-
+    def _watched(self, loader: Any) -> Any:
         for number, batch in enumerate(loader):
-            if self._slow:
-                time.sleep(self._slow)
-            if self._breaks and self.epochs == self._breaks_at and number == 1:
-                if self._breaks == "raise":
-                    raise ValueError("the plugin fails here")
-                if self._breaks == "memory":
-                    raise torch.OutOfMemoryError("tried to allocate 1 GiB")
-                os.kill(os.getpid(), int(self._breaks))
+            if number == 1 and self.epochs == 2 and not self._validating:
+                self.break_down()
             yield batch
+
+    def break_down(self) -> None:
+        if self._breaks is None or self._broken.exists():
+            return
+        self._broken.touch()
+        if self._breaks == "raise":
+            raise ValueError("the plugin fails here")
+        if self._breaks == "memory":
+            raise torch.OutOfMemoryError("tried to allocate 1 GiB")
+        os.kill(os.getpid(), int(self._breaks))
 
 
 class Fixed(Noisy):
@@ -108,8 +113,14 @@ class Fixed(Noisy):
 class Judged(Watched):
     """Validates by itself, and every process finds another number."""
 
+    _validating: bool
+
     def validate(self, model: nn.Module, loader: Any) -> float:
-        samples = sum(len(classes) for _, classes in loader)
+        samples = 0
+        for number, (_, classes) in enumerate(loader):
+            samples += len(classes)
+            if self._validating and self.epochs == 2 and number == 0:
+                self.break_down()
         self.note(validated=digest_of(model), samples=samples)
         return 10.0 + 2 * int(os.environ.get(RANK, 0))
 

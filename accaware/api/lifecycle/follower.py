@@ -23,7 +23,9 @@ def follow(start: Start, processes: Processes, *, handle_signals: bool) -> RunRe
     """
     with ending_together(processes):
         recorded: Sequence[tuple[str, Any]] = processes.agree(())
-        stop = StopRequest(installed=handle_signals, stopping=processes.stopping, quiet=True)
+        stop = StopRequest(
+            installed=handle_signals, stopping=processes.stopping, alone=False, quiet=True
+        )
         with stop:
             run = start(None, [stop], processes.replay(recorded, lambda call, answer: None))
             stop.wait_for_batches()

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from accaware.api.lifecycle.signals import Interrupted
-from accaware.errors import OtherProcessFailed, UsageError
+from accaware.errors import OtherProcessFailed, PluginFailure, RunError, UsageError
 from accaware.search.events import Event
 from accaware.search.replay.replay import Replay
 from accaware.wording import first_line
@@ -131,12 +131,25 @@ def ending_together(processes: Processes) -> Iterator[None]:
             raise Interrupted(counts.signum, quiet=not processes.is_first) from None
         if counts.rank != processes.rank:
             raise OtherProcessFailed(
-                f"process {counts.rank} of {processes.count} failed: {counts.message}",
+                f"the process of rank {counts.rank} failed: {counts.message}",
                 mistake=counts.mistake,
             ) from error
+        if _is_lost_connection(error):
+            raise RunError(
+                "another process is gone: it was killed, or its machine is, and it could say "
+                f"nothing ({counts.message})"
+            ) from error
         if not processes.is_first:
-            error.add_note(f"in process {processes.rank} of 0 to {processes.count - 1}")
+            error.add_note(f"in the process of rank {processes.rank}, of {processes.count}")
         raise
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """Whether a collective failed as there was nobody at its other end."""
+    original = error.original if isinstance(error, PluginFailure) else error
+    return isinstance(original, RuntimeError) and any(
+        sign in str(original) for sign in ("closed by peer", "reset by peer")
+    )
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,9 @@ def conduct(
     for name in recording.damaged:
         listener.warn(f"{name} is damaged; going on from the one before it")
     processes.agree(recording.answers)
-    stop = StopRequest(installed=handle_signals, stopping=processes.stopping)
+    stop = StopRequest(
+        installed=handle_signals, stopping=processes.stopping, alone=processes.count == 1
+    )
     with stop, Journal(directory.events, recording.seconds) as journal:
         replay = processes.replay(recording.answers, journal.answer)
         ending = _Ending(directory, metric_name, listener, journal)

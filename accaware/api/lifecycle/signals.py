@@ -43,6 +43,8 @@ class StopRequest:
         installed: whether signals are waited for at all; only the main thread can.
         stopping: given an event and the signal that asked, tells by which signal the run is to
             end there, None for none: of several processes any may have been asked.
+        alone: whether this is the only process. Of several, each may get SIGTERM from a scheduler
+            and once more from torchrun, so that there only Ctrl-C can insist.
         quiet: whether another process says that it stops.
     """
 
@@ -51,8 +53,10 @@ class StopRequest:
         *,
         installed: bool = True,
         stopping: Callable[[Event, int | None], int | None] = lambda event, asked: asked,
+        alone: bool = True,
         quiet: bool = False,
     ) -> None:
+        self._alone = alone
         self._installed = installed
         self._stopping = stopping
         self._quiet = quiet
@@ -100,10 +104,12 @@ class StopRequest:
         if os.getpid() != self._process:
             return  # a data loader's worker, which Ctrl-C reaches as well; its loader ends it
         if self._asked is not None:
-            _stop_at_once(signum)
+            if self._alone or signum == signal.SIGINT:
+                _stop_at_once(signum)
+            return
         self._asked = signum
         if self._stopped:
-            return  # a process that had ended already has torchrun ask the others
+            return  # by another process, whose end has torchrun ask this one too
         if not self._waits:
             raise Interrupted(signum)
         # print() isn't safe in a handler: the line that it interrupts may be printing as well.

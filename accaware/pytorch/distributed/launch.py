@@ -35,7 +35,7 @@ _TIMEOUT = 1800.0
 _PATIENCE = 20.0
 """Seconds that a process has to end by itself once another one has failed."""
 
-_MOMENT = 3.0
+_MOMENT = 1.0
 """Seconds in which the others see what the first process says, and it what they say."""
 
 _TURN = 0.1
