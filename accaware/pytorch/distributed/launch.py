@@ -52,7 +52,9 @@ def joined() -> Iterator[TorchProcesses]:
     On CUDA gradients are averaged by nccl, all else by gloo. A group that a script has made stays
     as it is.
     """
-    name, mine = f"accaware/{next(_runs)}", not distributed.is_initialized()
+    # torchrun's store has what was said before it started the processes again.
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    name, mine = f"accaware/{start}/{next(_runs)}", not distributed.is_initialized()
     timeout = timedelta(seconds=float(os.environ.get(TIMEOUT, _TIMEOUT)))
     be_by_itself(False)
     if mine:

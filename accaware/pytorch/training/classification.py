@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from accaware.pytorch.model.inputs import batch_size_of
 from accaware.pytorch.training.mixed_precision import MixedPrecision
 from accaware.search.metric import Metric
 
+_BY_SAMPLE = "accaware_by_sample"
+
+Validate = TypeVar("Validate", bound=Callable[..., Any])
 Loss = Callable[[Any, Any], Tensor]
 
 
@@ -123,6 +126,18 @@ def train_epoch(
     return total / samples
 
 
+def by_sample(validate: Validate) -> Validate:
+    """Mark a plugin's validate whose Metric has ``per_sample``: each process may judge a part."""
+    setattr(validate, _BY_SAMPLE, True)
+    return validate
+
+
+def is_by_sample(validate: Any) -> bool:
+    """Whether ``by_sample`` was said of it."""
+    return getattr(validate, _BY_SAMPLE, False)
+
+
+@by_sample
 def validate(
     model: nn.Module, loader: Iterable[Any], precision: MixedPrecision | None = None
 ) -> Metric:

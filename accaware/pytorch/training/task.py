@@ -125,7 +125,8 @@ class PluginTask:
             return self.validate_on(loader, model)
         # Averages over the steps of a process are of its own batches' statistics.
         take_from_first(unwrapped(model).buffers())
-        means = not self._plugin.offers("validate") or self._config.metric.reduce == "mean"
+        validate = self._plugin.function("validate") or classification.validate
+        means = classification.is_by_sample(validate) or self._config.metric.reduce == "mean"
         shard = self._shard(loader) if means else None
         metric = self.validate_on(loader if shard is None else shard, model)
         if means and (shard is not None or is_shard(loader)):
