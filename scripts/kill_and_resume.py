@@ -143,8 +143,15 @@ def end_after(deed: Callable[[], Any], output: Path) -> NoReturn:
 
 
 def ends_of(processes: list[int]) -> list[int]:
-    """The exit statuses, negative for a signal."""
-    return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+    """The exit statuses, negative for a signal; where one fails the others are asked to end."""
+    codes: dict[int, int] = {}
+    while len(codes) < len(processes):
+        process, status = os.wait()
+        codes[process] = os.waitstatus_to_exitcode(status)
+        if codes[process]:
+            for other in set(processes) - set(codes):
+                os.kill(other, signal.SIGTERM)  # as torchrun does
+    return [codes[process] for process in processes]
 
 
 def left_behind(directory: Path) -> tuple[Any, dict[str, bytes]]:
