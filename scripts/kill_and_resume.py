@@ -191,7 +191,12 @@ def survives(
         kill = chance.random() < 0.5
     leftovers = sorted(path.name for path in directory.iterdir())
     wanted = [".lock", "best", "config.json", "events.jsonl", "manifest.json", "result.json"]
-    return left_behind(directory) == expected and leftovers == wanted
+    (result, tensors), (its_result, its_tensors) = left_behind(directory), expected
+    apart = [key for key in its_result if result.get(key) != its_result[key]]
+    apart += [name for name in its_tensors if tensors.get(name) != its_tensors[name]]
+    if apart or leftovers != wanted:
+        print(f"apart: {apart}; left: {leftovers}", file=sys.stderr)
+    return (result, tensors) == expected and leftovers == wanted
 
 
 def main() -> int:

@@ -103,7 +103,7 @@ def run_cases(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> dict[str,
             file = place / f"{name}.json"
             file.write_text(json.dumps(own))
             arguments["config"] = str(file)
-        rest = {key: case[key] for key in ("world", "signals") if key in case}
+        rest = {key: case[key] for key in ("world", "environment", "meanwhile") if key in case}
         prepared.append({"folder": str(place), "run": arguments, "name": name, **rest})
     list_of_cases = folder / "cases.json"
     list_of_cases.write_text(json.dumps(prepared))

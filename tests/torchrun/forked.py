@@ -44,11 +44,10 @@ def start(case: dict[str, Any]) -> list[int]:
 
 
 def ended(processes: list[int]) -> list[int]:
-    """Their exit codes, negative for a signal; with the first that fails no other one is ended."""
+    """Their exit codes, negative for a signal; nobody ends those that are left, as it would."""
     codes = dict.fromkeys(processes, 0)
-    for _ in processes:
-        process, status = os.wait()
-        codes[process] = os.waitstatus_to_exitcode(status)
+    for process in processes:
+        codes[process] = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return list(codes.values())
 
 
@@ -67,6 +66,7 @@ def _fork(case: dict[str, Any], rank: int, port: int) -> int:
         TORCHELASTIC_USE_AGENT_STORE="True",
         TORCHELASTIC_RESTART_COUNT="0",
     )
+    os.environ.update(case.get("environment", {}))
     folder = Path(case["folder"])
     os.chdir(folder)
     for stream, name in ((1, "out"), (2, "err")):
@@ -87,18 +87,24 @@ def _fork(case: dict[str, Any], rank: int, port: int) -> int:
 
 def main(cases: list[dict[str, Any]]) -> None:
     torch.set_num_threads(1)
+    # Most of their time passes in sleep.
+    slow = [(case, start(case)) for case in cases if case.get("meanwhile")]
     for case in cases:
-        began = time.perf_counter()
-        processes = start(case)
-        for rank, signum, seconds in case.get("signals", ()):
-            time.sleep(seconds)
-            os.kill(processes[rank], signum)
-        codes = ended(processes)
-        (Path(case["folder"]) / f"ended-{case['name']}.json").write_text(json.dumps(codes))
-        journal = Path(case["folder"]) / "run" / "events.jsonl"
-        if journal.exists():  # which loses its end where the run goes on
-            shutil.copy(journal, Path(case["folder"]) / f"events-{case['name']}.jsonl")
-        print(case["name"], codes, f"{time.perf_counter() - began:.1f} s", flush=True)
+        if not case.get("meanwhile"):
+            began = time.perf_counter()
+            note(case, ended(start(case)))
+            print(case["name"], f"{time.perf_counter() - began:.1f} s", flush=True)
+    for case, processes in slow:
+        note(case, ended(processes))
+
+
+def note(case: dict[str, Any], codes: list[int]) -> None:
+    """How the processes ended, and what the journal is now."""
+    folder, name = Path(case["folder"]), case["name"]
+    (folder / f"ended-{name}.json").write_text(json.dumps(codes))
+    journal = folder / "run" / "events.jsonl"
+    if journal.exists():  # which loses its end where the run goes on
+        shutil.copy(journal, folder / f"events-{name}.jsonl")
 
 
 if __name__ == "__main__":

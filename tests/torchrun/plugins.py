@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Watched(Tiny):
     Args:
         autocast: train in bfloat16.
         breaks: what the process of this rank does, once, before the second batch of the second
-            epoch: raise, run out of memory, or get the signal of this number.
+            epoch: raise, run out of memory, hang, or get the signal of this number.
         rank: of that process; -1 for all.
         validating: do it before the second batch of a later validation instead.
     """
@@ -95,6 +96,8 @@ class Watched(Tiny):
         self._broken.touch()
         if self._breaks == "raise":
             raise ValueError("the plugin fails here")
+        if self._breaks == "hang":
+            time.sleep(600)
         if self._breaks == "memory":
             raise torch.OutOfMemoryError("tried to allocate 1 GiB")
         os.kill(os.getpid(), int(self._breaks))

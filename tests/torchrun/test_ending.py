@@ -30,6 +30,11 @@ CASES: dict[str, dict[str, Any]] = {
     "all raise": breaking("raise", rank=-1),
     "memory": breaking("memory"),
     "killed": breaking(signal.SIGKILL),
+    "hangs": {
+        **breaking("hang"),
+        "environment": {"ACCAWARE_PROCESS_TIMEOUT": "10"},
+        "meanwhile": True,
+    },
 }
 AGAIN: dict[str, dict[str, Any]] = {
     name: {"config": CASES[before]["config"], "in": before, "run": {"auto_resume": True}}
@@ -108,8 +113,16 @@ def test_a_failure_of_all_is_the_first_ones_to_tell(cases: Cases) -> None:
 def test_a_process_that_is_gone_leaves_nobody_waiting(cases: Cases) -> None:
     case = cases["killed"]
     assert case.codes == [1, -signal.SIGKILL]
-    assert "error: another process is gone" in case.complained(0)
+    assert "error: another process is gone or hangs" in case.complained(0)
     assert "to go on: accaware run --resume" in case.complained(0)
+
+
+def test_a_process_that_hangs_is_waited_for_no_longer_than_was_said(cases: Cases) -> None:
+    case = cases["hangs"]
+    assert case.codes == [1, 1], case.said(0) + case.said(1)
+    assert "error: another process is gone or hangs" in case.complained(0)
+    assert "10000ms" in case.complained(0)
+    assert "process 1 of 2 waited for one that has failed" in case.complained(1)
 
 
 @pytest.mark.parametrize("name", ["terminated again", "preempted again", "raises again"])

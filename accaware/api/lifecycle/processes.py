@@ -136,8 +136,8 @@ def ending_together(processes: Processes) -> Iterator[None]:
             ) from error
         if _is_lost_connection(error):
             raise RunError(
-                "another process is gone: it was killed, or its machine is, and it could say "
-                f"nothing ({counts.message})"
+                "another process is gone or hangs: it or its machine was killed, or it didn't go on "
+                f"for the seconds of ACCAWARE_PROCESS_TIMEOUT ({counts.message})"
             ) from error
         if not processes.is_first:
             error.add_note(f"in the process of rank {processes.rank}, of {processes.count}")
@@ -148,7 +148,7 @@ def _is_lost_connection(error: BaseException) -> bool:
     """Whether a collective failed as there was nobody at its other end."""
     original = error.original if isinstance(error, PluginFailure) else error
     return isinstance(original, RuntimeError) and any(
-        sign in str(original) for sign in ("closed by peer", "reset by peer")
+        sign in str(original) for sign in ("closed by peer", "reset by peer", "Timed out waiting")
     )
 
 

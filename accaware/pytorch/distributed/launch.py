@@ -33,7 +33,7 @@ TIMEOUT = "ACCAWARE_PROCESS_TIMEOUT"
 _TIMEOUT = 1800.0
 
 _PATIENCE = 20.0
-"""Seconds that a process has to end by itself once another one has failed."""
+"""Seconds that a process has to end by itself once another one has failed; at most TIMEOUT's."""
 
 _MOMENT = 1.0
 """Seconds in which the others see what the first process says, and it what they say."""
@@ -96,6 +96,7 @@ class TorchProcesses:
         self._signals: Any = distributed.new_group(backend="gloo", timeout=timeout)
         self._sent: tuple[torch.Tensor, Work | None] | None = None
         self._sayings = itertools.count()
+        self._patience = min(_PATIENCE, timeout.total_seconds())
         self._over = Flag()
         self._parted = Flag()
         Thread(target=self._watch, daemon=True).start()
@@ -244,7 +245,7 @@ class TorchProcesses:
         """End this process where another one has failed and it waits for that in vain."""
         with suppress(RuntimeError):
             while not self._parted.wait(1.0):
-                if not self._store.check([_ENDING]) or self._over.wait(_PATIENCE):
+                if not self._store.check([_ENDING]) or self._over.wait(self._patience):
                     continue
                 # The first process may have work to do before it lets go of the others.
                 while self._store.check([_FIRST_LEFT]) and not self._store.check([_DONE]):
@@ -253,7 +254,7 @@ class TorchProcesses:
                 if not self._over.wait(_MOMENT):
                     sys.stderr.write(
                         f"process {self.rank} of {self.count} waited for one that has failed; "
-                        f"it was ended after {_PATIENCE:g} s\n"
+                        f"it was ended after {self._patience:g} s\n"
                     )
                     sys.stderr.flush()
                     os._exit(1)

@@ -21,8 +21,8 @@ from accaware.errors import UsageError
 class Replica(DistributedDataParallel):
     """The model in one of several processes, which average the gradients of their replicas.
 
-    It is made anew where shapes change. What the module within has is found on it as well, so that
-    a training that was written for one process needn't know of it.
+    It is made anew for each epoch, as shapes may have changed. What the module within has is found
+    on it as well, so that a training that was written for one process needn't know of it.
 
     Args:
         module: the model, in torch.compile's wrapper if it came in one.

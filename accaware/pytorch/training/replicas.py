@@ -45,8 +45,7 @@ class Replicas:
         self._told = False
         self.example: tuple[ExampleInputs, Callable[[Any], Any]] | None = None
         """An example of the model's inputs, and what of its outputs a loss reads; None for all"""
-        self._replica: Replica | None = None
-        self._signature: object = None
+        self._known: tuple[object, list[str]] = None, []
 
     @contextmanager
     def training(self, model: nn.Module) -> Iterator[nn.Module]:
@@ -60,24 +59,24 @@ class Replicas:
             yield model
             return
         within = unwrapped(model)
+        module = model if is_compiler(model) else within
         with self._synchronized(within):
-            yield self._of(model if is_compiler(model) else within)
+            # Anew each time: of what it remembers of earlier steps no resumed run knows.
+            yield Replica(module, self._unused(module))
         self._agree(within)
-
-    def _of(self, model: nn.Module) -> Replica:
-        """The replica, which is made anew where the model has other shapes, or trains others."""
-        signature = id(model), [(each.shape, each.requires_grad) for each in model.parameters()]
-        if self._replica is None or signature != self._signature:
-            self._replica = None  # its buffers go before there are new ones
-            self._replica = Replica(model, self._unused(model))
-            self._signature = signature
-        return self._replica
 
     def _unused(self, model: nn.Module) -> list[str]:
         """The parameters that a loss of the example's outputs doesn't depend on."""
         if self.example is None:
             return []
-        inputs, read = self.example
+        signature = id(model), [(each.shape, each.requires_grad) for each in model.parameters()]
+        if self._known[0] != signature:
+            self._known = signature, self._found_unused(model, *self.example)
+        return self._known[1]
+
+    def _found_unused(
+        self, model: nn.Module, inputs: ExampleInputs, read: Callable[[Any], Any]
+    ) -> list[str]:
         trial = copied(model).train()
         device = next(model.parameters()).device
         try:
