@@ -33,7 +33,7 @@ class Watched(Tiny):
 
     Args:
         autocast: train in bfloat16.
-        breaks: what the process of this rank does, once, before the second batch of the second
+        breaks: what the process of this rank does, once, before the second batch of the third
             epoch: raise, run out of memory, hang, or get the signal of this number.
         rank: of that process; -1 for all.
         validating: do it before the second batch of a later validation instead.
@@ -86,7 +86,7 @@ class Watched(Tiny):
 
     def _watched(self, loader: Any) -> Any:
         for number, batch in enumerate(loader):
-            if number == 1 and self.epochs == 2 and not self._validating:
+            if number == 1 and self.epochs == 3 and not self._validating:
                 self.break_down()
             yield batch
 

@@ -136,8 +136,8 @@ def ending_together(processes: Processes) -> Iterator[None]:
             ) from error
         if _is_lost_connection(error):
             raise RunError(
-                "another process is gone or hangs: it or its machine was killed, or it didn't go on "
-                f"for the seconds of ACCAWARE_PROCESS_TIMEOUT ({counts.message})"
+                "another process is gone or hangs: it or its machine was killed, or it didn't go "
+                f"on for the seconds of ACCAWARE_PROCESS_TIMEOUT ({counts.message})"
             ) from error
         if not processes.is_first:
             error.add_note(f"in the process of rank {processes.rank}, of {processes.count}")
