@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils.data import DistributedSampler
 
 from accaware.pytorch.data.loaders import seed_everything
+from accaware.pytorch.data.shards import sampler_of
 
 
 class RandomState:
@@ -35,8 +35,8 @@ class RandomState:
     ) -> None:
         loaders = list(loaders)
         self._generators = _generators_of(loaders)
-        samplers = [getattr(loader, "sampler", None) for loader in loaders]
-        self._samplers = [each for each in samplers if isinstance(each, DistributedSampler)]
+        samplers = map(sampler_of, loaders)
+        self._samplers = [each for each in samplers if each is not None]
         self._device = device
         self._warn = warn
 

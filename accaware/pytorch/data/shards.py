@@ -31,9 +31,16 @@ def shard_of(loader: DataLoader[Any]) -> DataLoader[Any] | None:
     )
 
 
+def sampler_of(loader: Any) -> DistributedSampler[Any] | None:
+    """What gives this process its share alone, be it within a batch sampler; None without."""
+    samplers = (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
+    found = (*samplers, getattr(samplers[1], "sampler", None))
+    return next((each for each in found if isinstance(each, DistributedSampler)), None)
+
+
 def is_shard(loader: Any) -> bool:
     """Whether a loader gives this process its share alone."""
-    return isinstance(getattr(loader, "sampler", None), DistributedSampler)
+    return sampler_of(loader) is not None
 
 
 def begin_epoch(loader: Any, epoch: int) -> None:
@@ -42,5 +49,6 @@ def begin_epoch(loader: Any, epoch: int) -> None:
     Args:
         epoch: counts from 0, over a whole run.
     """
-    if is_shard(loader):
-        loader.sampler.set_epoch(epoch)
+    sampler = sampler_of(loader)
+    if sampler is not None:
+        sampler.set_epoch(epoch)
