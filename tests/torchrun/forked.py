@@ -9,10 +9,10 @@ printed goes to FOLDER/out-RANK and FOLDER/err-RANK; how they ended to FOLDER/co
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from functools import partial
@@ -28,7 +28,16 @@ from accaware.cli.errors import reported
 TOO_LONG = 90.0
 """Seconds after which a process tells where it is, and ends."""
 
-for missing in ("onnxruntime", "openvino"):  # runs end without being timed in them
+NEEDED = (
+    "accaware.api.run",
+    "accaware.cli.output",
+    "accaware.pytorch.run",
+    "tests.torchrun.plugins",
+    "torch._dynamo",  # torch.optim imports it when the first optimizer is made
+)
+"""By each process, which has them from here."""
+
+for missing in ("onnx", "onnxruntime", "openvino"):  # runs end without being timed in them
     sys.modules[missing] = None  # type: ignore[assignment]
 
 
@@ -108,9 +117,6 @@ def note(case: dict[str, Any], codes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    import torch._dynamo
-
-    import accaware.pytorch.run  # noqa: F401
-
+    for module in NEEDED:
+        importlib.import_module(module)
     main(json.loads(Path(sys.argv[1]).read_text()))

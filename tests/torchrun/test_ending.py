@@ -40,7 +40,6 @@ AGAIN: dict[str, dict[str, Any]] = {
     name: {"config": CASES[before]["config"], "in": before, "run": {"auto_resume": True}}
     for name, before in (
         ("terminated again", "terminated"),
-        ("preempted again", "preempted"),
         ("raises again", "raises"),
         ("terminated a third time", "terminated"),
     )
@@ -125,7 +124,7 @@ def test_a_process_that_hangs_is_waited_for_no_longer_than_was_said(cases: Cases
     assert "process 1 of 2 waited for one that has failed" in case.complained(1)
 
 
-@pytest.mark.parametrize("name", ["terminated again", "preempted again", "raises again"])
+@pytest.mark.parametrize("name", ["terminated again", "raises again"])
 def test_as_many_go_on_as_if_nothing_had_been(cases: Cases, name: str) -> None:
     whole, case = cases["whole"], cases[name]
     assert whole.codes == case.codes == [0, 0], case.said(0) + case.said(1)

@@ -33,7 +33,7 @@ BY_GRADIENTS = {
         "reconstruction_samples": 40,
     },
 }
-SPARSITY = {"algorithm": "magnitude_sparsity", "params": {}}
+SHORT = {"maximal_total_epochs": 2}
 EARLY_EXIT = {
     "mode": "early_exit",
     "params": {"maximal_absolute_accuracy_degradation": 0.0, "maximal_total_epochs": 2},
@@ -51,13 +51,24 @@ CASES: dict[str, dict[str, Any]] = {
     "gradients, reconstruction, averages": {
         "config": config(BY_GRADIENTS, search={"weight_averaging": "polynomial"})
     },
-    "sparsity": {"config": config(SPARSITY, batch_size_total=16) | {"batch_size": None}},
     "sparsity in steps": {
-        "config": config(IN_STEPS) | {"accuracy_aware_training": EARLY_EXIT},
+        "config": {
+            **config(IN_STEPS, batch_size_total=16),
+            "batch_size": None,
+            "accuracy_aware_training": EARLY_EXIT,
+        },
     },
-    "the first one's": {"config": config(PRUNING, plugin="Judged"), "run": {"json": True}},
-    "the mean": {"config": config(PRUNING, plugin="Judged", metric={"reduce": "mean"})},
-    "loaders": {"config": config(PRUNING, plugin="Loading"), "run": {"output_dir": None}},
+    "the first one's": {
+        "config": config(PRUNING, plugin="Judged", search=SHORT),
+        "run": {"json": True},
+    },
+    "the mean": {
+        "config": config(PRUNING, plugin="Judged", search=SHORT, metric={"reduce": "mean"}),
+    },
+    "loaders": {
+        "config": config(PRUNING, plugin="Loading", search=SHORT),
+        "run": {"output_dir": None},
+    },
 }
 TOGETHER = [name for name, case in CASES.items() if case.get("world") != 1]
 
@@ -110,7 +121,7 @@ def test_shapes_follow_the_search(cases: Cases) -> None:
 def test_batches_are_shared_out(cases: Cases) -> None:
     assert set(cases["pruning"].notes(0, "batches")) == {3}  # of 48 samples
     assert set(cases["pruning in one"].notes(0, "batches")) == {6}
-    assert set(cases["sparsity"].notes(1, "batches")) == {6}  # of 8 samples each
+    assert set(cases["sparsity in steps"].notes(1, "batches")) == {6}  # of 8 samples each
     assert set(cases["loaders"].notes(1, "batches")) == {6}  # as they are
     assert "each process trains on all of the training data" in cases["loaders"].complained(0)
 
