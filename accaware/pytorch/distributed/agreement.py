@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, distributed
 
 T = TypeVar("T")
@@ -87,6 +88,16 @@ def gathered(value: T) -> list[T]:
 
 def take_from_first(tensors: Iterable[Tensor]) -> None:
     """Give each of the tensors the first process's values, in place; as ``agreed``."""
-    if is_one_of_several():
-        for tensor in tensors:
-            distributed.broadcast(tensor.data, src=0)
+    if not is_one_of_several():
+        return
+    alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        alike.setdefault((tensor.dtype, tensor.device), []).append(tensor.data)
+    for group in alike.values():
+        # One message: a norm's statistics are small, and there are many of them.
+        together = torch.cat([each.reshape(-1) for each in group])
+        distributed.broadcast(together, src=0)
+        sizes = [each.numel() for each in group]
+        parts = torch.split(together, sizes)
+        for each, values in zip(group, parts, strict=True):
+            each.copy_(values.view_as(each))
