@@ -11,6 +11,7 @@ AccAwareError
 │   ├── JournalError           a run's journal can't be read, or doesn't fit the search
 │   └── MissingExtraError      an optional package that this needs isn't installed
 └── RunError                   something failed while the run was under way
+    ├── OtherProcessFailed     of several processes of one run another one failed
     ├── UnkeepableError        some of a run's state can't be written into a file
     └── PluginFailure          the user's own code raised; holds that exception
 """
@@ -105,6 +106,19 @@ class MissingExtraError(UsageError):
 
 class RunError(AccAwareError):
     """The run failed while it was under way."""
+
+
+class OtherProcessFailed(RunError):  # noqa: N818 - it isn't this one's error
+    """Another process of the same run has failed, and tells of it itself.
+
+    Args:
+        message: which one, and in short why.
+        mistake: whether the reason is the caller's mistake, found before any training.
+    """
+
+    def __init__(self, message: str, *, mistake: bool = False) -> None:
+        self.mistake = mistake
+        super().__init__(message)
 
 
 class UnkeepableError(RunError):

@@ -50,6 +50,9 @@ class RunListener(Protocol):
     def finished(self, summary: Summary, result_json: str) -> None:
         """The run has ended or was cut off; ``result_json`` is the text of its result.json."""
 
+    def had_finished(self, path: Path) -> None:
+        """There was nothing left to do: the run in ``path`` had ended before."""
+
     def differs(self, differences: Sequence[str]) -> None:
         """What isn't as it was when the run began, and goes on all the same."""
 

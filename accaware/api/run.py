@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accaware.api.lifecycle.resumption import Made, check_resumable, finished
+from accaware.api.lifecycle.follower import Silence, follow
+from accaware.api.lifecycle.processes import Processes, ending_together, joined
+from accaware.api.lifecycle.resumption import (
+    Made,
+    check_resumable,
+    check_same_config,
+    finished,
+    is_finished,
+)
 from accaware.api.lifecycle.run_lifecycle import CompressionRun, conduct
 from accaware.api.lifecycle.user_observers import check_observers
 from accaware.api.listener import PythonListener, RunListener
 from accaware.api.loading import ConfigSource, LoadedConfig, check_plugin_is_there
 from accaware.api.overrides import Changes, Overrides
 from accaware.api.run_result import RunResult
+from accaware.config.load import AccAwareConfig
 from accaware.errors import UsageError
 from accaware.results import strict_json
 from accaware.rundir.atomic import write_text
@@ -20,6 +29,9 @@ from accaware.rundir.directory import RunDirectory
 from accaware.rundir.lock import locked
 from accaware.search.ports import Observer
 from accaware.search.replay.replay import Replay
+
+if TYPE_CHECKING:
+    from accaware.pytorch.run import TorchRun
 
 
 def run(
@@ -36,11 +48,15 @@ def run(
     progress: bool | None = None,
     handle_signals: bool = False,
     listener: RunListener | None = None,
+    auto_resume: bool = False,
 ) -> RunResult:
     """Search the highest compression rate within the config's accuracy budget.
 
     Ctrl-C raises a KeyboardInterrupt, once the best model so far is saved; ``resume`` goes on
     from the last finished epoch then, as it does after any failure.
+
+    Where torchrun has started several processes, all of them have to call this. They train one
+    model together; the first alone writes and prints, and tells its observers.
 
     Args:
         config: the path of a file, a config, or its data as a dict.
@@ -57,25 +73,26 @@ def run(
         observers: told of every event (accaware.events).
         progress: draw the search on standard error; None does where that is a terminal or a
             notebook.
-        handle_signals: do as the command does, in the main thread: the first Ctrl-C or SIGTERM
-            ends the batch at hand, the second one the process.
+        handle_signals: do as the command does, in the main thread: the first Ctrl-C, SIGTERM or
+            SIGUSR1 ends the batch at hand, the second one the process.
         listener: told all that the command says, in place of what is drawn and of warnings.
+        auto_resume: where ``output_dir`` holds a run of the same config, go on with that; of one
+            that has ended, the result.
 
     Returns:
         What result.json says. Not within budget is no error: ``within_budget`` tells.
 
     Raises:
         UsageError: in the config (ConfigError), the plugin, the model or the directory; nothing
-            is left behind.
+            is left behind. With ``auto_resume`` also where the directory holds another config's
+            run.
         PluginFailure: the plugin or an observer raised; what was found until then is saved, as
             it is where the next three come up.
         RunError: the run failed, or its model couldn't be exported as the config asks.
         OSError: a file can't be written.
         KeyboardInterrupt: Ctrl-C.
+        OtherProcessFailed: of several processes another one has failed; what was found is saved.
     """
-    observers = tuple(observers)
-    check_observers(observers)
-    listener = listener or PythonListener(progress)
     changes = Overrides(
         plugin=plugin,
         data=data,
@@ -84,17 +101,32 @@ def run(
         seed=seed,
         changes=overrides,
     )
-    loaded = LoadedConfig(config, changes, listener)
-    name = Path(config).stem if isinstance(config, str | Path) else "run"
-    attempt = _Attempt(loaded, listener, observers, handle_signals=handle_signals)
-    if output_dir is not None:
-        path = Path(output_dir)
-        hint = listener.to_use_another_directory(path)
-        directory = RunDirectory.create(path, if_taken=hint)
-    else:
-        directory = RunDirectory.create_numbered(name)
-    with directory.provisional(), locked(directory.path, directory.lock):
-        return attempt.make(directory)
+    with joined() as processes, ending_together(processes):
+        task = _Task(
+            processes, changes, observers, listener, progress, handle_signals=handle_signals
+        )
+        if not processes.is_first:
+            return task.take_part()
+        path = None if output_dir is None else Path(output_dir)
+        loaded = LoadedConfig(config, changes, task.listener)
+        if auto_resume and path is None:
+            raise UsageError(
+                f"{task.listener.option('auto_resume')} goes on with the run in a directory: name "
+                f"it by {task.listener.option('output_dir')}"
+            )
+        if auto_resume and path is not None and RunDirectory.holds_run(path):
+            there = RunDirectory.open(path)
+            with locked(path, there.lock):
+                check_same_config(there, loaded.config)
+                had_finished = is_finished(there)
+                result = task.go_on(there, loaded, force=False)
+            if had_finished:
+                task.listener.had_finished(path)
+        else:
+            name = Path(config).stem if isinstance(config, str | Path) else "run"
+            result = task.begin(loaded, path, name)
+        processes.tell(result)
+        return result
 
 
 def resume(
@@ -128,9 +160,6 @@ def resume(
         UsageError: moreover where there is no run, another process is at it, or something has
             changed that could change the result; the run is as it was.
     """
-    observers = tuple(observers)
-    check_observers(observers)
-    listener = listener or PythonListener(progress)
     changes = Overrides(
         plugin=plugin,
         data=data,
@@ -139,44 +168,107 @@ def resume(
         seed=seed,
         changes=overrides,
     )
-    there = RunDirectory.open(Path(directory))
-    with locked(there.path, there.lock):
-        if config is None and not there.config.is_file():
-            raise UsageError(
-                f"{there.path}: the run was killed before it began; begin it with "
-                f"{listener.to_begin(there.path)}"
+    with joined() as processes, ending_together(processes):
+        task = _Task(
+            processes, changes, observers, listener, progress, handle_signals=handle_signals
+        )
+        if not processes.is_first:
+            return task.take_part()
+        there = RunDirectory.open(Path(directory))
+        with locked(there.path, there.lock):
+            if config is None and not there.config.is_file():
+                raise UsageError(
+                    f"{there.path}: the run was killed before it began; begin it with "
+                    f"{task.listener.to_begin(there.path)}"
+                )
+            loaded = LoadedConfig(
+                there.config if config is None else config, changes, task.listener
             )
-        loaded = LoadedConfig(there.config if config is None else config, changes, listener)
-        ended = finished(there, loaded.config, listener)
+            result = task.go_on(there, loaded, force=force)
+        processes.tell(result)
+        return result
+
+
+class _Task:
+    """A run that was asked for, by one process or by the first of several; or to take part in.
+
+    Args:
+        changes: over the config.
+        observers: the user's.
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        changes: Overrides,
+        observers: Iterable[Observer],
+        listener: RunListener | None,
+        progress: bool | None,
+        *,
+        handle_signals: bool,
+    ) -> None:
+        self.processes = processes
+        self.changes = changes
+        self.observers = tuple(observers)
+        check_observers(self.observers)
+        self.listener = listener or PythonListener(progress)
+        self.handle_signals = handle_signals
+
+    def begin(self, loaded: LoadedConfig, output_dir: Path | None, name: str) -> RunResult:
+        """A new run, in a new directory.
+
+        Args:
+            output_dir: None for runs/NAME-NUMBER.
+        """
+        attempt = self._attempt(loaded)
+        if output_dir is not None:
+            hint = self.listener.to_use_another_directory(output_dir)
+            directory = RunDirectory.create(output_dir, if_taken=hint)
+        else:
+            directory = RunDirectory.create_numbered(name)
+        with directory.provisional(), locked(directory.path, directory.lock):
+            return attempt.make(directory)
+
+    def go_on(self, there: RunDirectory, loaded: LoadedConfig, *, force: bool) -> RunResult:
+        """The run in a directory that is locked, from where it is; one that has ended is told."""
+        ended = finished(there, loaded.config, self.listener)
         if ended is not None:
+            self.processes.agree(None)
             return ended
-        check_plugin_is_there(there, changes, "resume")
-        attempt = _Attempt(loaded, listener, observers, handle_signals=handle_signals, force=force)
+        check_plugin_is_there(there, self.changes, "resume")
+        attempt = self._attempt(loaded, force=force)
         attempt.check(there)
         return attempt.make(there)
+
+    def take_part(self) -> RunResult:
+        """What the first process's run comes to."""
+        config: AccAwareConfig | None = self.processes.agree(None)
+        if config is None:
+            result: RunResult = self.processes.told()
+            return result
+        silence = Silence()
+        plugin = Overrides(plugin=self.changes.handed_over)
+        return _Attempt(LoadedConfig(config, plugin, silence), self, silence).take_part()
+
+    def _attempt(self, loaded: LoadedConfig, *, force: bool = False) -> _Attempt:
+        self.processes.agree(loaded.config)
+        return _Attempt(loaded, self, self.listener, force=force)
 
 
 class _Attempt:
     """A config and its plugin, which is imported, on the way to a run."""
 
     def __init__(
-        self,
-        loaded: LoadedConfig,
-        listener: RunListener,
-        observers: Sequence[Observer],
-        *,
-        handle_signals: bool,
-        force: bool = False,
+        self, loaded: LoadedConfig, task: _Task, listener: RunListener, *, force: bool = False
     ) -> None:
         self._config = loaded.config
         self._plugin = loaded.plugin()
         self._made = Made(loaded.config, self._plugin.name, loaded.provenance())
         self._listener = listener
-        self._observers = observers
-        self._handle_signals = handle_signals
+        self._task = task
         self._force = force
 
-    def check(self, directory: RunDirectory, **there: str) -> None:
+    def check(self, directory: RunDirectory, **there: Any) -> None:
         """See that the run in ``directory`` can be gone on with.
 
         Raises:
@@ -192,21 +284,17 @@ class _Attempt:
             written = resolved
             write_text(directory.config, resolved)
 
-        def start(
-            checkpoints: Path, observers: Sequence[Observer], replay: Replay
-        ) -> CompressionRun:
-            # Imports torch, which takes seconds: only now that everything else is in order.
-            from accaware.pytorch.run import build
+        processes = self._task.processes
 
-            run = build(
-                self._config,
-                self._plugin,
-                checkpoints=checkpoints,
-                observers=observers,
-                replay=replay,
-                warn=self._listener.warn,
-            )
-            there = {"device": run.device, "hardware": run.hardware}
+        def start(
+            checkpoints: Path | None, observers: Sequence[Observer], replay: Replay
+        ) -> CompressionRun:
+            run = self._build(checkpoints, observers, replay)
+            there: dict[str, Any] = {
+                "device": run.device,
+                "hardware": run.hardware,
+                "processes": processes.count,
+            }
             self.check(directory, **there)
             # In this order: a kill between the two leaves a difference that was allowed just now.
             if written != resolved:
@@ -219,6 +307,27 @@ class _Attempt:
             directory,
             self._config.metric.name,
             self._listener,
-            observers=self._observers,
-            handle_signals=self._handle_signals,
+            observers=self._task.observers,
+            handle_signals=self._task.handle_signals,
+            processes=processes,
+        )
+
+    def take_part(self) -> RunResult:
+        """Search along with the first process."""
+        task = self._task
+        return follow(self._build, task.processes, handle_signals=task.handle_signals)
+
+    def _build(
+        self, checkpoints: Path | None, observers: Sequence[Observer], replay: Replay
+    ) -> TorchRun:
+        # Imports torch, which takes seconds: only now that everything else is in order.
+        from accaware.pytorch.run import build
+
+        return build(
+            self._config,
+            self._plugin,
+            checkpoints=checkpoints,
+            observers=observers,
+            replay=replay,
+            warn=self._listener.warn,
         )

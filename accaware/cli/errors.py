@@ -8,7 +8,13 @@ from collections.abc import Callable
 
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.user_traceback import trace_of
-from accaware.errors import AccAwareError, ConfigError, PluginFailure, UsageError
+from accaware.errors import (
+    AccAwareError,
+    ConfigError,
+    OtherProcessFailed,
+    PluginFailure,
+    UsageError,
+)
 
 
 def reported(action: Callable[[], ExitCode]) -> ExitCode:
@@ -28,10 +34,15 @@ def _told(action: Callable[[], ExitCode]) -> ExitCode:
     try:
         return action()
     except KeyboardInterrupt as interrupt:
-        print("interrupted", file=sys.stderr)
+        if not getattr(interrupt, "quiet", False):
+            print("interrupted", file=sys.stderr)
         _tell_notes(interrupt)
         signum = getattr(interrupt, "signum", signal.SIGINT)
-        return ExitCode.TERMINATED if signum == signal.SIGTERM else ExitCode.INTERRUPTED
+        return ExitCode.INTERRUPTED if signum == signal.SIGINT else ExitCode.TERMINATED
+    except OtherProcessFailed as failure:
+        # It has told of it; how to go on is this one's to say.
+        _tell_notes(failure)
+        return ExitCode.USAGE if failure.mistake else ExitCode.FAILED
     except PluginFailure as failure:
         print(f"error: {failure.function} failed", file=sys.stderr)
         print(trace_of(failure.original), file=sys.stderr, end="")

@@ -9,6 +9,8 @@ class ExitCode(IntEnum):
     """How a command ended."""
 
     WITHIN_BUDGET = 0
+    NOTHING_TO_DO = 0
+    """The run had finished before, within budget or not."""
     FAILED = 1
     """The plugin or the run failed; what was earned until then is saved."""
     USAGE = 2
@@ -18,4 +20,4 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C, as shells count it; the best so far is saved."""
     TERMINATED = 143
-    """SIGTERM, likewise."""
+    """SIGTERM or SIGUSR1, likewise."""

@@ -30,6 +30,7 @@ class Output(RunConsole):
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         super().__init__(console_on(sys.stderr if json else sys.stdout), quiet=quiet)
         self._json: TextIO | None = sys.stdout if json else None
+        self.had_nothing_to_do = False
 
     @contextmanager
     def guarding_stdout(self) -> Iterator[None]:
@@ -64,6 +65,11 @@ class Output(RunConsole):
         if self._json is not None:
             self._json.write(result_json)
             self._json.flush()
+
+    def had_finished(self, path: Path) -> None:
+        """A line, and it is noted for the exit code."""
+        super().had_finished(path)
+        self.had_nothing_to_do = True
 
     def differs(self, differences: Sequence[str]) -> None:
         """What isn't as it was when the run began, and goes on all the same."""

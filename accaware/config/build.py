@@ -88,6 +88,8 @@ def config(
         key: data[key]
         for key in (
             "batch_size",
+            "batch_size_total",
+            "sync_batchnorm",
             "num_workers",
             "device",
             "seed",

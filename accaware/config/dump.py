@@ -30,6 +30,8 @@ def dump(config: RunConfig) -> dict[str, Any]:
         for one in data["compression"]:
             _drop(one, INITIAL_LEVELS)
             _drop(one.get("params", {}), SCHEDULE_PARAMS)
+    if config.batch_size_total is not None:
+        del data["batch_size"]
     if not config.input_info:
         del data["input_info"]
     return data

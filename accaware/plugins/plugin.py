@@ -26,6 +26,10 @@ class Plugin:
         """Whether the user's object has this function; None in its place counts as none."""
         return getattr(self._target, function, None) is not None
 
+    def function(self, name: str) -> Any:
+        """The user's function itself; None where it isn't offered."""
+        return getattr(self._target, name, None)
+
     def members(self, kind: type) -> dict[str, Any]:
         """What the plugin has of a kind among its own attributes, by name."""
         own = getattr(self._target, "__dict__", {})

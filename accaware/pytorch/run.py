@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -14,6 +15,12 @@ from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.data.loaders import seed_everything
+from accaware.pytorch.distributed.agreement import (
+    is_one_of_several,
+    local_rank,
+    machines_first_processes_first,
+    rank,
+)
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
 from accaware.pytorch.model.copies import copied
@@ -22,6 +29,8 @@ from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
 from accaware.pytorch.state.stateful import Stateful
+from accaware.pytorch.training.distributed_runner import DistributedRunner
+from accaware.pytorch.training.distributed_snapshots import DistributedSnapshots, OfEachProcess
 from accaware.pytorch.training.plugin_ranking import ranking_by_plugin
 from accaware.pytorch.training.runner import TorchRunner
 from accaware.pytorch.training.snapshots import CompressionState, TorchSnapshots
@@ -32,7 +41,7 @@ from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
 from accaware.search.metric import BaselineMetric, DenseReferences
-from accaware.search.ports import Observer, TrainingCallbacks
+from accaware.search.ports import Observer, Runner, Snapshots, TrainingCallbacks
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
 from accaware.search.result import SearchResult
@@ -45,7 +54,7 @@ def build(
     config: RunConfig,
     plugin: Plugin,
     *,
-    checkpoints: Path,
+    checkpoints: Path | None,
     observers: Iterable[Observer],
     replay: Replay | None = None,
     warn: Callable[[str], None] = lambda message: None,
@@ -53,7 +62,7 @@ def build(
     """Set a run up: seed, model, data, baseline, controller, in this order.
 
     Args:
-        checkpoints: a folder for the search's own files.
+        checkpoints: a folder for the search's own files; None for one that goes with the run.
         observers: told of the search's events and of progress within epochs.
         replay: leads the search to where it was interrupted, and records it; None for neither.
         warn: told where the run can't be gone on with if it is interrupted, or where what it
@@ -66,13 +75,37 @@ def build(
         PluginContractError: a function returned something else than it should.
         PluginFailure: a function raised.
     """
-    device = named_device(config.device)
+    device = _own_device(config.device)
     for name in config.export:
         # Not after hours of training.
         format_named(name).require()
     seed_everything(config.seed)
-    task = PluginTask(config, plugin, device, tuple(observers))
+    fetching = config.task is not None and config.task.download
+    turns: AbstractContextManager[None] = nullcontext()
+    if fetching:
+        turns = machines_first_processes_first()
+    with turns:
+        task = PluginTask(config, plugin, device, tuple(observers), warn)
     return TorchRun(config, task, checkpoints, replay or Replay(), warn)
+
+
+def _own_device(name: str) -> torch.device:
+    """The named device, of which each of several processes has one of its own.
+
+    Raises:
+        UsageError: it isn't there, or all would have the same.
+    """
+    device = named_device(name)
+    if not is_one_of_several() or device.type == "cpu":
+        return device
+    if device.type != "cuda" or ":" in name:
+        raise UsageError(
+            f"device {str(device)!r}: each of several processes takes a GPU of its own, by its "
+            'LOCAL_RANK, for the device "cuda"; or they all compute on "cpu"'
+        )
+    device = named_device(f"cuda:{local_rank()}")
+    torch.cuda.set_device(device)
+    return device
 
 
 class TorchRun:
@@ -82,7 +115,7 @@ class TorchRun:
         self,
         config: RunConfig,
         task: PluginTask,
-        checkpoints: Path,
+        checkpoints: Path | None,
         replay: Replay,
         warn: Callable[[str], None],
     ) -> None:
@@ -131,29 +164,34 @@ class TorchRun:
         told = self._controller.warnings()
         for message in told:
             warn(message)
-        runner = TorchRunner(
+        own = TorchRunner(
             task.model,
             self._controller,
             TrainingCallbacks(
                 train_epoch_fn=lambda controller, model, epoch, optimizer, lr_scheduler: (
-                    task.train_epoch(controller, model, optimizer)
+                    task.train_epoch(controller, model, optimizer, epoch)
                 ),
                 validate_fn=task.validate,
                 configure_optimizers_fn=task.configure_optimizers,
                 confirm_fn=task.confirm if confirms else None,
             ),
-            str(checkpoints),
+            None if checkpoints is None else str(checkpoints),
             weight_averaging=config.accuracy_aware_training.weight_averaging,
             references=references,
             told=told,
         )
         parts: dict[str, Stateful] = {
             "compression": CompressionState(self._controller),
-            "training": runner,
-            "plugin": task.state(),
+            "training": own,
+            "plugin": OfEachProcess(task.state()),
             # Last, as bringing back the others may draw random numbers.
-            "randomness": task.randomness(warn),
+            "randomness": OfEachProcess(task.randomness(warn), self._draw_on_its_own),
         }
+        runner: Runner = own
+        snapshots: Snapshots = TorchSnapshots(own.files, parts)
+        if is_one_of_several():
+            runner = DistributedRunner(own)
+            snapshots = DistributedSnapshots(TorchSnapshots(own.files, parts))
         self._search = ResumableSearch(
             config,
             self._controller,
@@ -161,11 +199,17 @@ class TorchRun:
             baseline,
             confirmation_baseline=confirmation_baseline,
             replay=replay,
-            snapshots=TorchSnapshots(runner.files, parts),
+            snapshots=snapshots,
             observers=task.observers,
             warn=warn,
         )
         self._searched = False
+        self._draw_on_its_own()
+
+    def _draw_on_its_own(self) -> None:
+        """From here on each of several processes draws other random numbers than the first."""
+        if rank():
+            seed_everything((self._config.seed + rank()) % 2**32)
 
     @property
     def device(self) -> str:

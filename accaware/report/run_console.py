@@ -53,6 +53,10 @@ class RunConsole:
         """Said before the best model is exported, and its file run on the validation data."""
         self._say(f"Exporting the best model to {format} ...")
 
+    def had_finished(self, path: Path) -> None:
+        """Said last, where there was nothing left to do."""
+        self._say(f"The run in {path} had finished before")
+
     def left_out(self, layers: Sequence[tuple[str, str]], all_in: Path) -> None:
         """A table of layers that aren't compressed, each with the reason."""
         if layers and not self._quiet:

@@ -85,6 +85,11 @@ class RunDirectory:
         raise AssertionError("there is always a free number")
 
     @classmethod
+    def holds_run(cls, path: Path) -> bool:
+        """Whether there is a run in ``path``, even one that was killed before it began."""
+        return cls(path, ()).events.is_file()
+
+    @classmethod
     def open(cls, path: Path) -> RunDirectory:
         """A directory that holds a run.
 
@@ -92,7 +97,7 @@ class RunDirectory:
             UsageError: it doesn't.
         """
         directory = cls(path, (), resumed=True)
-        if not directory.events.is_file():
+        if not cls.holds_run(path):
             raise UsageError(f"{path}: holds no run")
         return directory
 

@@ -27,16 +27,19 @@ class ManifestDifference:
 
     Attributes:
         safe: no reason not to go on unasked: the search goes on as if it had been so from the
-            beginning, but for how sums are rounded.
+            beginning, but for how sums are rounded; or ``effect`` says what else.
+        effect: what the difference changes.
     """
 
     what: str
     before: Any
     now: Any
     safe: bool = False
+    effect: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what}: {_shown(self.before)} when the run began, {_shown(self.now)} now"
+        both = f"{self.what}: {_shown(self.before)} when the run began, {_shown(self.now)} now"
+        return f"{both}; {self.effect}" if self.effect else both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class Manifest:
         plugin: as the config names it.
         plugin_digest: of its source file; None where it has none.
         plugin_commit: of the git repository it is in, if any.
+        processes: that train one model.
     """
 
     versions: Mapping[str, str]
@@ -62,6 +66,7 @@ class Manifest:
     plugin: str
     plugin_digest: str | None
     plugin_commit: str | None
+    processes: int = 1
 
     def write(self, path: Path) -> None:
         """Write the file.
@@ -91,13 +96,14 @@ class Manifest:
                 )
             if version == 1:
                 content["hardware"] = None
+            content.setdefault("processes", 1)  # of a run that an earlier accaware began
             return cls(**{field.name: content[field.name] for field in fields(cls)})
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path}: can't be read: {error!r}") from error
 
     def differences(self, now: Manifest) -> list[ManifestDifference]:
         """What differs, in the order of a reader's interest. A commit alone is no difference."""
-        found = list(_differing("", self.config, now.config))
+        found = config_differences(self.config, now.config)
         if self.plugin_digest != now.plugin_digest:
             before, after = self.plugin_digest, now.plugin_digest
             found.append(ManifestDifference("the plugin's source (SHA-256)", before, after))
@@ -110,7 +116,18 @@ class Manifest:
         if self.hardware != now.hardware and self.hardware is not None:
             # Another machine with a device of the same kind is what runs are resumed on.
             found.append(ManifestDifference("the hardware", self.hardware, now.hardware, safe=True))
+        if self.processes != now.processes:
+            counts = self.processes, now.processes
+            effect = _effect_of_processes(now.config, *counts)
+            found.append(ManifestDifference("the number of processes", *counts, True, effect))
         return found
+
+
+def config_differences(
+    before: Mapping[str, Any], now: Mapping[str, Any]
+) -> list[ManifestDifference]:
+    """What differs between two resolved configs, by keys with dots."""
+    return list(_differing("", before, now))
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
@@ -129,6 +146,18 @@ def _differing(place: str, before: Any, now: Any) -> Iterator[ManifestDifference
     elif before != now:
         numbers = isinstance(before, int) and isinstance(now, int)
         yield ManifestDifference(place, before, now, place in _SAFE and numbers and now > before)
+
+
+def _effect_of_processes(config: Mapping[str, Any], before: int, now: int) -> str:
+    """What another number of them changes, in a clause."""
+    effect = "other samples meet in a batch, and other random numbers are drawn"
+    size = config.get("batch_size")
+    if size is None:
+        return effect
+    return (
+        f"a training step is of {size * now} samples, and was of {size * before} (batch_size_total "
+        f"would keep it); {effect}"
+    )
 
 
 def _shown(value: Any) -> str:

@@ -260,6 +260,29 @@ class Broken(Tiny):
 # Observers, threads ---------------------------------------------------------------------------
 
 
+def test_one_line_begins_goes_on_and_has_nothing_left_to_do(
+    config: AccAwareConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def attempt(**arguments: Any) -> accaware.RunResult:
+        return accaware.run(config, plugin=SPEC, output_dir="job", auto_resume=True, **arguments)
+
+    with pytest.raises(PluginFailure):
+        attempt(observers=[Raising(1, ValueError("preempted"))])
+    seen = Seen()
+    result = attempt(observers=[seen])
+    assert [event.epoch.number for event in seen.of(EpochFinished)] == [0, 1, 2]
+    before = Path("job", "events.jsonl").read_text()
+    assert before.count('"run_resumed"') == 1
+    again = attempt(progress=True)
+    assert again.to_json() == result.to_json() == text("job")
+    assert "The run in job had finished before" in capfd.readouterr().err
+    with pytest.raises(UsageError, match="holds a run of another config:\n  seed: 0 when"):
+        attempt(seed=7)
+    assert Path("job", "events.jsonl").read_text() == before
+    with pytest.raises(UsageError, match="auto_resume= goes on with the run in a directory"):
+        accaware.run(config, plugin=SPEC, auto_resume=True)
+
+
 def test_an_observers_exception_is_the_users_and_the_run_goes_on_later(
     config: AccAwareConfig,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ from accaware.config.load import AccAwareConfig
 from accaware.errors import UsageError
 from accaware.plugins.provenance import Provenance
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.manifest import Manifest, ManifestDifference
+from accaware.rundir.manifest import Manifest, ManifestDifference, config_differences
 from accaware.rundir.result_file import read_result
 
 
@@ -27,7 +28,7 @@ class Made:
         self._plugin = plugin
         self._provenance = provenance
 
-    def manifest(self, device: str, hardware: str | None) -> Manifest:
+    def manifest(self, device: str, hardware: str | None, processes: int) -> Manifest:
         """The same as it is written down, once it is known where the run computes."""
         return Manifest(
             versions={
@@ -42,7 +43,14 @@ class Made:
             plugin=self._plugin,
             plugin_digest=self._provenance.digest,
             plugin_commit=self._provenance.commit,
+            processes=processes,
         )
+
+
+def is_finished(directory: RunDirectory) -> bool:
+    """Whether the search of the run there has ended."""
+    outcome = read_result(directory.result)
+    return outcome is not None and outcome.finished
 
 
 def finished(
@@ -83,11 +91,13 @@ def check_resumable(
     force: bool,
     device: str | None = None,
     hardware: str | None = None,
+    processes: int | None = None,
 ) -> None:
     """Say what isn't as it was when the run began.
 
     Args:
-        device: None while it isn't known yet, and then taken for the same, as is its hardware.
+        device: None while it isn't known yet, and then taken for the same, as are its hardware
+            and the number of processes.
 
     Raises:
         UsageError: something has changed that could change the result, and ``force`` isn't set.
@@ -95,7 +105,9 @@ def check_resumable(
     if not (directory.manifest.exists() and directory.has_snapshot):
         return  # no epoch was finished yet: it starts over
     before = Manifest.read(directory.manifest)
-    now = made.manifest(device or before.device, hardware or before.hardware)
+    now = made.manifest(
+        device or before.device, hardware or before.hardware, processes or before.processes
+    )
     differences = before.differences(now)
     unsafe = [difference for difference in differences if not difference.safe]
     if unsafe and not force:
@@ -105,6 +117,27 @@ def check_resumable(
         )
     if device is not None:
         listener.differs([str(difference) for difference in differences])
+
+
+def check_same_config(directory: RunDirectory, config: AccAwareConfig) -> None:
+    """See that the run in a directory is one of this config.
+
+    Raises:
+        UsageError: it is another one's, in more than limits that may be raised.
+    """
+    if not directory.config.is_file():
+        return  # killed before it began
+    try:
+        began = json.loads(directory.config.read_text("utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{directory.config}: can't be read: {error}") from error
+    differences = config_differences(_what_counts(began), _what_counts(config.to_dict()))
+    unsafe = [difference for difference in differences if not difference.safe]
+    if unsafe:
+        raise UsageError(
+            f"{directory.path}: holds a run of another config:\n{_listed(unsafe)}\n"
+            "undo that, or name another directory"
+        )
 
 
 def _what_counts(config: dict[str, Any]) -> dict[str, Any]:

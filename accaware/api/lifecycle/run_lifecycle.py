@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from accaware.api.lifecycle.processes import Processes, SingleProcess, ending_together
 from accaware.api.lifecycle.signals import StopRequest
 from accaware.api.lifecycle.user_observers import guarded_observers
 from accaware.api.listener import RunListener
@@ -32,7 +33,7 @@ from accaware.search.events import (
 )
 from accaware.search.ports import Observer
 from accaware.search.replay.replay import Replay
-from accaware.search.result import SearchResult
+from accaware.search.result import SearchResult, StopReason
 from accaware.wording import first_line
 
 
@@ -77,8 +78,11 @@ class CompressionRun(Protocol):
         """Of the model that is held now."""
 
 
-Start = Callable[[Path, Sequence[Observer], Replay], CompressionRun]
-"""Sets a run up, given a folder for checkpoints, who is told of its events, and its replay."""
+Start = Callable[[Path | None, Sequence[Observer], Replay], CompressionRun]
+"""Sets a run up, given a folder for checkpoints, who is told of its events, and its replay.
+
+Without a folder it has one that goes with it.
+"""
 
 
 def conduct(
@@ -89,6 +93,7 @@ def conduct(
     *,
     observers: Sequence[Observer] = (),
     handle_signals: bool = True,
+    processes: Processes | None = None,
 ) -> RunResult:
     """Search, report, and leave the run's files in ``directory``.
 
@@ -99,6 +104,8 @@ def conduct(
     Args:
         observers: the user's own.
         handle_signals: whether Ctrl-C and SIGTERM are waited for, as StopRequest does.
+        processes: where this is the first of several, which wait for its recording; None for
+            one by itself.
 
     Raises:
         PluginFailure: one of ``observers`` raised.
@@ -106,20 +113,24 @@ def conduct(
         JournalError: the directory can't be resumed.
         OSError: a file can't be written or read; names it.
     """
+    processes = processes or SingleProcess()
     run: CompressionRun | None = None
     place = _Place()
     recording = directory.rewind()
     for name in recording.damaged:
         listener.warn(f"{name} is damaged; going on from the one before it")
-    stop = StopRequest(installed=handle_signals)
+    processes.agree(recording.answers)
+    stop = StopRequest(
+        installed=handle_signals, stopping=processes.stopping, alone=processes.count == 1
+    )
     with stop, Journal(directory.events, recording.seconds) as journal:
-        replay = Replay(recording.answers, journal.answer)
+        replay = processes.replay(recording.answers, journal.answer)
         ending = _Ending(directory, metric_name, listener, journal)
         try:
             progress = listener.progress(metric_name)
             shown = [progress] if progress else []
             # Setting up may measure the baseline, so its progress is shown too.
-            with progress or nullcontext():
+            with ending_together(processes), progress or nullcontext():
                 listener.setting_up(directory.path, replay.replaying)
                 told = _Warnings(listener)
                 users = guarded_observers(observers)
@@ -135,16 +146,21 @@ def conduct(
                 result = run.search()
         except BaseException as error:
             if run is not None and run.result is not None:
+                # What another process ended looks like a failure of this one.
+                interrupted = isinstance(error, KeyboardInterrupt)
+                reason = StopReason.INTERRUPTED if interrupted else StopReason.FAILED
+                found = replace(run.result, stop_reason=reason)
                 directory.keep()
                 if str(place):
                     error.add_note(f"in {place}")
                 error.add_note(listener.to_resume(directory.path))
-                ending.salvage(run, run.result, error)
+                ending.salvage(run, found, error)
                 # A plugin's wrong return stays the user's mistake, however late it shows.
                 if isinstance(error, UsageError) and not isinstance(error, PluginContractError):
                     raise _with_notes(RunError(str(error)), error) from error
             raise
         directory.keep()
+        processes.finish_alone()
         handed_over = ending.hand_over(run, result)
     if result.stop_reason in UNFINISHED:
         listener.warn(listener.to_resume(directory.path))

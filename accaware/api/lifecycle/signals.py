@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the batch at hand, the second stops at once."""
+"""Ctrl-C, SIGTERM and SIGUSR1: the first ends the batch at hand, the second stops at once."""
 
 from __future__ import annotations
 
@@ -6,19 +6,31 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from accaware.search.events import Event, SearchFinished
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(
+    # A cluster's scheduler sends SIGUSR1 some time before it kills; Windows hasn't got it.
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1")
+    if hasattr(signal, name)
+)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked to stop."""
+    """A signal asked to stop.
 
-    def __init__(self, signum: int) -> None:
+    Args:
+        signum: the signal's number.
+        quiet: whether another process of the run tells of it.
+    """
+
+    def __init__(self, signum: int, *, quiet: bool = False) -> None:
         self.signum = signum
+        self.quiet = quiet
         super().__init__(signal.Signals(signum).name)
 
 
@@ -29,10 +41,26 @@ class StopRequest:
 
     Args:
         installed: whether signals are waited for at all; only the main thread can.
+        stopping: given an event and the signal that asked, tells by which signal the run is to
+            end there, None for none: of several processes any may have been asked.
+        alone: whether this is the only process. Of several, each may get SIGTERM from a scheduler
+            and once more from torchrun, so that there only Ctrl-C can insist.
+        quiet: whether another process says that it stops.
     """
 
-    def __init__(self, *, installed: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        installed: bool = True,
+        stopping: Callable[[Event, int | None], int | None] = lambda event, asked: asked,
+        alone: bool = True,
+        quiet: bool = False,
+    ) -> None:
+        self._alone = alone
         self._installed = installed
+        self._stopping = stopping
+        self._quiet = quiet
+        self._stopped = False
         self._asked: int | None = None
         self._waits = False
         self._previous: dict[int, Any] = {}
@@ -65,19 +93,28 @@ class StopRequest:
             Interrupted: one did.
         """
         # A search that has just ended has nothing left to interrupt.
-        if self._asked is not None and not isinstance(event, SearchFinished):
-            raise Interrupted(self._asked)
+        if isinstance(event, SearchFinished):
+            return
+        signum = self._stopping(event, self._asked)
+        if signum is not None:
+            self._stopped = True
+            raise Interrupted(signum)
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return  # a data loader's worker, which Ctrl-C reaches as well; its loader ends it
         if self._asked is not None:
-            _stop_at_once(signum)
+            if self._alone or signum == signal.SIGINT:
+                _stop_at_once(signum)
+            return
         self._asked = signum
+        if self._stopped:
+            return  # by another process, whose end has torchrun ask this one too
         if not self._waits:
             raise Interrupted(signum)
         # print() isn't safe in a handler: the line that it interrupts may be printing as well.
-        os.write(2, b"\nstopping after the batch at hand; once more stops at once\n")
+        if not self._quiet:
+            os.write(2, b"\nstopping after the batch at hand; once more stops at once\n")
 
 
 def _stop_at_once(signum: int) -> None:

@@ -30,6 +30,14 @@ def command(
             "A directory that holds a run is never overwritten.",
         ),
     ] = None,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume",
+            help="With --output-dir: go on where DIR holds a run of this config, and do nothing "
+            "where that has finished.",
+        ),
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -72,16 +80,17 @@ def command(
 
     The run's directory holds config.json (with every default filled in), manifest.json,
     events.jsonl, result.json and best/model.pt. A run that was interrupted, killed or has failed
-    goes on from its last finished epoch with --resume.
+    goes on from its last finished epoch with --resume. Started by torchrun, all processes train
+    one model together; the first alone writes and prints.
 
     \b
     Exit codes:
-      0    a model within budget was found
+      0    a model within budget was found; with --auto-resume: the run had finished before
       1    the plugin or the run failed; the best until then is saved
       2    bad usage, config or plugin; nothing was trained
       3    nothing is within budget; the best effort is saved
       130  interrupted (Ctrl-C); the best until then is saved
-      143  terminated (SIGTERM), likewise
+      143  terminated (SIGTERM, SIGUSR1), likewise
 
     \b
     Examples:
@@ -90,6 +99,7 @@ def command(
       accaware run resnet18_cifar10.json --data ~/cifar --download
       accaware run config.json --json > result.json
       accaware run --resume runs/config-1
+      torchrun --nproc-per-node 8 -m accaware run config.json --output-dir runs/a --auto-resume
     """
     if config is None and resume is None:
         raise typer.BadParameter("Missing argument 'CONFIG' (or --resume DIR).", ctx=context)
@@ -97,6 +107,7 @@ def command(
         run,
         config,
         output_dir=output_dir,
+        auto_resume=auto_resume,
         resume=resume,
         force=force,
         plugin=plugin,
@@ -115,6 +126,7 @@ def run(
     config: Path | None = None,
     *,
     output_dir: Path | None = None,
+    auto_resume: bool = False,
     resume: Path | None = None,
     force: bool = False,
     json: bool = False,
@@ -128,6 +140,8 @@ def run(
     """
     if resume is not None and output_dir is not None:
         raise UsageError("--resume goes on in the run's own directory: leave out --output-dir")
+    if resume is not None and auto_resume:
+        raise UsageError("--resume and --auto-resume: give one of the two")
     if resume is None and force:
         raise UsageError("--force means something with --resume only")
     from accaware.api.run import resume as go_on
@@ -140,8 +154,9 @@ def run(
             go = partial(go_on, resume, config, force=force)
         else:
             assert config is not None
-            go = partial(begin, config, output_dir=output_dir)
-        return exit_code(go(**arguments, listener=output, handle_signals=True))
+            go = partial(begin, config, output_dir=output_dir, auto_resume=auto_resume)
+        result = go(**arguments, listener=output, handle_signals=True)
+    return ExitCode.NOTHING_TO_DO if output.had_nothing_to_do else exit_code(result)
 
 
 def exit_code(result: RunResult) -> ExitCode:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from accaware.config.model.initializers import Initializer
 from accaware.config.model.quantization import QuantizationConfig
 from accaware.config.model.task import TaskConfig
+from accaware.errors import UsageError
 from accaware.search.params import AdaptiveParams, SearchParams
 
 
@@ -134,10 +135,15 @@ Section = TypeVar("Section", bound=AlgorithmConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What the plugin's validate measures, and which way is better."""
+    """What the plugin's validate measures, and which way is better.
+
+    ``reduce`` is what counts of several processes, each of which calls the plugin's own validate:
+    the first one's (first), or the mean over all (mean).
+    """
 
     name: str = "top1"
     higher_is_better: bool = True
+    reduce: str = "first"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +182,8 @@ class RunConfig:
 
     ``directory`` is where relative paths in the config start: the file's folder. A ``plugin``
     that is a file has its absolute path here. ``task`` is None where none of its keys is given;
-    in the JSON they stand at the top.
+    in the JSON they stand at the top. ``batch_size_total``, where set, stands in place of
+    ``batch_size``.
     """
 
     accuracy_aware_training: SearchParams
@@ -186,6 +193,8 @@ class RunConfig:
     plugin_args: Mapping[str, Any] = field(default_factory=dict)
     input_info: tuple[InputInfo, ...] = ()
     batch_size: int = 64
+    batch_size_total: int | None = None
+    sync_batchnorm: bool = False
     num_workers: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     task: TaskConfig | None = None
@@ -198,6 +207,22 @@ class RunConfig:
     def higher_is_better(self) -> bool:
         """Whether a larger metric is the better one."""
         return self.metric.higher_is_better
+
+    def batch_size_of(self, processes: int) -> int:
+        """Samples of a batch in each of so many processes.
+
+        Raises:
+            UsageError: they can't share batch_size_total equally.
+        """
+        if self.batch_size_total is None:
+            return self.batch_size
+        share, rest = divmod(self.batch_size_total, processes)
+        if rest:
+            raise UsageError(
+                f"batch_size_total: {self.batch_size_total} samples can't be shared equally by "
+                f"{processes} processes"
+            )
+        return share
 
     @property
     def mode(self) -> str:

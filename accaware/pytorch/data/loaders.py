@@ -9,9 +9,10 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from accaware.pytorch.data.batches import to_device
+from accaware.pytorch.distributed.agreement import is_one_of_several, processes, rank
 
 
 class LoaderProxy:
@@ -66,6 +67,11 @@ class DeviceLoader(LoaderProxy):
         self._device = device
         self._after_batch = after_batch
 
+    @property
+    def unwatched(self) -> Any:
+        """The data loader itself."""
+        return self._loader
+
     def __iter__(self) -> Iterator[Any]:
         try:
             total = len(self._loader)
@@ -114,20 +120,25 @@ def make_loader(
 ) -> DataLoader[Any]:
     """A loader over a dataset; training data is shuffled, in an order that the seed fixes.
 
-    A last training batch of a single sample is left out: batch norm can't train on it.
+    Of several processes each trains on a share of its own, as many batches as the others. A last
+    training batch of a single sample is left out: batch norm can't train on it.
     """
     sized = not isinstance(dataset, IterableDataset)
+    shared_out = train and sized and is_one_of_several()
+    samples = -(-len(dataset) // (processes() if shared_out else 1)) if sized else 0
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=train and sized,
-        drop_last=train and sized and len(dataset) > batch_size and len(dataset) % batch_size == 1,
+        shuffle=train and sized and not shared_out,
+        sampler=DistributedSampler(dataset, seed=seed) if shared_out else None,
+        drop_last=train and samples > batch_size and samples % batch_size == 1,
         num_workers=num_workers,
         pin_memory=device.type == "cuda",
         # Workers that outlive an epoch have random states that nobody can keep for a resume;
         # fresh ones are seeded from the loader's generator.
         persistent_workers=False,
-        generator=torch.Generator().manual_seed(seed),
+        # No two processes augment their samples alike.
+        generator=torch.Generator().manual_seed(seed + rank()),
         worker_init_fn=_seed_worker,
     )
 

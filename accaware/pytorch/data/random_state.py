@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from accaware.pytorch.data.loaders import seed_everything
+from accaware.pytorch.data.shards import sampler_of
 
 
 class RandomState:
@@ -20,7 +21,7 @@ class RandomState:
 
     Args:
         loaders: data loaders; their own, their sampler's and their batch sampler's generators
-            count, where they have any.
+            count, where they have any, and the epoch of a sampler that draws an order by it.
         device: that the training is on.
         warn: told which generators a state has that aren't here, or lacks, as where a training
             goes on with fewer devices.
@@ -32,7 +33,10 @@ class RandomState:
         device: torch.device,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
+        loaders = list(loaders)
         self._generators = _generators_of(loaders)
+        samplers = map(sampler_of, loaders)
+        self._samplers = [each for each in samplers if each is not None]
         self._device = device
         self._warn = warn
 
@@ -46,6 +50,7 @@ class RandomState:
             "cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
             "mps": torch.mps.get_rng_state() if self._device.type == "mps" else None,
             "loaders": [generator.get_state() for generator in self._generators],
+            "samplers": [sampler.epoch for sampler in self._samplers],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -56,6 +61,9 @@ class RandomState:
         self._set_device_states(state)
         for generator, its in zip(self._generators, state["loaders"], strict=True):
             generator.set_state(its)
+        # There are none with a single process.
+        for sampler, epoch in zip(self._samplers, state.get("samplers", ()), strict=False):
+            sampler.set_epoch(epoch)
 
     def _set_device_states(self, state: Mapping[str, Any]) -> None:
         before = torch.device(state.get("device", self._device))

@@ -7,6 +7,7 @@ compressed, kept and exported without it, so that no name depends on how a model
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,6 +16,34 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from accaware.errors import UsageError
+
+
+class Replica(DistributedDataParallel):
+    """The model in one of several processes, which average the gradients of their replicas.
+
+    It is made anew for each epoch, as shapes may have changed. What the module within has is found
+    on it as well, so that a training that was written for one process needn't know of it.
+
+    Args:
+        module: the model, in torch.compile's wrapper if it came in one.
+        unused: names of parameters that get no gradient, for which nobody is to wait.
+    """
+
+    def __init__(self, module: nn.Module, unused: Sequence[str]) -> None:
+        # What DDP's own docs of ignored parameters name; it has no argument for them.
+        self._set_params_and_buffers_to_ignore_for_model(module, unused)  # type: ignore[no-untyped-call]
+        try:
+            super().__init__(module)
+        finally:
+            del module._ddp_params_and_buffers_to_ignore
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "module":
+                raise
+            return getattr(self.module, name)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -26,7 +55,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while True:
         if is_compiler(model):
             model = model.get_submodule("_orig_mod")
-        elif isinstance(model, DataParallel):
+        elif isinstance(model, DataParallel | Replica):
             model = model.module
         elif isinstance(model, DistributedDataParallel) or _is(
             model, "torch.distributed.fsdp", "FullyShardedDataParallel"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,14 @@ from torch.optim import Optimizer
 from accaware.errors import PluginContractError
 from accaware.pytorch.data.batch_statistics import single_values_allowed
 from accaware.pytorch.data.batches import inputs_of, targets_of
+from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.inputs import batch_size_of
 from accaware.pytorch.training.mixed_precision import MixedPrecision
 from accaware.search.metric import Metric
 
+_BY_SAMPLE = "accaware_by_sample"
+
+Validate = TypeVar("Validate", bound=Callable[..., Any])
 Loss = Callable[[Any, Any], Tensor]
 
 
@@ -83,7 +87,8 @@ def train_epoch(
 ) -> float:
     """One pass over the training data; the mean loss, weighted by batch size.
 
-    A loss that isn't finite ends the epoch at once: the model is beyond repair.
+    A loss that isn't finite ends the epoch at once: the model is beyond repair. One of several
+    processes goes on to its end, as the others, whose loss may be another, would wait for it.
 
     Args:
         precision: None for the full one.
@@ -112,7 +117,7 @@ def train_epoch(
             precision.step(loss, optimizer)
         compression.step()
         value, size = loss.item(), batch_size_of(batch)
-        if not math.isfinite(value):
+        if not math.isfinite(value) and not is_one_of_several():
             return value
         total += value * size
         samples += size
@@ -121,6 +126,18 @@ def train_epoch(
     return total / samples
 
 
+def by_sample(validate: Validate) -> Validate:
+    """Mark a plugin's validate whose Metric has ``per_sample``: each process may judge a part."""
+    setattr(validate, _BY_SAMPLE, True)
+    return validate
+
+
+def is_by_sample(validate: Any) -> bool:
+    """Whether ``by_sample`` was said of it."""
+    return getattr(validate, _BY_SAMPLE, False)
+
+
+@by_sample
 def validate(
     model: nn.Module, loader: Iterable[Any], precision: MixedPrecision | None = None
 ) -> Metric:

@@ -24,7 +24,7 @@ class TorchSnapshots:
 
     def __init__(self, files: StateFiles, parts: Mapping[str, Stateful]) -> None:
         self._files = files
-        self._parts = parts
+        self._parts: Mapping[str, Stateful] = parts
 
     def save(self, name: str) -> dict[str, str]:
         """Write a snapshot; the one before it is on disk afterwards.
@@ -36,7 +36,14 @@ class TorchSnapshots:
             UnkeepableError: a part's state is of a kind that can't be read back safely.
             OSError: it can't be written, or the one before it can't be brought to disk.
         """
-        content = {part: stateful.state_dict() for part, stateful in self._parts.items()}
+        return self.write(name, self.content())
+
+    def content(self) -> dict[str, Any]:
+        """The state of each part, by its name."""
+        return {part: stateful.state_dict() for part, stateful in self._parts.items()}
+
+    def write(self, name: str, content: Mapping[str, Any]) -> dict[str, str]:
+        """Write what ``content`` gave; returns and raises what ``save`` does."""
         try:
             needed = self._files.write(name, {**content, "files": self._files.state_dict()})
         except UnkeepableError as error:
@@ -54,11 +61,33 @@ class TorchSnapshots:
         Raises:
             CheckpointError: the file can't be read, or is another model's or training's.
         """
+        self.bring_back(name, self.read(name, digests))
+
+    def read(self, name: str, digests: Mapping[str, str]) -> Mapping[str, Any]:
+        """What was written of a snapshot.
+
+        Raises:
+            CheckpointError: the file can't be read.
+        """
         path = self._files.path(name)
         if name not in digests:
             raise CheckpointError(f"{path} is not among the files that the run tells of")
-        content = self._files.read(name, digests[name])
-        parts: dict[str, Stateful] = {**self._parts, "files": self._files}
+        content: Mapping[str, Any] = self._files.read(name, digests[name])
+        return content
+
+    def bring_back(self, name: str, content: Mapping[str, Any], *, files: bool = True) -> None:
+        """Bring every part back to what ``read`` gave.
+
+        Args:
+            files: whether they are this process's.
+
+        Raises:
+            CheckpointError: it is another model's or training's.
+        """
+        path = self._files.path(name)
+        parts = dict(self._parts)
+        if files:
+            parts["files"] = self._files
         for part, stateful in parts.items():
             try:
                 stateful.load_state_dict(content[part])

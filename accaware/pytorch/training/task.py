@@ -19,14 +19,29 @@ from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.data.batches import first_sample
 from accaware.pytorch.data.loaders import DeviceLoader, FewBatches, make_loader
 from accaware.pytorch.data.random_state import RandomState
+from accaware.pytorch.data.shards import begin_epoch, is_shard, shard_of
+from accaware.pytorch.distributed.agreement import (
+    agreed,
+    is_one_of_several,
+    processes,
+    take_from_first,
+)
+from accaware.pytorch.distributed.averaging import averaged
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.wrappers import unwrapped
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.optimizers import build_optimizer
+from accaware.pytorch.training.replicas import Replicas, check_can_synchronize
 from accaware.pytorch.training.returned import named, number_of
 from accaware.search.events import BatchFinished
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer
+
+_EACH_TRAINS_ON_ALL = (
+    "each process trains on all of the training data: its loader doesn't share the samples out; "
+    "give it a torch.utils.data.DistributedSampler where torch.distributed.is_initialized(), or "
+    "offer create_datasets instead"
+)
 
 
 class PluginTask:
@@ -38,15 +53,21 @@ class PluginTask:
         plugin: Plugin,
         device: torch.device,
         observers: Sequence[Observer],
+        warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._config = config
         self._plugin = plugin
         self.device = device
         self.observers = observers
+        self._replicas = Replicas(sync_batchnorm=config.sync_batchnorm, warn=warn)
         # The plugin's functions get what its create_model gave; all else has the bare module.
         self.handed_over = self._create_model()
         self.model = unwrapped(self.handed_over)
+        if config.sync_batchnorm:
+            check_can_synchronize(self.model, device)
         train, validation, confirmation = self._create_loaders()
+        if is_one_of_several() and not is_shard(train):
+            warn(_EACH_TRAINS_ON_ALL)
         self.train_data = train
         self.validation_data = validation
         self.train_loader = self._watched(train, "train")
@@ -61,37 +82,63 @@ class PluginTask:
         return _length(self.train_data)
 
     def train_epoch(
-        self, controller: PTCompressionController, model: nn.Module, optimizer: Any
+        self, controller: PTCompressionController, model: nn.Module, optimizer: Any, epoch: int
     ) -> Any:
-        """Train an epoch on the plugin's batches, the compression's loss added to the plugin's."""
+        """Train an epoch on the plugin's batches, the compression's loss added to the plugin's.
+
+        Args:
+            epoch: counts from 0, over the whole run.
+        """
+        begin_epoch(self.train_data, epoch)
         return self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
 
     def train_on(
         self, loader: Any, model: nn.Module, optimizer: Any, compression: classification.Compression
     ) -> Any:
         """The plugin's way of training, on other batches than those of an epoch."""
-        model = self._as_handed_over(model)
-        if self._plugin.offers("train_epoch"):
-            return self._plugin.call("train_epoch", model, loader, optimizer, compression)
-        loss = self._loss if self._plugin.offers("loss") else classification.cross_entropy
-        return guarded(
-            "the default train_epoch",
-            classification.train_epoch,
-            model,
-            loader,
-            optimizer,
-            compression,
-            loss,
-        )
+        with self._replicas.training(self._as_handed_over(model)) as trained:
+            if self._plugin.offers("train_epoch"):
+                return self._plugin.call("train_epoch", trained, loader, optimizer, compression)
+            loss = self._loss if self._plugin.offers("loss") else classification.cross_entropy
+            return guarded(
+                "the default train_epoch",
+                classification.train_epoch,
+                trained,
+                loader,
+                optimizer,
+                compression,
+                loss,
+            )
 
     def validate(self, model: nn.Module) -> float:
         """The metric on all of the validation data that trials are judged by."""
-        return self.validate_on(self.validation_loader, model)
+        return self._validate_together(self.validation_loader, model)
 
     def confirm(self, model: nn.Module) -> float:
         """The metric on the data that confirm the final model, where the config asks for that."""
         assert self.confirmation_loader is not None
-        return self.validate_on(self.confirmation_loader, model)
+        return self._validate_together(self.confirmation_loader, model)
+
+    def _validate_together(self, loader: Any, model: nn.Module) -> float:
+        """The same metric in every process, each of which may measure a part of it."""
+        if not is_one_of_several():
+            return self.validate_on(loader, model)
+        # Averages over the steps of a process are of its own batches' statistics.
+        take_from_first(unwrapped(model).buffers())
+        validate = self._plugin.function("validate") or classification.validate
+        means = classification.is_by_sample(validate) or self._config.metric.reduce == "mean"
+        shard = self._shard(loader) if means else None
+        metric = self.validate_on(loader if shard is None else shard, model)
+        if means and (shard is not None or is_shard(loader)):
+            return averaged(metric, _length(loader.dataset))
+        return averaged(metric, None) if self._config.metric.reduce == "mean" else agreed(metric)
+
+    def _shard(self, loader: Any) -> DeviceLoader | None:
+        """This process's share of a loader's data, which are a data set of the plugin's."""
+        if self._plugin.offers("create_dataloaders"):
+            return None
+        shard = shard_of(loader.unwatched)
+        return None if shard is None else self._watched(shard, "validate")
 
     def validate_on(self, loader: Any, model: nn.Module) -> float:
         """The plugin's way of validating, on other batches than all of them."""
@@ -130,7 +177,8 @@ class PluginTask:
             batch = guarded("the training data", lambda: next(iter(self.train_data), None))
             if batch is None:
                 raise self._fault("the training data is empty")
-            inputs = first_sample(batch, self.model).on(self.device)
+            # Each of several processes has samples of its own.
+            inputs = agreed(first_sample(batch, self.model)).on(self.device)
         # Tried once here, where it is clear whose an exception is.
         self.model.eval()
         with torch.no_grad():
@@ -140,6 +188,9 @@ class PluginTask:
                 if needs_gradients(failure.original):
                     raise self._fault(f"the model: {NEEDS_GRADIENTS}") from failure
                 raise
+        by_default = not self._plugin.offers("train_epoch") and not self._plugin.offers("loss")
+        read: Callable[[Any], Any] = classification.logits_of if by_default else lambda out: out
+        self._replicas.example = inputs, read
         return inputs
 
     def state(self) -> PluginState:
@@ -271,7 +322,7 @@ class PluginTask:
     def _loader(self, dataset: Any, *, train: bool) -> Any:
         return make_loader(
             dataset,
-            batch_size=self._config.batch_size,
+            batch_size=self._config.batch_size_of(processes()),
             num_workers=self._config.num_workers,
             train=train,
             seed=self._config.seed,

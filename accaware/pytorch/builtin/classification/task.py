@@ -125,6 +125,7 @@ class ImageClassification:
             self.precision,
         )
 
+    @classification.by_sample
     def validate(self, model: nn.Module, validation_loader: Iterable[Any]) -> Metric:
         """Top-1 in percent, and of each image whether it is right."""
         batches = self._arranged(validation_loader)

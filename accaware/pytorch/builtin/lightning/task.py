@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from accaware.config.model.config import RunConfig
-from accaware.errors import PluginContractError
+from accaware.errors import PluginContractError, UsageError
 from accaware.extras import import_extra
 from accaware.plugins.load import find_classes
 from accaware.pytorch.builtin.lightning.logs import Logs
 from accaware.pytorch.builtin.lightning.no_trainer import NoTrainer, check_needs_no_trainer
 from accaware.pytorch.builtin.lightning.optimizers import SteppedByBatch, optimizer_and_schedules
 from accaware.pytorch.data.batches import first_sample
+from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.mixed_precision import MixedPrecision
@@ -47,6 +48,7 @@ class LightningTask:
 
     Raises:
         MissingExtraError: Lightning isn't installed.
+        UsageError: this is one of several processes.
         PluginContractError: there is no such class; it needs a Trainer.
     """
 
@@ -62,6 +64,12 @@ class LightningTask:
     ) -> None:
         if find_spec("lightning") is None and find_spec("pytorch_lightning") is None:
             import_extra("lightning", "lightning")
+        if is_one_of_several():
+            raise UsageError(
+                "a LightningModule is trained by one process: several average the gradients of "
+                "what is computed by calling the model, and its training_step isn't; start "
+                "accaware without torchrun"
+            )
         specs = [module] if datamodule is None else [module, datamodule]
         self._kind, *data = find_classes(specs, config.directory)
         self._arguments = dict(module_args or {})
