@@ -7,6 +7,7 @@ accaware.pytorch.channels.verification tried it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from accaware.pytorch.channels.tracing import ChannelTable, trace_channels
 from accaware.pytorch.channels.tracing.channel_table import PRODUCERS
 from accaware.pytorch.model.device import SMALLER_INPUTS, reporting_memory_shortage
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.layers import Mode
+from accaware.pytorch.model.layers import EMBEDDINGS, RECURRENT, Mode
 from accaware.wording import first_line
 
 _NOTHING = torch.empty(0, dtype=torch.long)
@@ -65,12 +66,7 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             f"({type(error).__name__}: {first_line(error, 'no message')})"
         ) from error
     found = traced.table
-    layers = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, PRODUCERS)
-        or (f"{name}.weight" in found.weights and not isinstance(module, nn.Embedding))
-    ]
+    layers = [*_layers(model, found)]
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
     excluded: dict[str, str] = {}
@@ -85,18 +81,21 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             producers,
             summed=family in families.summed,
             united=family in families.united,
+            multiple=families.multiples.get(family, 1),
         )
         if reason is None and group.size == 1 and int(group.filters_per_channel()) > len(producers):
             reason = families.united.get(family, "its channels are tied to one another")
+        if reason is None and group.multiple > 1 and group.is_partial():
+            reason = f"some layer has a part of its channels, which go by {group.multiple}"
         if reason is None:
             groups.append(group)
         else:
             excluded.update(dict.fromkeys(producers, reason))
     unreached = {each.name for each in traced.unreached}
-    for layer in layers:
-        if f"{layer}.weight" not in found.weights:
+    for layer, weight in _layers(model, found).items():
+        if weight not in found.weights:
             unseen = _UNREACHED if layer in unreached else "the forward doesn't use it as a layer"
-            opaque = found.opaque.get(f"{layer}.weight", unseen)
+            opaque = found.opaque.get(weight, unseen)
             excluded[layer] = found.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
     return Dependencies(
@@ -111,6 +110,26 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
     )
 
 
+def _layers(model: nn.Module, found: ChannelTable) -> dict[str, str]:
+    """What makes channels, in the order of the modules -> the weight that does.
+
+    A module is called by its name, and a parameter by its own where it isn't called ``weight``.
+    """
+    layers: dict[str, str] = {}
+    for name, module in model.named_modules():
+        weights = [
+            f"{name}.{key}".lstrip(".")
+            for key, parameter in module.named_parameters(recurse=False)
+            if isinstance(module, RECURRENT) and parameter.dim() > 1
+        ]
+        if isinstance(module, (*PRODUCERS, *EMBEDDINGS)):
+            weights = [f"{name}.weight"]
+        own = [f"{name}.{key}".lstrip(".") for key in module._parameters]
+        weights += [each for each in own if each in found.weights and each not in weights]
+        layers.update((weight.removesuffix(".weight"), weight) for weight in weights)
+    return layers
+
+
 class _Families:
     """Channels by the layers that they share.
 
@@ -122,13 +141,14 @@ class _Families:
         summed: the families whose channels something sums over.
         united: the families in which several filters are one channel, as something mixes them
             (an attention head) -> what does.
+        multiples: the families of which something takes multiples of a number only -> the number.
     """
 
     def __init__(self, found: ChannelTable, layers: list[str]) -> None:
         weights = {
-            layer: found.weights[f"{layer}.weight"]
-            for layer in layers
-            if f"{layer}.weight" in found.weights
+            layer: weight
+            for name, weight in found.weights.items()
+            if (layer := name.removesuffix(".weight")) in layers
         }
         made = {layer: weight.dims[weight.makes].long() for layer, weight in weights.items()}
         roots = found.coupling.roots()
@@ -159,6 +179,10 @@ class _Families:
             int(self._family[root]): reason
             for root, reason in found.coupling.reasons_united(roots).items()
         }
+        self.multiples: dict[int, int] = {}
+        for root, number in found.coupling.multiples(roots).items():
+            family = int(self._family[root])
+            self.multiples[family] = math.lcm(self.multiples.get(family, 1), number)
         self.slots: dict[int, tuple[Slot, ...]] = {}
         for name, weight in found.weights.items():
             for dim, ids in weight.dims.items():
@@ -180,6 +204,8 @@ class _Families:
             return
         for dim in reversed(range(owners.dim())):
             rows = owners.movedim(dim, 0).reshape(owners.shape[dim], -1)
+            # What no forward used (the bias of an expert that had no sample) is cut likewise.
+            rows = rows[:, rows.any(0)]
             if (rows == rows[:, :1]).all():
                 self._add(tensor, dim, rows[:, 0], produces=True)
                 return

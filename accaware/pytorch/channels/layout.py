@@ -42,6 +42,11 @@ class Slot:
     channels: Tensor
     produces: bool
 
+    @property
+    def layer(self) -> str:
+        """The layer whose weight it is; the weight itself, where it has a name of its own."""
+        return self.tensor.removesuffix(".weight")
+
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
@@ -51,11 +56,13 @@ class ChannelGroup:
         name: the producing layer that stands for the group.
         size: C, its number of channels.
         slots: everything that has to be sliced.
-        producers: names of the convolutions and linear layers whose filters these are.
+        producers: names of the layers whose filters these are: the module's, or the parameter's
+            where that isn't called ``weight`` (one of several, as a recurrent layer has).
         summed: whether the model sums over the channels (a norm, a mean), which misses none that
             is zero.
         united: whether a channel is several filters that something mixes with each other, as an
             attention head is.
+        multiple: the channels that are left come in multiples of this, as a kernel wants them.
     """
 
     name: str
@@ -64,6 +71,7 @@ class ChannelGroup:
     producers: tuple[str, ...]
     summed: bool = False
     united: bool = False
+    multiple: int = 1
 
     def filters_per_channel(self) -> Tensor:
         """(C,) how many filters go when a channel goes."""
@@ -95,6 +103,7 @@ class ChannelGroup:
 
         An attention head is several filters of each layer.
         """
+        multiple = math.lcm(multiple, self.multiple)
         if not self.united:
             return multiple
         counts = (
@@ -102,6 +111,10 @@ class ChannelGroup:
             for slot in self.producing_weights()
         )
         return multiple // math.gcd(multiple, *counts)
+
+    def is_partial(self) -> bool:
+        """Whether some tensor lacks some of the channels."""
+        return bool(self._partial)
 
     @cached_property
     def _partial(self) -> Sequence[Tensor]:
@@ -112,8 +125,8 @@ class ChannelGroup:
 
     def producing_weights(self) -> Iterator[Slot]:
         """The slots that are filters of the producers, one for each producer."""
-        weights = {f"{name}.weight" for name in self.producers}
-        return (slot for slot in self.slots if slot.produces and slot.tensor in weights)
+        producers = frozenset(self.producers)
+        return (slot for slot in self.slots if slot.produces and slot.layer in producers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,8 @@ def drop_caches(model: nn.Module) -> None:
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 PER_CHANNEL_NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
@@ -147,5 +149,5 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         module.num_channels, module.num_groups = channels, channels // per_group
     elif isinstance(module, nn.PReLU):
         module.num_parameters = module.weight.shape[0]
-    elif isinstance(module, nn.Embedding):
+    elif isinstance(module, EMBEDDINGS):
         module.embedding_dim = module.weight.shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -11,8 +11,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from accaware.pytorch.channels.tracing.coupling import ChannelIds, Coupling, thin, varies
-from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED, count_of, why_computed
+from accaware.pytorch.channels.tracing.call import Call
+from accaware.pytorch.channels.tracing.coupling import (
+    ChannelIds,
+    Coupling,
+    lines_apart,
+    spread,
+    thin,
+    varies,
+)
+from accaware.pytorch.channels.tracing.weight_parts import COPIES, WeightPart
+from accaware.pytorch.model.layers import (
+    CONVOLUTIONS,
+    EMBEDDINGS,
+    RECURRENT,
+    TRANSPOSED,
+    count_of,
+    why_computed,
+)
 
 PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
@@ -22,7 +38,7 @@ class Weight:
     """A layer's weight: the channel ids of its positions.
 
     Attributes:
-        dims: dimension -> (size,) ids along it.
+        dims: dimension -> (size,) ids along it, for those along which channels lie.
         makes: the dimension that numbers the filters.
         grouped: whether the filters go in the groups of a grouped convolution.
     """
@@ -38,9 +54,11 @@ class ChannelTable:
     Args:
         model: the one that runs.
         own_numbers: its modules' whole numbers, by their names.
+        by_element: gives ids to what a call gives, element by element.
 
     Attributes:
-        weights: of convolutions, linear layers and embeddings, and what is used as theirs, by name.
+        weights: of convolutions, linear layers, embeddings and recurrent layers, and what is used
+            as theirs, by name.
         vectors: all other parameters and buffers that meet channels: an id each element.
         counts: numbers of channels that layers without tensors keep, by the attribute's name.
         opaque: parameters that go into what can't be traced -> why.
@@ -50,8 +68,14 @@ class ChannelTable:
         numbers: a module's own number by its name, and ids that have it along a dimension.
     """
 
-    def __init__(self, model: nn.Module, own_numbers: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        own_numbers: Mapping[str, int],
+        by_element: Callable[[ChannelTable, Call], None],
+    ) -> None:
         self.own_numbers = own_numbers
+        self._by_element = by_element
         self.coupling = Coupling()
         self.weights: dict[str, Weight] = {}
         self.vectors: dict[str, ChannelIds] = {}
@@ -63,6 +87,7 @@ class ChannelTable:
         self.numbers: list[tuple[str, ChannelIds, int]] = []
         self._spreads: list[tuple[ChannelIds, ChannelIds, str]] = []
         self._ids: Any = WeakIdKeyDictionary()
+        self._parts: Any = WeakIdKeyDictionary()
         self._names: dict[int, list[str]] = {}
         self._layers: set[str] = set()
         self._modules = dict(model.named_modules())
@@ -71,14 +96,13 @@ class ChannelTable:
             for key, tensor in own:
                 name = f"{prefix}.{key}" if prefix else key
                 self._names.setdefault(id(tensor), []).append(name)
-            if not _has_weight(module):
-                continue
-            self._layers.add(f"{prefix}.weight" if prefix else "weight")
-            torchs_own = isinstance(module, (*PRODUCERS, nn.Embedding))
+            self._layers.update(f"{prefix}.{key}".lstrip(".") for key in _weights_of(module))
+            torchs_own = isinstance(module, (*PRODUCERS, *EMBEDDINGS))
             if torchs_own and (reason := why_computed(module)) is not None:
                 self.computed[prefix] = reason
 
     def __setitem__(self, tensor: Tensor, ids: ChannelIds | None) -> None:
+        self._parts.pop(tensor, None)
         if ids is None:
             self._ids.pop(tensor, None)
         else:
@@ -92,6 +116,9 @@ class ChannelTable:
         names = self._names.get(id(tensor))
         if names is None or not tensor.is_floating_point():
             ids: ChannelIds | None = self._ids.get(tensor)
+            if ids is None and (part := self._parts.pop(tensor, None)) is not None:
+                ids = self._ids_of(part)
+                self[tensor] = ids
             return ids
         if tensor.numel() <= 1:
             return None
@@ -99,18 +126,68 @@ class ChannelTable:
             self.vectors[names[0]] = self.coupling.new_ids(*tensor.shape)
         return self.vectors[names[0]]
 
-    def layer_weight(self, weight: Tensor, dims: Sequence[int], makes: int) -> Weight | None:
-        """The ids of a weight along some dimensions; None if it isn't one layer's own."""
-        names = self._names.get(id(weight), [])
+    def part(self, tensor: Tensor) -> WeightPart | None:
+        """Where its elements lie in a parameter that may be a layer's weight."""
+        (name, *_) = self._names.get(id(tensor), ("",))
+        if name in self._layers:
+            return WeightPart.whole(name, tensor.shape)
+        part: WeightPart | None = self._parts.get(tensor)
+        return part
+
+    def move_part(self, call: Call) -> bool:
+        """Note where the elements of a weight lie that a call moves.
+
+        Returns:
+            False for a call that does something else.
+        """
+        data, *indices = call.inputs
+        part = self.part(data)
+        moved = None if part is None else part.after(call)
+        if moved is None:
+            return False
+        if call.name not in COPIES:
+            self.bind(indices, f"{call.place} uses it as an index ({call.name})")
+        for tensor, after in zip(call.outputs, moved, strict=True):
+            if id(tensor) not in self._names and tensor is not data:
+                self[tensor] = None
+                self._parts[tensor] = after
+        return True
+
+    def _ids_of(self, part: WeightPart) -> ChannelIds | None:
+        """Of a part that is no layer's weight: the ids of its elements, moved likewise."""
+        assert part.moved is not None
+        given = part.moved.outputs[part.place]
+        if given not in self._ids:
+            self._by_element(self, part.moved)
+        ids: ChannelIds | None = self._ids.get(given)
+        return ids
+
+    def layer_weight(
+        self, weight: Tensor, dims: Sequence[int], makes: int, *, grouped: bool = False
+    ) -> Mapping[int, ChannelIds] | None:
+        """The ids of a weight, or of a part of one, along some of its dimensions.
+
+        Args:
+            makes: which of them numbers the filters.
+
+        Returns:
+            None if it isn't one layer's own, or is used in another way elsewhere.
+        """
+        part = self.part(weight)
+        names = self._names.get(id(weight), [part.name] if part else [])
         if len(names) > 1:
             self.opaque.update((name, f"several layers share {names[0]}") for name in names)
-        if len(names) != 1 or names[0] not in self._layers:
+        if len(names) != 1 or part is None or (lines := part.along(dims)) is None:
             return None
-        known = self.weights.get(names[0])
+        own = {dim: lines[dim][0] for dim in dims}
+        known = self.weights.get(part.name)
         if known is None:
-            ids = {dim: self.coupling.new_ids(weight.shape[dim]) for dim in dims}
-            known = self.weights[names[0]] = Weight(ids, makes, grouped=len(dims) == 1)
-        return known if list(known.dims) == list(dims) else None
+            shape = part.shape
+            ids = {dim: self.coupling.new_ids(shape[dim]) for dim in sorted(own.values())}
+            known = self.weights[part.name] = Weight(ids, own[makes], grouped)
+        if set(known.dims) != set(own.values()) or known.makes != own[makes]:
+            return None
+        return {dim: known.dims[own[dim]][lines[dim][1]] for dim in dims}
 
     def why_unknown(self, module: str, weight: Tensor) -> str | None:
         """Why a weight that a module uses isn't its own; None where it is some module's."""
@@ -162,14 +239,14 @@ class ChannelTable:
         parts = self._unite_rows(parts, place)
         result: ChannelIds | None = None
         rows: list[ChannelIds] = []
-        spread: list[ChannelIds] = []
+        scattered: list[ChannelIds] = []
         for part in parts:
             others = [other for other in parts if other is not part]
-            if not any(_spread(part, other) for other in others):
+            if not any(spread(part, other) for other in others):
                 result = self._joined(result, part, shape)
             else:
-                (rows if self.coupling.is_united(part) else spread).append(part)
-        for part in spread:
+                (rows if self.coupling.is_united(part) else scattered).append(part)
+        for part in scattered:
             reason = f"{place} spreads it over other channels"
             if result is None or not any(varies(part, dim) for dim in range(part.dim())):
                 self.coupling.bind(part, reason)
@@ -185,8 +262,8 @@ class ChannelTable:
         rows = [*parts]
         for first, second in combinations(range(len(rows)), 2):
             of_first, of_second = (
-                _spread(rows[second], rows[first]),
-                _spread(rows[first], rows[second]),
+                spread(rows[second], rows[first]),
+                spread(rows[first], rows[second]),
             )
             if len(of_first) == len(of_second) == 1:
                 reason = f"{place} spreads it over other channels"
@@ -213,6 +290,8 @@ class ChannelTable:
             names = self._names.get(id(tensor))
             if names is not None:
                 self.opaque.setdefault(names[0], reason)
+            elif (part := self.part(tensor)) is not None:
+                self.opaque.setdefault(part.name, reason)
             elif (ids := self[tensor]) is not None:
                 self.coupling.bind(ids, reason)
 
@@ -239,7 +318,7 @@ class ChannelTable:
             owners = roots[ids.long()].double()
             dims = [dim for dim in range(owners.dim()) if varies(owners, dim)]
             if len(dims) > 1:
-                apart = [_lines_apart(owners, dim) for dim in dims]
+                apart = [lines_apart(owners, dim) for dim in dims]
                 best = -1 if apart[-1] > 1 else apart.index(max(apart))
                 self.tie_across(ids, dims[best])
 
@@ -248,7 +327,7 @@ class ChannelTable:
         roots = self.coupling.roots()
         for part, whole, reason in self._spreads:
             owners = roots[whole.long()].double()
-            if any(varies(owners, dim) for dim in _spread(part, whole)):
+            if any(varies(owners, dim) for dim in spread(part, whole)):
                 self.coupling.bind(part, reason)
             else:
                 self.coupling.tie(part, whole)
@@ -263,35 +342,8 @@ class ChannelTable:
             self.coupling.tie(self.number(name, ids.shape[dim]), self.tie_across(ids, dim))
 
 
-def _has_weight(module: nn.Module) -> bool:
-    """Whether it is a layer of torch's that channels are followed through, or could be a user's."""
-    if isinstance(module, (*PRODUCERS, nn.Embedding)):
-        return True
-    weight = module._parameters.get("weight")
-    return (
-        weight is not None and weight.dim() > 1 and not type(module).__module__.startswith("torch.")
-    )
-
-
-def _spread(part: ChannelIds, other: ChannelIds) -> list[int]:
-    """The dimensions along which a part is one, and meets different channels of another."""
-    return [
-        dim
-        for dim, size in enumerate(part.shape)
-        if size == 1 < other.shape[dim] and varies(other, dim)
-    ]
-
-
-def _lines_apart(owners: Tensor, dim: int) -> int:
-    """How many lines across a dimension there are that have no channel in common, by any chain."""
-    lines = owners.movedim(dim, 0).flatten(1)
-    labels = torch.arange(len(lines))
-    _, places = torch.unique(lines, return_inverse=True)
-    while True:
-        of_channels = torch.full((int(places.max()) + 1,), len(lines)).scatter_reduce(
-            0, places.flatten(), labels[:, None].expand_as(places).flatten(), "amin"
-        )
-        lower = of_channels[places].amin(1)
-        if torch.equal(lower, labels):
-            return len(torch.unique(labels))
-        labels = lower
+def _weights_of(module: nn.Module) -> list[str]:
+    """Names of parameters that are weights of a layer of torch's, or may be of a user's."""
+    if type(module).__module__.startswith("torch.") and not isinstance(module, RECURRENT):
+        return ["weight"] if isinstance(module, (*PRODUCERS, *EMBEDDINGS)) else []
+    return [key for key, each in module._parameters.items() if each is not None and each.dim() > 1]

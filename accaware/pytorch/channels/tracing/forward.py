@@ -17,7 +17,7 @@ from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import varies
 from accaware.pytorch.channels.tracing.numbers import follow_sizes, name_numbers
-from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
+from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply, by_element
 from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
 from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
@@ -78,7 +78,7 @@ def trace_channels(model: nn.Module, inputs: ExampleInputs) -> TracedChannels:
 
 
 def _traced(model: nn.Module, inputs: ExampleInputs, modes: Sequence[Mode]) -> TracedChannels:
-    table = ChannelTable(model, name_numbers(model))
+    table = ChannelTable(model, name_numbers(model), by_element)
     passes = {mode: _run(model, inputs, mode, table) for mode in modes}
     used = {name for each in passes.values() for name in each.used}
     called = {name for each in passes.values() for name in each.called}
@@ -208,7 +208,8 @@ class _Tracer(ForwardWatch):
                 "with which the forward uses it, or take it out of the model"
             )
             for tensor in seen:
-                ids = None if id(tensor) in self._names else self._table[tensor]
+                of_weight = id(tensor) in self._names or self._table.part(tensor) is not None
+                ids = None if of_weight else self._table[tensor]
                 if ids is not None and any(
                     waiting.could_read(tensor.shape, dim) and varies(ids, dim)
                     for dim in range(tensor.dim())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from accaware.pytorch.channels.tracing import movement, norms, products
 from accaware.pytorch.channels.tracing.call import Call
-from accaware.pytorch.channels.tracing.channel_table import ChannelTable, Weight
+from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
 from accaware.pytorch.channels.tracing.numbers import follow_numbers
 
@@ -51,6 +51,12 @@ _ALONG: dict[str, tuple[int, int | tuple[int, ...] | None]] = {
 
 
 def apply(table: ChannelTable, call: Call) -> None:
+    """Give ids to a call's outputs, or tell which part of a weight they are."""
+    if not table.move_part(call):
+        by_element(table, call)
+
+
+def by_element(table: ChannelTable, call: Call) -> None:
     """Give ids to a call's outputs, and tie or bind its inputs'."""
     rule = _RULES.get(call.name, _unlisted)
     ids = rule(table, call)
@@ -87,8 +93,8 @@ def _new_channels(table: ChannelTable, call: Call, axis: int, *, makes: int) -> 
         return None
     read = table.along(call.argument(0, "input"), axis)
     if read is not None:
-        table.coupling.tie(read, weight.dims[1 - makes])
-    return [_made(table, call, weight.dims[makes], axis)]
+        table.coupling.tie(read, weight[1 - makes])
+    return [_made(table, call, weight[makes], axis)]
 
 
 def _grouped_convolution(table: ChannelTable, call: Call, axis: int, groups: int) -> OutputIds:
@@ -96,7 +102,7 @@ def _grouped_convolution(table: ChannelTable, call: Call, axis: int, groups: int
     weight = _weight(table, call, (0,), 0)
     if weight is None:
         return None
-    rows = weight.dims[0].reshape(groups, -1)
+    rows = weight[0].reshape(groups, -1)
     leaders = rows[:, :1]
     table.coupling.tie(leaders, rows)
     read = table.along(call.argument(0, "input"), axis)
@@ -109,10 +115,12 @@ def _grouped_convolution(table: ChannelTable, call: Call, axis: int, groups: int
     return [_made(table, call, made, axis)]
 
 
-def _weight(table: ChannelTable, call: Call, dims: Sequence[int], makes: int) -> Weight | None:
+def _weight(
+    table: ChannelTable, call: Call, dims: Sequence[int], makes: int
+) -> Mapping[int, ChannelIds] | None:
     """The ids of the weight that a layer uses; where it has none, its input has to stay."""
     tensor = call.argument(1, "weight")
-    weight = table.layer_weight(tensor, dims, makes)
+    weight = table.layer_weight(tensor, dims, makes, grouped=len(dims) == 1)
     if weight is None and (reason := table.why_unknown(call.module, tensor)) is not None:
         # The first reason is the one that is reported.
         table.bind(call.inputs[:1], f"{call.place} reads them, and {reason}")
@@ -131,7 +139,7 @@ def _made(table: ChannelTable, call: Call, made: ChannelIds, axis: int) -> Chann
 def _embedding(table: ChannelTable, call: Call) -> OutputIds:
     table.bind(call.inputs[:1], f"{call.place} looks something up by it")
     weight = table.layer_weight(call.argument(1, "weight"), (1,), 1)
-    return None if weight is None else [weight.dims[1].expand(call.outputs[0].shape)]
+    return None if weight is None else [weight[1].expand(call.outputs[0].shape)]
 
 
 def _mix(table: ChannelTable, call: Call) -> OutputIds:

@@ -181,8 +181,8 @@ class Bench:
                 for slot in group.slots
                 if slot.produces and isinstance(tensors.get(slot.tensor), nn.Parameter)
             ]
-            layers = [slot.tensor.removesuffix("weight") for slot in group.producing_weights()]
-            own = {f"{layer}{kind}" for layer in layers for kind in ("weight", "bias")}
+            own = {slot.tensor for slot in group.producing_weights()}
+            own |= {f"{layer}.bias" for layer in group.producers}
             # A norm behind a layer would take the layer's sign for a part of its statistics.
             for slot in [slot for slot in made if slot.tensor not in own] or made:
                 tensor, places = tensors[slot.tensor].data, slot.positions

@@ -13,18 +13,17 @@ from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.filters import FilterCount
 from accaware.pytorch.channels.groups import find_dependencies
-from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, KeptMasks, Layout
+from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks, Layout
 from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
 from accaware.pytorch.compression.pruning.importance import (
     Cost,
     channel_importances,
     channel_savings,
-    layer_of,
 )
 from accaware.pytorch.compression.pruning.ranking import GlobalRanking, PerGroupRanking, Ranking
 from accaware.pytorch.compression.pruning.reconstruction import Reconstruction
-from accaware.pytorch.compression.pruning.selection import select_groups
+from accaware.pytorch.compression.pruning.selection import by_module, select_groups
 from accaware.pytorch.compression.pruning.taylor import TaylorImportance
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -97,7 +96,6 @@ class FilterPruning:
         self._coefficients: Coefficients | None = None
         self.reconstruction: Reconstruction | None = None
         """Corrects what reads removed channels; None leaves it as it is."""
-        names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(
             model,
@@ -107,10 +105,7 @@ class FilterPruning:
             prune_downsample_convs=prune_downsample_convs,
         )
         groups, faulty = verify_groups(model, allowed, dependencies.reached, inputs, *samples)
-        self.excluded: Sequence[ExcludedLayer] = sorted(
-            [*dependencies.excluded, *forbidden, *faulty],
-            key=lambda entry: names.index(entry.layer),
-        )
+        self.excluded = by_module(model, [*dependencies.excluded, *forbidden, *faulty])
         if not groups:
             reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
@@ -128,7 +123,7 @@ class FilterPruning:
     @property
     def ranked_layers(self) -> Sequence[str]:
         """The layers whose filters are ranked, in the order of the groups."""
-        return [layer_of(slot) for group in self.groups for slot in group.producing_weights()]
+        return [slot.layer for group in self.groups for slot in group.producing_weights()]
 
     @property
     def coefficients(self) -> Coefficients | None:

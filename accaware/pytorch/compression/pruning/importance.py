@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from accaware.pytorch.channels.compact import CompactModel
-from accaware.pytorch.channels.layout import ChannelGroup, Layout, Slot
+from accaware.pytorch.channels.layout import ChannelGroup, Layout
 from accaware.pytorch.compression.pruning.evolution import Affine
 
 _BLOCK = 256
@@ -83,7 +83,7 @@ def layer_importances(
             importance, so that wide and narrow layers can be ranked together.
     """
     return {
-        layer_of(slot): _scores(dense[slot.tensor], slot.dim, importance, comparable=comparable)
+        slot.layer: _scores(dense[slot.tensor], slot.dim, importance, comparable=comparable)
         for group in groups
         for slot in group.producing_weights()
     }
@@ -119,9 +119,9 @@ def channel_importances(
     for group in groups:
         total = torch.zeros(group.size)
         for slot in group.producing_weights():
-            scores = by_layer[layer_of(slot)]
+            scores = by_layer[slot.layer]
             if coefficients is not None:
-                affine = coefficients[layer_of(slot)]
+                affine = coefficients[slot.layer]
                 scores = affine.scale * scores + affine.shift
             total.index_add_(0, slot.channels, scores[slot.positions])
         if group.united and coefficients is None:
@@ -173,8 +173,3 @@ def channel_savings(compact: CompactModel, cost: Cost) -> list[Tensor]:
         # What spares nothing goes last.
         result.append(spared.clamp_min(1e-30))
     return result
-
-
-def layer_of(slot: Slot) -> str:
-    """The layer whose weight a producing slot is."""
-    return slot.tensor.removesuffix(".weight")
