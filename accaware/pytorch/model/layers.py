@@ -151,3 +151,12 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         module.num_parameters = module.weight.shape[0]
     elif isinstance(module, EMBEDDINGS):
         module.embedding_dim = module.weight.shape[1]
+    elif isinstance(module, nn.RNNCellBase):
+        module.hidden_size, module.input_size = module.weight_hh.shape[1], module.weight_ih.shape[1]
+    elif isinstance(module, nn.RNNBase):
+        module.input_size = module.weight_ih_l0.shape[1]
+        if module.proj_size:
+            module.proj_size, module.hidden_size = module.weight_hr_l0.shape
+        else:
+            module.hidden_size = module.weight_hh_l0.shape[1]
+        module.flatten_parameters()  # cuDNN wants them in one piece

@@ -28,6 +28,8 @@ LAYERS = (
     nn.PReLU,
     nn.LayerNorm,
     nn.GroupNorm,
+    nn.RNNBase,
+    nn.RNNCellBase,
     *TRANSPOSED,
     *NORMS,
 )

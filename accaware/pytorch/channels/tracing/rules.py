@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels.tracing import movement, norms, products
+from accaware.pytorch.channels.tracing import movement, norms, products, recurrent
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
@@ -138,7 +138,15 @@ def _made(table: ChannelTable, call: Call, made: ChannelIds, axis: int) -> Chann
 
 def _embedding(table: ChannelTable, call: Call) -> OutputIds:
     table.bind(call.inputs[:1], f"{call.place} looks something up by it")
+    bag = call.name == "embedding_bag"
+    if bag:
+        table.bind(call.inputs[2:], f"{call.place} weighs what it looks up by it")
     weight = table.layer_weight(call.argument(1, "weight"), (1,), 1)
+    if call.argument(3, "max_norm") is not None:
+        table.bind(
+            [call.argument(1, "weight")],
+            f"{call.place} makes long rows shorter by their norm (max_norm)",
+        )
     return None if weight is None else [weight[1].expand(call.outputs[0].shape)]
 
 
@@ -297,7 +305,8 @@ _RULES: dict[str, _Rule] = {
     **movement.RULES,
     **norms.RULES,
     **products.RULES,
+    **recurrent.RULES,
     "linear": _linear,
-    "embedding": _embedding,
+    **dict.fromkeys(("embedding", "embedding_bag"), _embedding),
     "normalize": _normalize,
 }
