@@ -125,7 +125,13 @@ def _layers(model: nn.Module, found: ChannelTable) -> dict[str, str]:
         if isinstance(module, (*PRODUCERS, *EMBEDDINGS)):
             weights = [f"{name}.weight"]
         own = [f"{name}.{key}".lstrip(".") for key in module._parameters]
-        weights += [each for each in own if each in found.weights and each not in weights]
+        weights += [
+            each
+            for each in own
+            if each not in weights
+            and each in found.weights
+            and found.weights[each].makes is not None
+        ]
         layers.update((weight.removesuffix(".weight"), weight) for weight in weights)
     return layers
 
@@ -150,7 +156,11 @@ class _Families:
             for name, weight in found.weights.items()
             if (layer := name.removesuffix(".weight")) in layers
         }
-        made = {layer: weight.dims[weight.makes].long() for layer, weight in weights.items()}
+        made = {
+            layer: weight.dims[weight.makes].long()
+            for layer, weight in weights.items()
+            if weight.makes is not None
+        }
         roots = found.coupling.roots()
         # A grouped convolution has no filters of its own choosing: it follows its input.
         together = tuple(

@@ -9,6 +9,8 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from accaware.pytorch.model.registered import registration_of
+
 
 class Mode(Enum):
     """What a model's own forwards do: as in training, or as in evaluation.
@@ -129,6 +131,9 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         per_group: what rows_per_group said.
         count: how many channels there are, for a layer that has no tensors (see count_of).
     """
+    registration = registration_of(module)
+    if registration is not None and registration.resize is not None:
+        registration.resize(module)
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         first, second = module.weight.shape[:2]
         if per_group is not None:
@@ -154,9 +159,8 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
     elif isinstance(module, nn.RNNCellBase):
         module.hidden_size, module.input_size = module.weight_hh.shape[1], module.weight_ih.shape[1]
     elif isinstance(module, nn.RNNBase):
-        module.input_size = module.weight_ih_l0.shape[1]
+        of_first = module.all_weights[0]
+        module.input_size, module.hidden_size = of_first[0].shape[1], of_first[1].shape[1]
         if module.proj_size:
-            module.proj_size, module.hidden_size = module.weight_hr_l0.shape
-        else:
-            module.hidden_size = module.weight_hh_l0.shape[1]
+            module.proj_size, module.hidden_size = of_first[-1].shape
         module.flatten_parameters()  # cuDNN wants them in one piece

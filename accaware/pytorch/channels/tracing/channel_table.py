@@ -29,6 +29,7 @@ from accaware.pytorch.model.layers import (
     count_of,
     why_computed,
 )
+from accaware.pytorch.model.registered import registration_of
 
 PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
@@ -39,12 +40,12 @@ class Weight:
 
     Attributes:
         dims: dimension -> (size,) ids along it, for those along which channels lie.
-        makes: the dimension that numbers the filters.
+        makes: the dimension that numbers the filters; None where it makes no channels.
         grouped: whether the filters go in the groups of a grouped convolution.
     """
 
     dims: dict[int, ChannelIds]
-    makes: int
+    makes: int | None
     grouped: bool = False
 
 
@@ -163,12 +164,12 @@ class ChannelTable:
         return ids
 
     def layer_weight(
-        self, weight: Tensor, dims: Sequence[int], makes: int, *, grouped: bool = False
+        self, weight: Tensor, dims: Sequence[int], makes: int | None, *, grouped: bool = False
     ) -> Mapping[int, ChannelIds] | None:
         """The ids of a weight, or of a part of one, along some of its dimensions.
 
         Args:
-            makes: which of them numbers the filters.
+            makes: which of them numbers the filters; None where it only reads channels.
 
         Returns:
             None if it isn't one layer's own, or is used in another way elsewhere.
@@ -180,12 +181,13 @@ class ChannelTable:
         if len(names) != 1 or part is None or (lines := part.along(dims)) is None:
             return None
         own = {dim: lines[dim][0] for dim in dims}
+        filters = None if makes is None else own[makes]
         known = self.weights.get(part.name)
         if known is None:
             shape = part.shape
             ids = {dim: self.coupling.new_ids(shape[dim]) for dim in sorted(own.values())}
-            known = self.weights[part.name] = Weight(ids, own[makes], grouped)
-        if set(known.dims) != set(own.values()) or known.makes != own[makes]:
+            known = self.weights[part.name] = Weight(ids, filters, grouped)
+        if set(known.dims) != set(own.values()) or known.makes != filters:
             return None
         return {dim: known.dims[own[dim]][lines[dim][1]] for dim in dims}
 
@@ -224,7 +226,7 @@ class ChannelTable:
         """(size,) ids that stand for all that lies across a dimension."""
         size = ids.shape[dim]
         rows = thin(ids).movedim(dim, 0)
-        rows = rows.expand(size, *rows.shape[1:]).flatten(1)
+        rows = rows.expand(size, *rows.shape[1:])[..., None].flatten(1)
         first: ChannelIds = rows.amax(1)
         self.coupling.tie(first[:, None], rows)
         return first
@@ -344,6 +346,8 @@ class ChannelTable:
 
 def _weights_of(module: nn.Module) -> list[str]:
     """Names of parameters that are weights of a layer of torch's, or may be of a user's."""
+    if (registration := registration_of(module)) is not None:
+        return sorted(registration.tensors)
     if type(module).__module__.startswith("torch.") and not isinstance(module, RECURRENT):
         return ["weight"] if isinstance(module, (*PRODUCERS, *EMBEDDINGS)) else []
     return [key for key, each in module._parameters.items() if each is not None and each.dim() > 1]

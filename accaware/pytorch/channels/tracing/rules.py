@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from accaware.pytorch.channels.tracing import movement, norms, products, recurrent
+from accaware.pytorch.channels.tracing import movement, norms, products
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
+from accaware.pytorch.channels.tracing.layers import recurrent
 from accaware.pytorch.channels.tracing.numbers import follow_numbers
 
 CONVOLVE = frozenset(f"conv{each}{n}d" for each in ("", "_transpose") for n in (1, 2, 3))

@@ -82,9 +82,7 @@ def test_hidden_units_of_all_layers_go_together(
     assert set(reasons(pruning)) == {"last"}
     pruning.set_rate(1.0, [])
     assert (model.rnn.input_size, model.rnn.hidden_size) == (1, 1)
-    assert model.rnn.weight_hh_l0.shape[1] == model.last.in_features / (
-        1 + model.rnn.bidirectional
-    )
+    assert model.rnn.weight_hh_l0.shape[1] == model.last.in_features / (1 + model.rnn.bidirectional)
     pruning.set_rate(0.0, [])
     assert (model.rnn.input_size, model.rnn.hidden_size) == (FEATURES, HIDDEN)
 

@@ -91,16 +91,18 @@ def _directions(
     found = []
     for own in weights:
         matrices: list[Mapping[int, ChannelIds]] = []
-        for weight in own:
-            ids = table.layer_weight(weight, (0, 1), 0) if weight.dim() > 1 else None
-            if ids is not None:
-                matrices.append(ids)
-            elif weight.dim() > 1:
+        biases: list[ChannelIds] = []
+        for tensor in own:
+            if tensor.dim() == 1:
+                biases += [] if (ids := table[tensor]) is None else [ids]
+                continue
+            weight = table.layer_weight(tensor, (0, 1), 0)
+            if weight is None:
                 return None
+            matrices.append(weight)
         of_inputs, of_state, *projection = matrices
-        rows = [of_inputs[0], of_state[0]]
-        rows += [ids for each in own if each.dim() == 1 and (ids := table[each]) is not None]
-        gates = torch.stack([each.reshape(_GATES[kind], -1) for each in rows])
+        rows = torch.stack([of_inputs[0], of_state[0], *biases])
+        gates = rows.reshape(len(rows), _GATES[kind], -1)
         units = gates[0, 0]
         table.coupling.tie(units, gates)
         state = units
