@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,14 @@ def test_channel_by_channel_or_not(honest: bool) -> None:
 def test_what_no_layer_could_be_is_told_at_once(register: Callable[[], None], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         register()
+
+
+def test_the_example_of_the_page() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "layers.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), names)
+    layer = names["model"][2]
+    assert f"# {layer.inputs} {layer.outputs}\n" in page
+    assert layer.weight.shape == (layer.outputs, layer.inputs)
+    names["model"](torch.randn(4, 8)).sum().backward()
+    assert layer.weight.grad is not None
