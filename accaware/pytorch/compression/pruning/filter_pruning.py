@@ -199,7 +199,7 @@ class FilterPruning:
 
     def describe(self) -> str:
         """How many layers and groups are covered, and the share that is removed."""
-        layers = len(self._filters.places)
+        layers = len({weight.rpartition(".")[0] for weight in self._filters.places})
         unit = "filters" if self._flops is None else "FLOPs"
         return (
             f"filter pruning of {layers} layers in {len(self.groups)} groups: "

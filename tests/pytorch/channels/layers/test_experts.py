@@ -203,3 +203,20 @@ def test_a_kernel_by_another_name_and_a_tied_one() -> None:
     shared = kernel()
     found = find_dependencies(stack(shared, shared), ExampleInputs((x.float(),), {}))
     assert not [group for group in found.groups if "kernel" in group.name]
+
+
+def test_quantized_beside_it() -> None:
+    """Ranges are a channel each, of those that are left, whatever went before."""
+    model, x = Experts(one_by_one), torch.randn(6, WIDTH)
+    dense = copy.deepcopy(model)
+    quantization = {"algorithm": "quantization"}
+    data = [(x, torch.zeros(6))]
+    controller, _ = create_compressed_model(model, early_exit([PRUNING, quantization]), x, data)
+    for rate in (0.6, 0.3):
+        controller.compression_rate = rate
+        assert {"gate_up_proj", "down_proj"} <= {each.place for each in controller.quantizers()}
+        model.train()(x).sum().backward()
+        assert model.gate_up_proj.grad.shape == model.gate_up_proj.shape
+    kept = controller.algorithm.kept_masks()["down_proj"][2]
+    # Eight bits are near, and nobody trained.
+    assert torch.allclose(model.gate_up_proj, dense.gate_up_proj[:, kept.repeat(2)], atol=0.05)
