@@ -53,14 +53,15 @@ def select_groups(
 def by_module(model: nn.Module, entries: Iterable[ExcludedLayer]) -> Sequence[ExcludedLayer]:
     """In the order of the modules; weights of one that have the same reason are listed once."""
     modules = dict(model.named_modules())
-    listed: dict[tuple[str, str], list[ExcludedLayer]] = {}
-    for entry in entries:
-        module = _module_of(entry.layer, modules)
-        listed.setdefault((module, entry.reason), []).append(entry)
     order = {name: place for place, name in enumerate(modules)}
+    listed: dict[tuple[str, str], list[ExcludedLayer]] = {}
+    for entry in sorted(entries, key=lambda entry: order[_module_of(entry.layer, modules)]):
+        module = _module_of(entry.layer, modules)
+        # The model itself has no name.
+        listed.setdefault((module or entry.layer, entry.reason), []).append(entry)
     return [
         members[0] if len(members) == 1 else replace(members[0], layer=module)
-        for (module, _), members in sorted(listed.items(), key=lambda item: order[item[0][0]])
+        for (module, _), members in listed.items()
     ]
 
 

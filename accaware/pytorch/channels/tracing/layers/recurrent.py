@@ -45,7 +45,7 @@ def _layers(table: ChannelTable, call: Call) -> OutputIds:
     ways = 1 + call.args[7 + packed]
     found = _directions(table, call.name, _chunks(weights, layers * ways))
     if found is None:
-        return None
+        return _stays(table, call)
     inputs = call.args[0]
     read = table.along(inputs, inputs.dim() - 1)
     for layer in range(layers):
@@ -74,7 +74,7 @@ def _cell(table: ChannelTable, call: Call) -> OutputIds:
     kind = call.name.removesuffix("_cell")
     found = _directions(table, kind, [[each for each in weights if each is not None]])
     if found is None:
-        return None
+        return _stays(table, call)
     (own,) = found
     read = table.along(inputs, inputs.dim() - 1)
     if read is not None:
@@ -82,6 +82,13 @@ def _cell(table: ChannelTable, call: Call) -> OutputIds:
     table.coupling.tie(own.state, own.feedback)
     _tie_states(table, states, own)
     return list(_of_states(call.outputs, own))
+
+
+def _stays(table: ChannelTable, call: Call) -> OutputIds:
+    table.bind(
+        call.inputs, f"{call.place} uses a weight that is computed, or is another layer's as well"
+    )
+    return [None] * len(call.outputs)
 
 
 def _directions(
