@@ -173,14 +173,18 @@ class _Tracer(ForwardWatch):
     ) -> Any:
         outputs = _computed(func, args, kwargs)
         call = Call(func, args, kwargs, self.module, self.place, tensors_in(outputs))
-        if call.inputs and call.outputs and self._within is None:
-            apply(self._table, call)
-            self._trace_convolutions(call)
-            self._keep_for_unreached(call.outputs)
-        elif call.outputs:
-            follow_sizes(self._table, call)
+        if call.outputs and self._within is None:
+            self._follow(call)
         self._write_down(call)
         return outputs
+
+    def _follow(self, call: Call) -> None:
+        if not call.inputs:
+            follow_sizes(self._table, call)
+            return
+        apply(self._table, call)
+        self._trace_convolutions(call)
+        self._keep_for_unreached(call.outputs)
 
     def _follow_registered(
         self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
