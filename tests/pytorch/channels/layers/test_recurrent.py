@@ -184,9 +184,10 @@ def test_operations_are_counted_as_they_are_done() -> None:
 
 def test_zeros_beside_it_a_file_and_onnx(tmp_path: Path) -> None:
     def make() -> Recurrent:
-        return Recurrent(nn.LSTM, bidirectional=True)
+        return Recurrent(nn.LSTM)
 
-    model, x = make(), sound(2).float()
+    # The exporter writes every step out.
+    model, x = make(), sound(2)[..., :2].float()
     controller, _ = create_compressed_model(model, early_exit([PRUNING, SPARSITY]), x)
     controller.compression_rate = 0.7
     assert model.rnn.hidden_size < HIDDEN
