@@ -1,0 +1,1 @@
+"""Layers that are followed as wholes: recurrent ones, and those that users register."""
