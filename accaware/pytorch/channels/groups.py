@@ -93,7 +93,7 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             excluded.update(dict.fromkeys(producers, reason))
     unreached = {each.name for each in traced.unreached}
     for layer, weight in layers.items():
-        if weight not in found.weights:
+        if weight not in found.weights.by_name:
             unseen = _UNREACHED if layer in unreached else "the forward doesn't use it as a layer"
             opaque = unseen if weight is None else found.opaque.get(weight, unseen)
             excluded[layer] = found.parameters.computed.get(layer, opaque)
@@ -116,7 +116,7 @@ def _layers(found: ChannelTable) -> dict[str, str | None]:
         layer: weight
         for layer, weight in found.parameters.weights.items()
         if found.parameters.is_torchs(layer)
-        or (weight in found.weights and found.weights[weight].makes is not None)
+        or (weight in found.weights.by_name and found.weights.by_name[weight].makes is not None)
     }
 
 
@@ -136,9 +136,9 @@ class _Families:
 
     def __init__(self, found: ChannelTable, layers: Mapping[str, str | None]) -> None:
         weights = {
-            layer: found.weights[weight]
+            layer: found.weights.by_name[weight]
             for layer, weight in layers.items()
-            if weight in found.weights
+            if weight in found.weights.by_name
         }
         made = {
             layer: weight.dims[weight.makes].long()
@@ -186,7 +186,7 @@ class _Families:
             self.multiples[family] = math.lcm(self.multiples.get(family, 1), number)
         self.slots: dict[int, tuple[Slot, ...]] = {}
         owners = {layers[layer]: layer for layer in weights}
-        for name, weight in found.weights.items():
+        for name, weight in found.weights.by_name.items():
             for dim, ids in weight.dims.items():
                 makes = dim == weight.makes
                 maker = owners.get(name) if makes else None

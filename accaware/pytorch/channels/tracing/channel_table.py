@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,24 +12,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, Coupling, thin, varies
 from accaware.pytorch.channels.tracing.meetings import Meetings
+from accaware.pytorch.channels.tracing.weights.layer_weights import LayerWeights
 from accaware.pytorch.channels.tracing.weights.parameters import PRODUCERS, Parameters
-from accaware.pytorch.channels.tracing.weights.parts import COPIES, WeightPart
-from accaware.pytorch.model.layers import TRANSPOSED, count_of
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A layer's weight: the channel ids of its positions.
-
-    Attributes:
-        dims: dimension -> (size,) ids along it, for those along which channels lie.
-        makes: the dimension that numbers the filters; None where it makes no channels.
-        grouped: whether the filters go in the groups of a grouped convolution.
-    """
-
-    dims: dict[int, ChannelIds]
-    makes: int | None
-    grouped: bool = False
+from accaware.pytorch.channels.tracing.weights.parts import WeightParts
+from accaware.pytorch.model.layers import count_of
 
 
 class ChannelTable:
@@ -46,9 +31,8 @@ class ChannelTable:
 
     Attributes:
         parameters: of the model.
-        weights: of convolutions, linear layers, embeddings and recurrent layers, and what is used
-            as theirs, by name. Where a weight is computed it is what it is computed from that
-            counts.
+        parts: which tensors are weights, whole or in parts.
+        weights: of layers.
         vectors: all other parameters and buffers that meet channels: an id each element.
         counts: numbers of channels that layers without tensors keep, by the attribute's name.
         opaque: parameters that go into what can't be traced -> why.
@@ -68,7 +52,8 @@ class ChannelTable:
         self.parameters = Parameters(model)
         self.coupling = Coupling()
         self.meetings = Meetings(self.coupling)
-        self.weights: dict[str, Weight] = {}
+        self.parts = WeightParts(self.parameters)
+        self.weights = LayerWeights(self.parameters, self.coupling)
         self.vectors: dict[str, ChannelIds] = {}
         self.counts: dict[str, ChannelIds] = {}
         self.opaque: dict[str, str] = {}
@@ -77,14 +62,12 @@ class ChannelTable:
         self._ids: Any = WeakIdKeyDictionary()
         self._ids_of_inputs: Any = WeakIdKeyDictionary()
         self._by_inputs = False
-        self._parts: Any = WeakIdKeyDictionary()
         self._computed: Any = WeakIdKeyDictionary()  # of parameters alone -> whose weight is in it
         self._fixed: dict[str, str] = {}
-        self._used: set[str] = set()
         self._multiplied: list[Tensor] = []
 
     def __setitem__(self, tensor: Tensor, ids: ChannelIds | None) -> None:
-        self._parts.pop(tensor, None)
+        self.parts.pop(tensor)
         known = self._ids_of_inputs if self._by_inputs else self._ids
         if ids is None:
             known.pop(tensor, None)
@@ -98,9 +81,9 @@ class ChannelTable:
         of its filters, or within ``by_inputs`` those of what it reads.
         """
         self._open(tensor)
-        weight = self._own_weight(tensor)
+        weight = self.weights.producers(tensor)
         if weight is not None:
-            return self._ids_of_weight(tensor, weight)
+            return weight.by_element(tensor.shape, inputs=self._by_inputs)
         known = self._ids_of_inputs if self._by_inputs else self._ids
         if self._by_inputs or tensor not in self.parameters or not tensor.is_floating_point():
             ids: ChannelIds | None = known.get(tensor)
@@ -125,34 +108,9 @@ class ChannelTable:
         finally:
             self._by_inputs = before
 
-    def part(self, tensor: Tensor) -> WeightPart | None:
-        """Where its elements lie in a parameter that may be a layer's weight."""
-        part: WeightPart | None = self._parts.get(tensor)
-        name = self._name_of_weight(tensor)
-        return WeightPart.whole(name, tensor.shape) if part is None and name is not None else part
-
-    def move_part(self, call: Call) -> bool:
-        """Note where the elements of a weight lie that a call moves.
-
-        Returns:
-            False for a call that does something else.
-        """
-        data, *indices = call.inputs
-        part = self.part(data)
-        moved = None if part is None else part.after(call)
-        if moved is None:
-            return False
-        if call.name not in COPIES:
-            self.bind(indices, f"{call.place} uses it as an index ({call.name})")
-        for tensor, after in zip(call.outputs, moved, strict=True):
-            if tensor not in self.parameters and tensor is not data:
-                self[tensor] = None
-                self._parts[tensor] = after
-        return True
-
     def _open(self, tensor: Tensor) -> None:
         """Follow a part of a weight as any other tensor from here on, as it is used so."""
-        part: WeightPart | None = self._parts.pop(tensor, None)
+        part = self.parts.pop(tensor)
         if part is None:
             return
         assert part.moved is not None
@@ -164,30 +122,9 @@ class ChannelTable:
             if given in known:
                 known[tensor] = known[given]
 
-    def _own_weight(self, tensor: Tensor) -> Weight | None:
-        """Of a convolution or a linear layer, whatever else it is used for; None for others."""
-        (name, *_) = self.parameters.names(tensor) or ("",)
-        module = self.parameters.producer(name)
-        if module is None:
-            return None
-        if name not in self.weights:
-            grouped = getattr(module, "groups", 1) > 1
-            makes = int(isinstance(module, TRANSPOSED) and not grouped)
-            ids = {dim: self.coupling.new_ids(tensor.shape[dim]) for dim in range(2 - grouped)}
-            self.weights[name] = Weight(ids, makes, grouped)
-        return self.weights[name]
-
-    def _ids_of_weight(self, tensor: Tensor, weight: Weight) -> ChannelIds | None:
-        dims = [dim for dim in weight.dims if (dim != weight.makes) == self._by_inputs]
-        if not dims:
-            return None
-        sizes = [-1 if other == dims[0] else 1 for other in range(tensor.dim())]
-        expanded: ChannelIds = weight.dims[dims[0]].reshape(sizes).expand(tensor.shape)
-        return expanded
-
     def computed_for(self, tensor: Tensor) -> str | None:
         """The layer whose weight a tensor is, or is computed from; None for all others."""
-        name = self._name_of_weight(tensor)
+        name = self.parts.name(tensor)
         if name is None:
             layer: str | None = self._computed.get(tensor)
             return layer
@@ -196,16 +133,8 @@ class ChannelTable:
 
     def layer_of(self, weight: Tensor) -> str | None:
         """The name of the layer whose weight it is, the first one's if several share it."""
-        name = self._name_of_weight(weight)
+        name = self.parts.name(weight)
         return self.computed_for(weight) if name is None else self.parameters.owners[name]
-
-    def _name_of_weight(self, tensor: Tensor) -> str | None:
-        """The parameter that it is, or holds values of; None where that can't be a weight."""
-        (name, *_) = self.parameters.names(tensor) or ("",)
-        if name in self.parameters.owners:
-            return name
-        part: WeightPart | None = self._parts.get(tensor)
-        return None if part is None else part.name
 
     def compute(self, tensor: Tensor, layer: str | None) -> None:
         """A tensor is made of parameters alone, a layer's weight perhaps among them."""
@@ -213,7 +142,7 @@ class ChannelTable:
 
     def of_parameters(self, tensor: Tensor) -> bool:
         """Whether nothing that goes through the model is in it."""
-        own = tensor in self.parameters or tensor in self._parts
+        own = tensor in self.parameters or tensor in self.parts
         return own or tensor in self._computed or tensor.numel() == 1
 
     def fix_inputs(self, ids: Iterable[ChannelIds], layer: str, function: str) -> None:
@@ -250,40 +179,17 @@ class ChannelTable:
             None if it isn't one layer's own, or is used in another way elsewhere; without the
             dimension that reads, where what computes it mixes what is read.
         """
-        part = self.part(weight)
+        names, part = self.parameters.names(weight), self.parts[weight]
+        if len(names) > 1:
+            self.opaque.update((name, f"several layers share {names[0]}") for name in names)
+            return None
         if part is None:
             found = self._computed_weight(weight, dims, makes)
         else:
-            found = self._parameters_weight(weight, part, dims, makes, grouped=grouped)
+            found = self.weights.of_part(part, dims, makes, grouped=grouped)
         if found is not None:
             self._multiplied.append(weight)
         return found
-
-    def _parameters_weight(
-        self,
-        weight: Tensor,
-        part: WeightPart,
-        dims: Sequence[int],
-        makes: int | None,
-        *,
-        grouped: bool,
-    ) -> Mapping[int, ChannelIds] | None:
-        names = self.parameters.names(weight)
-        if len(names) > 1:
-            self.opaque.update((name, f"several layers share {names[0]}") for name in names)
-        if len(names) > 1 or (lines := part.along(dims)) is None:
-            return None
-        self._used.add(part.name)
-        own = {dim: lines[dim][0] for dim in dims}
-        filters = None if makes is None else own[makes]
-        known = self.weights.get(part.name)
-        if known is None:
-            shape = part.shape
-            ids = {dim: self.coupling.new_ids(shape[dim]) for dim in sorted(own.values())}
-            known = self.weights[part.name] = Weight(ids, filters, grouped)
-        if set(known.dims) != set(own.values()) or known.makes != filters:
-            return None
-        return {dim: known.dims[own[dim]][lines[dim][1]] for dim in dims}
 
     def _computed_weight(
         self, weight: Tensor, dims: Sequence[int], makes: int | None
@@ -307,7 +213,7 @@ class ChannelTable:
             return None
         origin = self.parameters.weights[layer]
         assert origin is not None
-        self._used.add(origin)
+        self.weights.use(origin)
         return {dim: ids.expand(weight.shape[dim]) for dim, ids in found.items()}
 
     def why_unknown(self, module: str, weight: Tensor) -> str | None:
@@ -345,7 +251,7 @@ class ChannelTable:
         for tensor in tensors:
             layer = self.computed_for(tensor)
             why = reason if layer is None else self.parameters.computed.get(layer, reason)
-            (name, *_) = self.parameters.names(tensor) or (self._name_of_weight(tensor),)
+            (name, *_) = self.parameters.names(tensor) or (self.parts.name(tensor),)
             if name is not None:
                 self.opaque.setdefault(name, why)
                 continue
@@ -357,18 +263,17 @@ class ChannelTable:
         """Nothing more is coming: bind what is used in several ways, and tie what is left open."""
         self.meetings.settle()
         self._follow_numbers()
-        for name in self.weights.keys() - self._used:  # looked at, and no layer's weight
-            for ids in self.weights.pop(name).dims.values():
-                self.coupling.bind(ids, f"the forward uses {name} in other ways than a layer")
-        for name in self.weights.keys() & self.vectors.keys():
+        self.weights.settle()
+        weights = self.weights.by_name
+        for name in weights.keys() & self.vectors.keys():
             self.opaque.setdefault(name, f"{name} is used in other ways as well")
         for name, reason in self.opaque.items():
             if name in self.vectors:
                 self.coupling.bind(self.vectors[name], reason)
-            if name in self.weights:
-                for ids in self.weights[name].dims.values():
+            if name in weights:
+                for ids in weights[name].dims.values():
                     self.coupling.bind(ids, reason)
-        for name in self.weights.keys() & self.vectors.keys():
+        for name in weights.keys() & self.vectors.keys():
             del self.vectors[name]
 
     def _follow_numbers(self) -> None:

@@ -235,7 +235,7 @@ class _Tracer(ForwardWatch):
                 "with which the forward uses it, or take it out of the model"
             )
             for tensor in seen:
-                of_weight = id(tensor) in self._names or self._table.part(tensor) is not None
+                of_weight = id(tensor) in self._names or tensor in self._table.parts
                 ids = None if of_weight else self._table[tensor]
                 if ids is not None and any(
                     waiting.could_read(tensor.shape, dim) and varies(ids, dim)

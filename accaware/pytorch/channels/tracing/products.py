@@ -68,11 +68,11 @@ def _by_weight(table: ChannelTable, call: Call, first: Tensor, second: Tensor) -
 
     None where neither factor is one.
     """
-    if second.dim() > 1 and table.part(second) is not None:
+    if second.dim() > 1 and second in table.parts:
         summed, makes = second.dim() - 2, second.dim() - 1
         weight = table.layer_weight(second, (summed, makes), makes)
         inputs, read_along, made_along = first, first.dim() - 1, -1
-    elif first.dim() > 1 and second.dim() > 1 and table.part(first) is not None:
+    elif first.dim() > 1 and second.dim() > 1 and first in table.parts:
         summed, makes = first.dim() - 1, first.dim() - 2
         weight = table.layer_weight(first, (summed, makes), makes)
         inputs, read_along, made_along = second, second.dim() - 2, -2
@@ -138,7 +138,7 @@ def _einsum_by_weight(
     ):
         summed = [letter for letter in mine if letter in theirs and letter not in result]
         makes = [letter for letter in mine if letter in result and letter not in theirs]
-        if not len(summed) == len(makes) == 1 or table.part(weight) is None:
+        if not len(summed) == len(makes) == 1 or weight not in table.parts:
             continue
         reads, made = mine.index(summed[0]), mine.index(makes[0])
         ids = table.layer_weight(weight, (reads, made), made)

@@ -13,8 +13,9 @@ from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
 from accaware.pytorch.channels.tracing.layers import recurrent
+from accaware.pytorch.channels.tracing.layers.computed_weights import follow_weight
 from accaware.pytorch.channels.tracing.numbers import follow_numbers
-from accaware.pytorch.channels.tracing.weights.computed import follow_weight
+from accaware.pytorch.channels.tracing.weights.parts import COPIES
 
 CONVOLVE = frozenset(f"conv{each}{n}d" for each in ("", "_transpose") for n in (1, 2, 3))
 _REDUCE = (
@@ -55,8 +56,10 @@ _ALONG: dict[str, tuple[int, int | tuple[int, ...] | None]] = {
 
 def apply(table: ChannelTable, call: Call) -> None:
     """Give ids to a call's outputs, or tell which part of a weight they are."""
-    if not table.move_part(call):
+    if not table.parts.move(call):
         by_element(table, call)
+    elif call.name not in COPIES:
+        table.bind(call.inputs[1:], f"{call.place} uses it as an index ({call.name})")
 
 
 def by_element(table: ChannelTable, call: Call) -> None:

@@ -1,1 +1,1 @@
-"""Layers that are followed as wholes: recurrent ones, and those that users register."""
+"""Rules for layers as wholes: recurrent and registered ones, and those of computed weights."""

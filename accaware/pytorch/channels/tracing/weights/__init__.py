@@ -1,1 +1,1 @@
-"""Which tensors are layers' weights, and what becomes of those that are computed or taken apart."""
+"""Which tensors are layers' weights, whole or in parts, and the channels along them."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.coupling import thin, varies
+from accaware.pytorch.channels.tracing.weights.parameters import Parameters
 
 COPIES = frozenset(("to", "type_as", "float", "double", "half", "bfloat16", "detach"))
 """What gives the values of a tensor where they were, perhaps in another type."""
@@ -103,6 +105,56 @@ class WeightPart:
             line = thin(coordinates).amax(others) if others else coordinates
             found[dim] = own, line.expand(coordinates.shape[dim]).long()
         return found if len({own for own, _ in found.values()}) == len(dims) else None
+
+
+class WeightParts:
+    """Which tensors hold values of weights, and nothing else was done with them.
+
+    Args:
+        parameters: the model's.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._parts: Any = WeakIdKeyDictionary()
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        return self.name(tensor) is not None
+
+    def __getitem__(self, tensor: Tensor) -> WeightPart | None:
+        """Where its elements lie in a parameter that may be a layer's weight."""
+        part: WeightPart | None = self._parts.get(tensor)
+        name = self.name(tensor)
+        return WeightPart.whole(name, tensor.shape) if part is None and name is not None else part
+
+    def name(self, tensor: Tensor) -> str | None:
+        """The parameter that it is, or holds values of; None where that can't be a weight."""
+        (name, *_) = self._parameters.names(tensor) or ("",)
+        if name in self._parameters.owners:
+            return name
+        part: WeightPart | None = self._parts.get(tensor)
+        return None if part is None else part.name
+
+    def move(self, call: Call) -> bool:
+        """Note where the elements of a weight lie that a call moves.
+
+        Returns:
+            False for a call that does something else.
+        """
+        data = call.inputs[0]
+        part = self[data]
+        moved = None if part is None else part.after(call)
+        if moved is None:
+            return False
+        for tensor, after in zip(call.outputs, moved, strict=True):
+            if tensor not in self._parameters and tensor is not data:
+                self._parts[tensor] = after
+        return True
+
+    def pop(self, tensor: Tensor) -> WeightPart | None:
+        """What a tensor was a part of, which it is taken for no longer."""
+        part: WeightPart | None = self._parts.pop(tensor, None)
+        return part
 
 
 def _moved(coordinates: Tensor, call: Call) -> tuple[Tensor, ...]:
