@@ -111,6 +111,10 @@ def _tried(
             passed, more_faults = _sift(passed, by_values, groups)
             faults |= more_faults
         unproven = _unproven(bench, passed)
+    for index in bench.hidden([index for index in passed if index not in unproven]):
+        alone = bench.fault([index])
+        if alone is not None:
+            unproven[index] = alone.reason
     return [index for index in passed if index not in unproven], faults | unproven
 
 

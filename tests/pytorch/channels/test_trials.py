@@ -327,3 +327,25 @@ def test_out_of_memory_is_an_error_of_its_own() -> None:
     with pytest.raises(MemoryShortageError, match="smaller example inputs") as caught:
         prune(Net(forward), torch.randn(2, 6))
     assert "\n" not in str(caught.value)
+
+
+def test_a_group_whose_fault_another_one_hides_is_tried_alone() -> None:
+    """All that the mixed channels are read by goes with the reader's half."""
+
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mixed, self.reader = nn.Conv2d(3, 12, 1), nn.Conv2d(12, 5, 1)
+            self.head = nn.Conv2d(5, 3, 1)
+            with torch.no_grad():
+                self.head.weight[:, 1:] = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.mixed(x).relu()
+            result: Tensor = self.head(self.reader(y - y.mean(1)[:, None]))
+            return result
+
+    pruning = prune(Mixed(), torch.randn(1, 3, 4, 4))
+    assert [group.name for group in pruning.groups] == ["reader"]
+    reasons = {entry.layer: entry.reason for entry in pruning.excluded}
+    assert "mixed with them" in reasons["mixed"]

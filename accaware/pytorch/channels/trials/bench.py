@@ -218,6 +218,33 @@ class Bench:
                     return fault.reason
         return None
 
+    def hidden(self, members: Sequence[int]) -> list[int]:
+        """Of groups that passed side by side, those whose fault another one may have hidden.
+
+        Where that lost its half, nothing of theirs may reach the outputs any more: then they are
+        to be tried alone.
+        """
+        layout = layout_without(self._groups, members, self._removals)
+        self._compact.set_layout(Layout.dense(self._groups))
+        self._convert(torch.float32)
+        hidden: set[int] = set()
+        with self._masking(layout):
+            for mode, able in self._members.items():
+                pending = {index: self._groups[index] for index in members if index in able}
+                for trial in self.trials:
+                    if not pending or trial.mode is not mode:
+                        continue
+                    decisions = self._decisions.get(trial, Decisions())
+                    effects = reach_by_gradient(self._model, pending, trial, decisions)
+                    for index, effect in effects.items():
+                        left = torch.ones(self._groups[index].size, dtype=torch.bool)
+                        left[self._removals[index]] = False
+                        if float(effect[left].max()) >= _CLEAR * _ROUNDING[self._dtype]:
+                            pending.pop(index)
+                hidden |= pending.keys()
+        self._convert(self._dtype)
+        return sorted(hidden)
+
     def _effect(self, mode: Mode, index: int) -> float:
         """How far the outputs move when a group's channels do, relative to the outputs."""
         effects = self._effects[mode]
