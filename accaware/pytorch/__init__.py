@@ -4,6 +4,7 @@ from accaware.pytorch.compression.controller import PTCompressionController
 from accaware.pytorch.compression.pruning.learned_ranking import RankingCallbacks
 from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.export import export_model
+from accaware.pytorch.model.registered import register_layer
 from accaware.pytorch.performance.compare import benchmark
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
 
@@ -14,5 +15,6 @@ __all__ = [
     "create_compressed_model",
     "export_model",
     "load_compressed",
+    "register_layer",
     "save_compressed",
 ]

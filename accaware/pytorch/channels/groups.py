@@ -7,6 +7,7 @@ accaware.pytorch.channels.verification tried it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from accaware.errors import AccAwareError, CompressionError
 from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, Slot
 from accaware.pytorch.channels.tracing import ChannelTable, trace_channels
-from accaware.pytorch.channels.tracing.channel_table import PRODUCERS
 from accaware.pytorch.model.device import SMALLER_INPUTS, reporting_memory_shortage
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.layers import Mode
@@ -65,17 +65,13 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             f"({type(error).__name__}: {first_line(error, 'no message')})"
         ) from error
     found = traced.table
-    layers = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, PRODUCERS)
-        or (found.filters.get(name) in found.weights and not isinstance(module, nn.Embedding))
-    ]
+    layers = _layers(found)
     families = _Families(found, layers)
     groups: list[ChannelGroup] = []
     excluded: dict[str, str] = {}
+    order = [*layers]
     for family, members in families.layers.items():
-        name, *_ = producers = tuple(sorted(members, key=layers.index))
+        name, *_ = producers = tuple(sorted(members, key=order.index))
         reason = families.reasons.get(family)
         size, slots = families.sizes[family], families.slots[family]
         group = ChannelGroup(
@@ -85,23 +81,25 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             producers,
             summed=family in families.summed,
             united=family in families.united,
+            multiple=families.multiples.get(family, 1),
         )
         if reason is None and group.size == 1 and int(group.filters_per_channel()) > len(producers):
             reason = families.united.get(family, "its channels are tied to one another")
+        if reason is None and group.multiple > 1 and group.is_partial():
+            reason = f"some layer has a part of its channels, which go by {group.multiple}"
         if reason is None:
             groups.append(group)
         else:
             excluded.update(dict.fromkeys(producers, reason))
     unreached = {each.name for each in traced.unreached}
-    for layer in layers:
-        weight = found.filters.get(layer)
-        if weight not in found.weights:
+    for layer, weight in layers.items():
+        if weight not in found.weights.by_name:
             unseen = _UNREACHED if layer in unreached else "the forward doesn't use it as a layer"
             opaque = unseen if weight is None else found.opaque.get(weight, unseen)
-            excluded[layer] = found.computed.get(layer, opaque)
+            excluded[layer] = found.parameters.computed.get(layer, opaque)
     kept = {layer for group in groups for layer in group.producers}
     return Dependencies(
-        tuple(sorted(groups, key=lambda group: layers.index(group.name))),
+        tuple(sorted(groups, key=lambda group: order.index(group.name))),
         tuple(
             ExcludedLayer(layer, excluded[layer])
             for layer in layers
@@ -110,6 +108,16 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         frozenset(found.first_convolutions),
         traced.reached,
     )
+
+
+def _layers(found: ChannelTable) -> dict[str, str | None]:
+    """What makes channels, or is a layer of torch's -> the weight that does, if it has one."""
+    return {
+        layer: weight
+        for layer, weight in found.parameters.weights.items()
+        if found.parameters.is_torchs(layer)
+        or (weight in found.weights.by_name and found.weights.by_name[weight].makes is not None)
+    }
 
 
 class _Families:
@@ -123,15 +131,20 @@ class _Families:
         summed: the families whose channels something sums over.
         united: the families in which several filters are one channel, as something mixes them
             (an attention head) -> what does.
+        multiples: the families of which something takes multiples of a number only -> the number.
     """
 
-    def __init__(self, found: ChannelTable, layers: list[str]) -> None:
+    def __init__(self, found: ChannelTable, layers: Mapping[str, str | None]) -> None:
         weights = {
-            layer: found.weights[found.filters[layer]]
-            for layer in layers
-            if found.filters.get(layer) in found.weights
+            layer: found.weights.by_name[weight]
+            for layer, weight in layers.items()
+            if weight in found.weights.by_name
         }
-        made = {layer: weight.dims[weight.makes].long() for layer, weight in weights.items()}
+        made = {
+            layer: weight.dims[weight.makes].long()
+            for layer, weight in weights.items()
+            if weight.makes is not None
+        }
         roots = found.coupling.roots()
         # A grouped convolution has no filters of its own choosing: it follows its input.
         together = tuple(
@@ -167,9 +180,13 @@ class _Families:
             int(self._family[root]): reason
             for root, reason in found.coupling.reasons_united(roots).items()
         }
+        self.multiples: dict[int, int] = {}
+        for root, number in found.coupling.multiples(roots).items():
+            family = int(self._family[root])
+            self.multiples[family] = math.lcm(self.multiples.get(family, 1), number)
         self.slots: dict[int, tuple[Slot, ...]] = {}
-        owners = {found.filters[layer]: layer for layer in weights}
-        for name, weight in found.weights.items():
+        owners = {layers[layer]: layer for layer in weights}
+        for name, weight in found.weights.by_name.items():
             for dim, ids in weight.dims.items():
                 makes = dim == weight.makes
                 maker = owners.get(name) if makes else None
@@ -193,6 +210,8 @@ class _Families:
             return
         for dim in reversed(range(owners.dim())):
             rows = owners.movedim(dim, 0).reshape(owners.shape[dim], -1)
+            # What no forward used (the bias of an expert that had no sample) is cut likewise.
+            rows = rows[:, rows.any(0)]
             if (rows == rows[:, :1]).all():
                 self._add(tensor, dim, rows[:, 0], produces=True)
                 return

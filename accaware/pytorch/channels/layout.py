@@ -53,11 +53,13 @@ class ChannelGroup:
         name: the producing layer that stands for the group.
         size: C, its number of channels.
         slots: everything that has to be sliced.
-        producers: names of the convolutions and linear layers whose filters these are.
+        producers: names of the layers whose filters these are: the module's, or the parameter's
+            where that isn't called ``weight`` (one of several, as a recurrent layer has).
         summed: whether the model sums over the channels (a norm, a mean), which misses none that
             is zero.
         united: whether a channel is several filters that something mixes with each other, as an
             attention head is.
+        multiple: the channels that are left come in multiples of this, as a kernel wants them.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ChannelGroup:
     producers: tuple[str, ...]
     summed: bool = False
     united: bool = False
+    multiple: int = 1
 
     def filters_per_channel(self) -> Tensor:
         """(C,) how many filters go when a channel goes."""
@@ -97,6 +100,7 @@ class ChannelGroup:
 
         An attention head is several filters of each layer.
         """
+        multiple = math.lcm(multiple, self.multiple)
         if not self.united:
             return multiple
         counts = (
@@ -104,6 +108,10 @@ class ChannelGroup:
             for slot in self.producing_weights()
         )
         return multiple // math.gcd(multiple, *counts)
+
+    def is_partial(self) -> bool:
+        """Whether some tensor lacks some of the channels."""
+        return bool(self._partial)
 
     @cached_property
     def _partial(self) -> Sequence[Tensor]:

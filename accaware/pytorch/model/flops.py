@@ -48,10 +48,12 @@ class FlopsModel:
         self.by_layer = {
             name: sum(operations.values()) for name, operations in counter.get_flop_counts().items()
         }
+        within = _by_layers_within(self.by_layer)
         self._layers = [
             (flops, sizes)
             for name, module in model.named_modules()
-            if (flops := self.by_layer.get(name)) and (sizes := _weights(name, module))
+            if (flops := self.by_layer.get(name, 0) - within.get(name, 0)) > 0
+            and (sizes := _weights(name, module))
         ]
 
     def count(self, shapes: Mapping[str, torch.Size]) -> int:
@@ -65,18 +67,31 @@ class FlopsModel:
         return round(flops)
 
 
-def _weights(name: str, module: nn.Module) -> dict[str, int]:
-    """The elements of what a layer multiplies with, by the parameters' names.
+def _by_layers_within(by_layer: Mapping[str, int]) -> dict[str, int]:
+    """The operations of each module that are those of modules within it."""
+    within: dict[str, int] = {}
+    for name, flops in by_layer.items():
+        outer = name
+        while outer and (outer == name or outer not in by_layer):
+            outer = outer.rpartition(".")[0]
+        # What a weight is computed by is the layer's own; "Global" is the counter's word for all.
+        if name not in ("", "Global") and ".parametrizations." not in f".{name}.":
+            within[outer] = within.get(outer, 0) + flops
+    return within
 
-    That is its weight, or what this is computed from, or all its matrices (a recurrent layer's).
-    None for a module with layers within it.
+
+def _weights(name: str, module: nn.Module) -> dict[str, int]:
+    """The elements of what a layer itself multiplies with, by the parameters' names.
+
+    That is its weight, or what this is computed from, or all its matrices (a recurrent layer's, or
+    those of experts, whose biases have two dimensions).
     """
-    if any(key != "parametrizations" for key, _ in module.named_children()):
-        return {}
     matrices = {
         key: parameter.numel()
         for key, parameter in module.named_parameters()
         if parameter.dim() > 1
+        and "bias" not in key
+        and ("." not in key or key.startswith("parametrizations."))
     }
     origin = weight_origin(module)
     if origin in matrices:
@@ -99,7 +114,7 @@ def _counted(model: nn.Module, inputs: ExampleInputs) -> FlopCounterMode:
 
 
 def _count(model: nn.Module, inputs: ExampleInputs) -> FlopCounterMode:
-    counter = FlopCounterMode(display=False, custom_mapping=_RECURRENT)
+    counter = FlopCounterMode(display=False, custom_mapping=_UNCOUNTED)
     # PyTorch's own tracker watches gradients too, and fails in a forward that computes some.
     counter.mod_tracker = _Running(model)  # type: ignore[assignment]
     with torch.no_grad(), eagerly(), _plain_attention(), counter:
@@ -166,9 +181,15 @@ def _all_layers(inputs: torch.Size, weights: Sequence[torch.Size], *_: Any, **__
     return _multiplied(inputs, weights)
 
 
-_RECURRENT = {
+def _grouped(rows: torch.Size, matrices: torch.Size, *_: Any, **__: Any) -> int:
+    """Each row by one of the matrices."""
+    return 2 * math.prod(rows) * matrices[-1]
+
+
+_UNCOUNTED = {
     torch.ops.aten.mkldnn_rnn_layer: _one_layer,
     torch.ops.aten._cudnn_rnn: _all_layers,
     torch.ops.aten.miopen_rnn: _all_layers,
+    torch.ops.aten._grouped_mm: _grouped,
 }
-"""Fused kernels; other recurrent layers are made of operations that PyTorch's counter knows."""
+"""Kernels that PyTorch's counter doesn't know: fused ones, and the experts' of a mixture."""

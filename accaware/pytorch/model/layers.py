@@ -10,6 +10,8 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from accaware.pytorch.model.registered import registration_of
+
 
 class Mode(Enum):
     """What a model's own forwards do: as in training, or as in evaluation.
@@ -42,6 +44,8 @@ def drop_caches(model: nn.Module) -> None:
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 PER_CHANNEL_NORMS = (
     nn.modules.batchnorm._BatchNorm,
     nn.modules.instancenorm._InstanceNorm,
@@ -158,6 +162,9 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         per_group: what rows_per_group said.
         count: how many channels there are, for a layer that has no tensors (see count_of).
     """
+    registration = registration_of(module)
+    if registration is not None and registration.resize is not None:
+        registration.resize(module)
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         first, second = _weight_of(module).shape[:2]
         if per_group is not None:
@@ -178,8 +185,16 @@ def update_sizes(module: nn.Module, per_group: int | None, count: int | None = N
         module.num_channels, module.num_groups = channels, channels // per_group
     elif isinstance(module, nn.PReLU):
         module.num_parameters = module.weight.shape[0]
-    elif isinstance(module, nn.Embedding):
+    elif isinstance(module, EMBEDDINGS):
         module.embedding_dim = module.weight.shape[1]
+    elif isinstance(module, nn.RNNCellBase):
+        module.hidden_size, module.input_size = module.weight_hh.shape[1], module.weight_ih.shape[1]
+    elif isinstance(module, nn.RNNBase):
+        of_first = module.all_weights[0]
+        module.input_size, module.hidden_size = of_first[0].shape[1], of_first[1].shape[1]
+        if module.proj_size:
+            module.proj_size, module.hidden_size = of_first[-1].shape
+        module.flatten_parameters()  # cuDNN wants them in one piece
 
 
 def _weight_of(module: nn.Module) -> Tensor:

@@ -30,6 +30,8 @@ LAYERS = (
     nn.LayerNorm,
     nn.GroupNorm,
     torchvision.ops.DeformConv2d,
+    nn.RNNBase,
+    nn.RNNCellBase,
     *TRANSPOSED,
     *NORMS,
 )
@@ -83,7 +85,7 @@ class Masked:
         elif isinstance(module, LAYERS):
             dim = 0
         else:  # a parameter of the user's own, such as a scale for each channel
-            (dim,) = masks or (None,)
+            (dim, *_) = sorted(masks) or (None,)
         result = None
         for each in masks.keys() - {dim} if self.unread else masks.keys() & {dim}:
             shape = [1] * tensor.dim()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,6 +28,7 @@ class Coupling:
         self._summed: list[Tensor] = []
         self._united: list[Tensor] = []
         self._unions: list[tuple[Tensor, str]] = []
+        self._multiples: list[tuple[Tensor, int]] = []
 
     def new_ids(self, *shape: int) -> ChannelIds:
         """New ids, for as many positions."""
@@ -57,6 +59,18 @@ class Coupling:
     def summed(self) -> Tensor:
         """(N,) the ids of what is summed over."""
         return torch.cat([torch.empty(0, dtype=torch.long), *self._summed])
+
+    def in_multiples(self, ids: ChannelIds, number: int) -> None:
+        """Something works with such channels only where their count is a multiple of a number."""
+        self._multiples.append((_distinct(ids), number))
+
+    def multiples(self, roots: Tensor) -> dict[int, int]:
+        """For each root that something counts in multiples, of which number."""
+        found: dict[int, int] = {}
+        for ids, number in self._multiples:
+            for root in torch.unique(roots[ids]).tolist():
+                found[root] = math.lcm(found.get(root, 1), number)
+        return found
 
     def unite(self, ids: ChannelIds, dim: int, reason: str) -> ChannelIds | None:
         """Tie all that lies along a dimension together, where others tell such lines apart.
@@ -170,3 +184,27 @@ def varies(ids: ChannelIds, dim: int) -> bool:
     """Whether there are different ids along a dimension."""
     ids = thin(ids)
     return ids.shape[dim] > 1 and bool((ids != ids.narrow(dim, 0, 1)).any())
+
+
+def spread(part: ChannelIds, other: ChannelIds) -> list[int]:
+    """The dimensions along which a part is one, and meets different channels of another."""
+    return [
+        dim
+        for dim, size in enumerate(part.shape)
+        if size == 1 < other.shape[dim] and varies(other, dim)
+    ]
+
+
+def lines_apart(owners: Tensor, dim: int) -> int:
+    """How many lines across a dimension there are that have no channel in common, by any chain."""
+    lines = owners.movedim(dim, 0).flatten(1)
+    labels = torch.arange(len(lines))
+    _, places = torch.unique(lines, return_inverse=True)
+    while True:
+        of_channels = torch.full((int(places.max()) + 1,), len(lines)).scatter_reduce(
+            0, places.flatten(), labels[:, None].expand_as(places).flatten(), "amin"
+        )
+        lower = of_channels[places].amin(1)
+        if torch.equal(lower, labels):
+            return len(torch.unique(labels))
+        labels = lower

@@ -16,8 +16,9 @@ from accaware.errors import CompressionError
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import varies
+from accaware.pytorch.channels.tracing.layers.registered import follow
 from accaware.pytorch.channels.tracing.numbers import follow_sizes, name_numbers
-from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply
+from accaware.pytorch.channels.tracing.rules import CONVOLVE, apply, by_element
 from accaware.pytorch.channels.tracing.unreached import Unreached, find_unreached
 from accaware.pytorch.model.copies import copied, copy_without_values
 from accaware.pytorch.model.deterministic import DROPOUTS, call_steadily
@@ -25,6 +26,7 @@ from accaware.pytorch.model.device import raise_if_out_of_memory
 from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.layers import Mode
+from accaware.pytorch.model.registered import registration_of
 from accaware.pytorch.model.tensors import output_tensors, tensors_in
 
 _OUTPUT = "its channels are the model's output"
@@ -78,7 +80,7 @@ def trace_channels(model: nn.Module, inputs: ExampleInputs) -> TracedChannels:
 
 
 def _traced(model: nn.Module, inputs: ExampleInputs, modes: Sequence[Mode]) -> TracedChannels:
-    table = ChannelTable(model, name_numbers(model))
+    table = ChannelTable(model, name_numbers(model), by_element)
     passes = {mode: _run(model, inputs, mode, table) for mode in modes}
     used = {name for each in passes.values() for name in each.used}
     called = {name for each in passes.values() for name in each.called}
@@ -142,6 +144,13 @@ class _Tracer(ForwardWatch):
         own = (*model.named_parameters(), *model.named_buffers())
         self._names = {id(tensor): name for name, tensor in own}
         self._origins: Any = WeakIdKeyDictionary()  # what gave a tensor
+        self._registered = {
+            name: (module, registration)
+            for name, module in model.named_modules()
+            if (registration := registration_of(module)) is not None
+        }
+        self._within: tuple[int, tuple[Tensor, ...]] | None = None
+        """How deep the registered layer is that is running, and what it was given."""
         self._waiting: dict[str, list[Unreached]] = {}
         for each in unreached:
             self._waiting.setdefault(each.scope, []).append(each)
@@ -149,8 +158,13 @@ class _Tracer(ForwardWatch):
     def entered(self, inputs: Any) -> None:
         self.ran.add(self.module)
         self._keep_for_unreached(tensors_in(inputs))
+        if self._within is None and self.module in self._registered:
+            self._within = len(self._running), tensors_in(inputs)
 
     def left(self, module: str, output: Any) -> None:
+        if self._within is not None and self._within[0] > len(self._running):
+            self._follow_registered(module, self._within[1], tensors_in(output))
+            self._within = None
         if self._running:
             self._keep_for_unreached(output_tensors(output) if self._waiting else ())
 
@@ -159,14 +173,27 @@ class _Tracer(ForwardWatch):
     ) -> Any:
         outputs = _computed(func, args, kwargs)
         call = Call(func, args, kwargs, self.module, self.place, tensors_in(outputs))
-        if call.inputs and call.outputs:
-            apply(self._table, call)
-            self._trace_convolutions(call)
-            self._keep_for_unreached(call.outputs)
-        elif call.outputs:
-            follow_sizes(self._table, call)
+        if call.outputs and self._within is None:
+            self._follow(call)
         self._write_down(call)
         return outputs
+
+    def _follow(self, call: Call) -> None:
+        if not call.inputs:
+            follow_sizes(self._table, call)
+            return
+        apply(self._table, call)
+        self._trace_convolutions(call)
+        self._keep_for_unreached(call.outputs)
+
+    def _follow_registered(
+        self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> None:
+        module, registration = self._registered[name]
+        place = f"{name or 'the model'} ({type(module).__name__})"
+        follow(self._table, place, module, registration, inputs, outputs)
+        own = (*module.parameters(), *module.buffers())
+        self.used.update(self._names[id(tensor)] for tensor in own)
 
     def _trace_convolutions(self, call: Call) -> None:
         convolved = any(tensor in self._convolved for tensor in call.inputs)
@@ -208,7 +235,8 @@ class _Tracer(ForwardWatch):
                 "with which the forward uses it, or take it out of the model"
             )
             for tensor in seen:
-                ids = None if id(tensor) in self._names else self._table[tensor]
+                of_weight = id(tensor) in self._names or tensor in self._table.parts
+                ids = None if of_weight else self._table[tensor]
                 if ids is not None and any(
                     waiting.could_read(tensor.shape, dim) and varies(ids, dim)
                     for dim in range(tensor.dim())

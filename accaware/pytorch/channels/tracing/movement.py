@@ -47,7 +47,7 @@ def _move(table: ChannelTable, call: Call) -> OutputIds:
     before = table[data[0]]
     if call.name in _SPLIT and before is not None:
         if _varying(after[0]) > _varying(before):
-            table.splits.append(thin(after[0]))
+            table.meetings.splits.append(thin(after[0]))
     elif call.name == "chunk":
         # Halves are halves of whatever is left, so they have to lose the same.
         for each in after[1:]:
@@ -148,7 +148,7 @@ def _gather(table: ChannelTable, call: Call) -> OutputIds:
         for other, size in enumerate(call.outputs[0].shape):
             line = line.narrow(other, 0, min(size, line.shape[other]))
         parts.append(line)
-    return [table.meet(parts, call.outputs[0].shape, call.place)]
+    return [table.meetings.of(parts, call.outputs[0].shape, call.place)]
 
 
 def _fold(table: ChannelTable, call: Call) -> OutputIds:
@@ -171,7 +171,7 @@ def _glu(table: ChannelTable, call: Call) -> OutputIds:
     if ids is None:
         return [None]
     first, second = ids.chunk(2, -1 if dim is None else dim)
-    return [table.meet([first, second], call.outputs[0].shape, call.place)]
+    return [table.meetings.of([first, second], call.outputs[0].shape, call.place)]
 
 
 def _as_complex(table: ChannelTable, call: Call) -> OutputIds:

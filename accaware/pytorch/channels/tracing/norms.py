@@ -70,7 +70,7 @@ def _weight_norm(table: ChannelTable, call: Call) -> OutputIds:
     accaware.pytorch.channels.weight_norm does that, of the norms that it knows.
     """
     direction, scale, *dim = call.args
-    if not table.is_weight_norm(direction, scale):
+    if not table.parameters.is_weight_norm(direction, scale):
         return None
     ids, scales = table[direction], table.vector(scale)
     # Filters in their dimension, or what is read in its own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds
+
+_GROUPED_MULTIPLE = 8
+"""The kernels of grouped products take rows of 16 bytes and multiples of that: 8 half floats."""
 
 
 class _Operand(NamedTuple):
@@ -44,14 +47,15 @@ def _plus_matmul(table: ChannelTable, call: Call) -> OutputIds:
         first, second = call.argument(1, "batch1"), call.argument(2, "batch2")
     product = _matrix_product(table, call, first, second)
     parts = [part for part in (product, table[added]) if part is not None]
-    return [table.meet(parts, call.outputs[0].shape, call.place)]
+    return [table.meetings.of(parts, call.outputs[0].shape, call.place)]
 
 
 def _matrix_product(
     table: ChannelTable, call: Call, first: Tensor, second: Tensor
 ) -> ChannelIds | None:
-    if second.dim() == 2 and (weight := table.layer_weight(second, (0, 1), 1)) is not None:
-        return _by_layer(table, call, first, weight.dims)
+    by_weight = _by_weight(table, call, first, second)
+    if by_weight is not None:
+        return by_weight
     mine = "k" if first.dim() == 1 else "." * (first.dim() - 2) + "mk"
     theirs = "k" if second.dim() == 1 else "." * (second.dim() - 2) + "kn"
     made = ("m" if first.dim() > 1 else "") + ("n" if second.dim() > 1 else "")
@@ -59,14 +63,43 @@ def _matrix_product(
     return _product(table, call, operands, "..." + made)
 
 
-def _by_layer(
-    table: ChannelTable, call: Call, first: Tensor, dims: Mapping[int, ChannelIds]
-) -> ChannelIds:
-    """By a module's own matrix, which reads channels and makes others, as a linear layer does."""
-    read = table.along(first, first.dim() - 1)
+def _by_weight(table: ChannelTable, call: Call, first: Tensor, second: Tensor) -> ChannelIds | None:
+    """By a module's own matrix, or one for each expert: it reads channels and makes others.
+
+    None where neither factor is one.
+    """
+    if second.dim() > 1 and second in table.parts:
+        summed, makes = second.dim() - 2, second.dim() - 1
+        weight = table.layer_weight(second, (summed, makes), makes)
+        inputs, read_along, made_along = first, first.dim() - 1, -1
+    elif first.dim() > 1 and second.dim() > 1 and first in table.parts:
+        summed, makes = first.dim() - 1, first.dim() - 2
+        weight = table.layer_weight(first, (summed, makes), makes)
+        inputs, read_along, made_along = second, second.dim() - 2, -2
+    else:
+        return None
+    if weight is None:
+        return None
+    read = table.along(inputs, read_along)
     if read is not None:
-        table.coupling.tie(read, dims[0])
-    return dims[1].expand(call.outputs[0].shape)
+        table.coupling.tie(read, weight[summed])
+    made = weight[makes]
+    shape = call.outputs[0].shape
+    return (made if made_along == -1 else made[:, None]).expand(shape)
+
+
+def _grouped(table: ChannelTable, call: Call) -> OutputIds:
+    """Rows of the first factor by the matrix of the expert that the offsets say."""
+    first, second = call.inputs[:2]
+    if second.dim() != 3 or first.dim() != 2:
+        return None
+    made = _by_weight(table, call, first, second)
+    if made is None:
+        return None
+    for ids in (made[0], table.along(first, 1)):
+        if ids is not None:
+            table.coupling.in_multiples(ids, _GROUPED_MULTIPLE)
+    return [made]
 
 
 def _einsum(table: ChannelTable, call: Call) -> OutputIds:
@@ -84,11 +117,39 @@ def _einsum(table: ChannelTable, call: Call) -> OutputIds:
         )
     if any(len(set(each)) < len(each.replace("...", ".")) for each in names):
         return None  # a diagonal
+    if len(operands) == 2 and "." not in equation:
+        made = _einsum_by_weight(table, call, operands, names, result)
+        if made is not None:
+            return made
     spelled = [
         _Operand.of(table, tensor, each.replace("...", "." * _broadcast(tensor, each)))
         for tensor, each in zip(operands, names, strict=True)
     ]
     return [_product(table, call, spelled, result)]
+
+
+def _einsum_by_weight(
+    table: ChannelTable, call: Call, operands: Sequence[Tensor], names: Sequence[str], result: str
+) -> OutputIds:
+    """As a product by a module's own matrix, whose dimensions are spelled out."""
+    for weight, inputs, mine, theirs in (
+        (operands[0], operands[1], names[0], names[1]),
+        (operands[1], operands[0], names[1], names[0]),
+    ):
+        summed = [letter for letter in mine if letter in theirs and letter not in result]
+        makes = [letter for letter in mine if letter in result and letter not in theirs]
+        if not len(summed) == len(makes) == 1 or weight not in table.parts:
+            continue
+        reads, made = mine.index(summed[0]), mine.index(makes[0])
+        ids = table.layer_weight(weight, (reads, made), made)
+        if ids is None:
+            continue
+        read = table.along(inputs, theirs.index(summed[0]))
+        if read is not None:
+            table.coupling.tie(read, ids[reads])
+        shape = [-1 if letter == makes[0] else 1 for letter in result]
+        return [ids[made].reshape(shape).expand(call.outputs[0].shape)]
+    return None
 
 
 def _attention(table: ChannelTable, call: Call) -> OutputIds:
@@ -107,7 +168,7 @@ def _attention(table: ChannelTable, call: Call) -> OutputIds:
     shape = torch.Size([*call.outputs[0].shape[:-1], key.shape[-2]])
     scores = _product(table, call, (queries, keys), "...ls", shape)
     masked = [ids for ids in (scores, None if mask is None else table[mask]) if ids is not None]
-    scores = table.meet(masked, shape, call.place)
+    scores = table.meetings.of(masked, shape, call.place)
     attention = _Operand(query, scores, "." * (len(shape) - 2) + "ls")
     return [_product(table, call, (attention, values), "...le")]
 
@@ -159,7 +220,7 @@ def _product(
         for place, source in enumerate(sources):
             moved = moved.unsqueeze(place) if source < 0 else moved
         parts.append(moved)
-    return table.meet(parts, shape, call.place)
+    return table.meetings.of(parts, shape, call.place)
 
 
 def _broadcast(tensor: Tensor, letters: str) -> int:
@@ -170,6 +231,7 @@ def _broadcast(tensor: Tensor, letters: str) -> int:
 RULES = {
     **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv"), _matmul),
     **dict.fromkeys(("addmm", "baddbmm"), _plus_matmul),
+    **dict.fromkeys(("_grouped_mm", "grouped_mm", "grouped_mm_fallback"), _grouped),
     "einsum": _einsum,
     "scaled_dot_product_attention": _attention,
 }

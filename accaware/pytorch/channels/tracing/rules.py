@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,10 +10,12 @@ from torch import Tensor
 
 from accaware.pytorch.channels.tracing import movement, norms, products
 from accaware.pytorch.channels.tracing.call import Call
-from accaware.pytorch.channels.tracing.channel_table import ChannelTable, Weight
-from accaware.pytorch.channels.tracing.computed_weights import follow_weight
+from accaware.pytorch.channels.tracing.channel_table import ChannelTable
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, OutputIds, single
+from accaware.pytorch.channels.tracing.layers import recurrent
+from accaware.pytorch.channels.tracing.layers.computed_weights import follow_weight
 from accaware.pytorch.channels.tracing.numbers import follow_numbers
+from accaware.pytorch.channels.tracing.weights.parts import COPIES
 
 CONVOLVE = frozenset(f"conv{each}{n}d" for each in ("", "_transpose") for n in (1, 2, 3))
 _REDUCE = (
@@ -53,13 +55,22 @@ _ALONG: dict[str, tuple[int, int | tuple[int, ...] | None]] = {
 
 
 def apply(table: ChannelTable, call: Call) -> None:
+    """Give ids to a call's outputs, or tell which part of a weight they are."""
+    if not table.parts.move(call):
+        by_element(table, call)
+    elif call.name not in COPIES:
+        table.bind(call.inputs[1:], f"{call.place} uses it as an index ({call.name})")
+
+
+def by_element(table: ChannelTable, call: Call) -> None:
     """Give ids to a call's outputs, and tie or bind its inputs'."""
     rule = _RULES.get(call.name, _unlisted)
-    ids = rule(table, call)
+    with table.multiplied() as weights:
+        ids = rule(table, call)
     if ids is None:
         table.bind(call.inputs, _mixes(call))
         ids = [None] * len(call.outputs)
-    follow_weight(table, call, element_by_element=rule is _unlisted and ids is not None)
+    follow_weight(table, call, weights, element_by_element=rule is _unlisted and ids is not None)
     for tensor, each in zip(call.outputs, ids, strict=True):
         table[tensor] = each
     follow_numbers(table, call)
@@ -96,9 +107,9 @@ def _new_channels(table: ChannelTable, call: Call, axis: int, *, makes: int) -> 
     if weight is None:
         return None
     read = table.along(call.argument(0, "input"), axis)
-    if read is not None and 1 - makes in weight.dims:
-        table.coupling.tie(read, weight.dims[1 - makes])
-    return [_made(table, call, weight.dims[makes], axis)]
+    if read is not None and 1 - makes in weight:
+        table.coupling.tie(read, weight[1 - makes])
+    return [_made(table, call, weight[makes], axis)]
 
 
 def _grouped_convolution(table: ChannelTable, call: Call, axis: int, groups: int) -> OutputIds:
@@ -106,7 +117,7 @@ def _grouped_convolution(table: ChannelTable, call: Call, axis: int, groups: int
     weight = _weight(table, call, (0,), 0)
     if weight is None:
         return None
-    rows = weight.dims[0].reshape(groups, -1)
+    rows = weight[0].reshape(groups, -1)
     leaders = rows[:, :1]
     table.coupling.tie(leaders, rows)
     read = table.along(call.argument(0, "input"), axis)
@@ -119,11 +130,13 @@ def _grouped_convolution(table: ChannelTable, call: Call, axis: int, groups: int
     return [_made(table, call, made, axis)]
 
 
-def _weight(table: ChannelTable, call: Call, dims: Sequence[int], makes: int) -> Weight | None:
+def _weight(
+    table: ChannelTable, call: Call, dims: Sequence[int], makes: int
+) -> Mapping[int, ChannelIds] | None:
     """The ids of the weight that a layer uses; where it has none, its input has to stay."""
     tensor = call.argument(1, "weight")
-    weight = table.layer_weight(tensor, dims, makes) or table.computed_weight(tensor, dims, makes)
-    if weight is None or any(dim not in weight.dims for dim in dims):
+    weight = table.layer_weight(tensor, dims, makes, grouped=len(dims) == 1)
+    if weight is None or any(dim not in weight for dim in dims):
         reason = table.why_unknown(call.module, tensor)
         if reason is not None:
             # The first reason is the one that is reported.
@@ -142,8 +155,16 @@ def _made(table: ChannelTable, call: Call, made: ChannelIds, axis: int) -> Chann
 
 def _embedding(table: ChannelTable, call: Call) -> OutputIds:
     table.bind(call.inputs[:1], f"{call.place} looks something up by it")
+    bag = call.name == "embedding_bag"
+    if bag:
+        table.bind(call.inputs[2:], f"{call.place} weighs what it looks up by it")
     weight = table.layer_weight(call.argument(1, "weight"), (1,), 1)
-    return None if weight is None else [weight.dims[1].expand(call.outputs[0].shape)]
+    if call.argument(3, "max_norm") is not None:
+        table.bind(
+            [call.argument(1, "weight")],
+            f"{call.place} makes long rows shorter by their norm (max_norm)",
+        )
+    return None if weight is None else [weight[1].expand(call.outputs[0].shape)]
 
 
 def _mix(table: ChannelTable, call: Call) -> OutputIds:
@@ -247,7 +268,7 @@ def _unlisted(table: ChannelTable, call: Call) -> OutputIds:
     shape = call.outputs[0].shape
     if _common_shape(call.inputs) == shape and all(each.shape == shape for each in call.outputs):
         parts = [ids for tensor in call.inputs if (ids := table[tensor]) is not None]
-        return [table.meet(parts, shape, call.place)] * len(call.outputs)
+        return [table.meetings.of(parts, shape, call.place)] * len(call.outputs)
     return None if len(call.inputs) > 1 else _resized(call, table[call.inputs[0]])
 
 
@@ -261,7 +282,7 @@ def _unpool(table: ChannelTable, call: Call) -> OutputIds:
     """What a pooling gave, put back to where its indices say."""
     inputs, indices = call.inputs[:2]
     parts = [ids for tensor in (inputs, indices) if (ids := table[tensor]) is not None]
-    table.meet(parts, inputs.shape, call.place)
+    table.meetings.of(parts, inputs.shape, call.place)
     return _resized(call, table[inputs])
 
 
@@ -306,7 +327,8 @@ _RULES: dict[str, _Rule] = {
     **movement.RULES,
     **norms.RULES,
     **products.RULES,
+    **recurrent.RULES,
     "linear": _linear,
-    "embedding": _embedding,
+    **dict.fromkeys(("embedding", "embedding_bag"), _embedding),
     "normalize": _normalize,
 }

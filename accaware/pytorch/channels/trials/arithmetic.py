@@ -64,11 +64,14 @@ def convert(model: nn.Module, dtype: torch.dtype) -> Arithmetic:
 
 
 def _watched(model: nn.Module) -> list[nn.Parameter]:
-    """Large parameters that only torch functions take; a scripted module takes its own unseen."""
+    """Large parameters that only torch functions take.
+
+    A scripted module takes its own unseen, and a recurrent one compares their type to its input's.
+    """
     unseen = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, torch.jit.ScriptModule)
+        if isinstance(module, (torch.jit.ScriptModule, nn.RNNBase))
         for parameter in module.parameters()
     }
     return [

@@ -189,7 +189,8 @@ class Bench:
             behind = [
                 slot
                 for slot in made
-                if not any(slot.tensor.startswith(f"{layer}.") for layer in layers)
+                if slot.layer is None
+                and not any(slot.tensor.startswith(f"{layer}.") for layer in layers)
             ]
             for slot in behind or own:
                 tensor, places = tensors[slot.tensor].data, slot.positions

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers in double precision, which is slow: no more than is needed."""
+"""Products in double precision: no more of them than is needed, and those that torch hasn't."""
 
 from __future__ import annotations
 
@@ -105,3 +105,37 @@ def _in_strips(
 def _each(value: Any) -> tuple[int, int]:
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * 2 if len(values) == 1 else values
+
+
+def grouped_product(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Tensor | None:
+    """Rows by the matrices that offsets say, in any precision and of any size.
+
+    Torch's own takes single precision and less, and rows of whole 16 bytes.
+
+    Returns:
+        None for any other function, or another form of this one.
+    """
+    if getattr(func, "__name__", "") not in ("_grouped_mm", "grouped_mm") or len(args) < 2:
+        return None
+    rows, matrices = args[:2]
+    offsets = args[2] if len(args) > 2 else kwargs.get("offs")
+    more = [*args[3:], *(value for key, value in kwargs.items() if key != "offs")]
+    if (
+        rows.dim() != 2
+        or matrices.dim() != 3
+        or offsets is None
+        or any(each is not None for each in more)
+    ):
+        return None
+    if rows.is_meta:
+        return torch.matmul(rows, matrices[0])
+    begins = [0, *offsets.tolist()]
+    products = [
+        rows[begin:end] @ matrix
+        for begin, end, matrix in zip(begins, begins[1:], matrices, strict=False)
+    ]
+    # What is behind the last offset is nobody's.
+    rest = rows.new_zeros(len(rows) - begins[-1], matrices.shape[-1])
+    return torch.cat([*products, rest])

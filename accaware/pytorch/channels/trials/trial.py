@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from accaware.pytorch.channels.trials.arithmetic import Arithmetic
-from accaware.pytorch.channels.trials.products import multiply
+from accaware.pytorch.channels.trials.products import grouped_product, multiply
 from accaware.pytorch.data.random_state import repeatable
 from accaware.pytorch.model.deterministic import call_steadily
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -96,6 +96,8 @@ class _Running(TorchFunctionMode):
         outputs = self._product(func, args, kwargs)
         if outputs is None:
             args, kwargs = self._arithmetic.widened((args, kwargs))
+            outputs = grouped_product(func, args, kwargs)
+        if outputs is None:
             outputs = call_steadily(func, args, kwargs)
         if any(not _floating(tensor) for tensor in tensors_in(outputs)) and not _creates(func):
             inputs = tensors_in((args, dict(kwargs)))

@@ -13,7 +13,7 @@ from accaware.errors import CheckpointError, CompressionError
 from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.filters import FilterCount
 from accaware.pytorch.channels.groups import find_dependencies
-from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer, KeptMasks, Layout
+from accaware.pytorch.channels.layout import ChannelGroup, KeptMasks, Layout
 from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.compression.pruning.coefficients import Coefficients
 from accaware.pytorch.compression.pruning.importance import (
@@ -24,7 +24,7 @@ from accaware.pytorch.compression.pruning.importance import (
 )
 from accaware.pytorch.compression.pruning.ranking import GlobalRanking, PerGroupRanking, Ranking
 from accaware.pytorch.compression.pruning.reconstruction import Reconstruction
-from accaware.pytorch.compression.pruning.selection import select_groups
+from accaware.pytorch.compression.pruning.selection import by_module, select_groups
 from accaware.pytorch.compression.pruning.taylor import TaylorImportance
 from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -97,7 +97,6 @@ class FilterPruning:
         self._coefficients: Coefficients | None = None
         self.reconstruction: Reconstruction | None = None
         """Corrects what reads removed channels; None leaves it as it is."""
-        names = [name for name, _ in model.named_modules()]
         dependencies = find_dependencies(model, inputs)
         allowed, forbidden = select_groups(
             model,
@@ -107,10 +106,7 @@ class FilterPruning:
             prune_downsample_convs=prune_downsample_convs,
         )
         groups, faulty = verify_groups(model, allowed, dependencies.reached, inputs, *samples)
-        self.excluded: Sequence[ExcludedLayer] = sorted(
-            [*dependencies.excluded, *forbidden, *faulty],
-            key=lambda entry: names.index(entry.layer),
-        )
+        self.excluded = by_module(model, [*dependencies.excluded, *forbidden, *faulty])
         if not groups:
             reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
             raise CompressionError(
@@ -204,7 +200,7 @@ class FilterPruning:
 
     def describe(self) -> str:
         """How many layers and groups are covered, and the share that is removed."""
-        layers = len(self._filters.places)
+        layers = len({weight.rpartition(".")[0] for weight in self._filters.places})
         unit = "filters" if self._flops is None else "FLOPs"
         return (
             f"filter pruning of {layers} layers in {len(self.groups)} groups: "

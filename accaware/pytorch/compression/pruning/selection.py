@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -26,7 +27,8 @@ def select_groups(
     """
     modules = dict(model.named_modules())
 
-    def why_excluded(name: str) -> str | None:
+    def why_excluded(layer: str) -> str | None:
+        name = _module_of(layer, modules)
         if not prune_first_conv and name in dependencies.first_convolutions:
             return "it is a first convolution (prune_first_conv is false)"
         if not prune_downsample_convs and _downsamples(modules[name]):
@@ -46,6 +48,26 @@ def select_groups(
                 ExcludedLayer(layer, reasons.get(layer, f"it is coupled with {cause}: {why}"))
             )
     return allowed, excluded
+
+
+def by_module(model: nn.Module, entries: Iterable[ExcludedLayer]) -> Sequence[ExcludedLayer]:
+    """In the order of the modules; weights of one that have the same reason are listed once."""
+    modules = dict(model.named_modules())
+    order = {name: place for place, name in enumerate(modules)}
+    listed: dict[tuple[str, str], list[ExcludedLayer]] = {}
+    for entry in sorted(entries, key=lambda entry: order[_module_of(entry.layer, modules)]):
+        module = _module_of(entry.layer, modules)
+        # The model itself has no name.
+        listed.setdefault((module or entry.layer, entry.reason), []).append(entry)
+    return [
+        members[0] if len(members) == 1 else replace(members[0], layer=module)
+        for (module, _), members in listed.items()
+    ]
+
+
+def _module_of(layer: str, modules: Mapping[str, nn.Module]) -> str:
+    """The module that a layer is, or whose parameter."""
+    return layer if layer in modules else layer.rpartition(".")[0]
 
 
 def _downsamples(module: nn.Module) -> bool:

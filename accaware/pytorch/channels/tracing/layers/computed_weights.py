@@ -7,6 +7,10 @@ are followed as all ids are; what becomes of the inputs' is found here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from torch import Tensor
+
 from accaware.pytorch.channels.tracing import movement, norms
 from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.channel_table import ChannelTable
@@ -19,24 +23,29 @@ _RULES = {**movement.RULES, "_weight_norm": norms.RULES["_weight_norm"]}
 """What keeps inputs apart; beside what works element by element."""
 
 
-def follow_weight(table: ChannelTable, call: Call, *, element_by_element: bool) -> None:
+def follow_weight(
+    table: ChannelTable, call: Call, multiplied: Sequence[Tensor], *, element_by_element: bool
+) -> None:
     """Give the outputs of a call the ids of the inputs that a weight reads, where it is of one.
 
     Args:
+        multiplied: what the call takes for layers' weights.
         element_by_element: the call does nothing else.
     """
     if call.name.startswith(_LAYERS):
         return
-    layers = [each for tensor in call.inputs if (each := table.computed_for(tensor)) is not None]
+    weights = {id(tensor) for tensor in multiplied}
+    inputs = [tensor for tensor in call.inputs if id(tensor) not in weights]
+    layers = [each for tensor in inputs if (each := table.computed_for(tensor)) is not None]
     layer = layers[0] if layers else None
-    alone = all(map(table.of_parameters, call.inputs))
+    alone = not weights and all(map(table.of_parameters, inputs))
     if alone:
         for tensor in call.outputs:
             table.compute(tensor, layer)
     if layer is None:
         return
     with table.by_inputs():
-        read = [ids for tensor in call.inputs if (ids := table[tensor]) is not None]
+        read = [ids for tensor in inputs if (ids := table[tensor]) is not None]
         after = _inputs_after(table, call, element_by_element=element_by_element) if alone else None
     if after is None:
         table.fix_inputs(read, layer, call.name)
@@ -60,5 +69,5 @@ def _inputs_after(
     if element_by_element:
         parts = [ids for tensor in call.inputs if (ids := table[tensor]) is not None]
         shape = call.outputs[0].shape
-        return [table.meet(parts, shape, call.place)] * len(call.outputs)
+        return [table.meetings.of(parts, shape, call.place)] * len(call.outputs)
     return None

@@ -1,0 +1,1 @@
+"""Rules for layers as wholes: recurrent and registered ones, and those of computed weights."""

@@ -1,0 +1,1 @@
+"""Which tensors are layers' weights, whole or in parts, and the channels along them."""
