@@ -13,7 +13,6 @@ from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.result import StopReason
 from accaware.search.strategies.descent import Descent
-from accaware.search.strategies.learning_curve import can_still_pass
 from accaware.search.strategies.ramp import Ramp
 from accaware.search.strategies.strategy import (
     Answered,
@@ -106,15 +105,17 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         record = self._open(TrialPhase.INITIAL, on_grid(scheduler.target), epochs, lr_factor, None)
         for remaining in reversed(range(epochs)):
             scheduler.epoch_step()
-            self._anneal(runner, epochs - 1 - remaining, epochs)
+            self._training.anneal(epochs - 1 - remaining, epochs)
             epoch = self._run_epoch(
                 runner,
                 record,
                 last=remaining == 0,
                 fully_compressed=scheduler.fully_compressed,
             )
-            passed = self._adaptive.stop_trial_when_within_budget and self._has_passed(epoch)
-            if passed or self._is_broken_off(record):
+            passed = self._adaptive.stop_trial_when_within_budget and self._training.has_passed(
+                epoch
+            )
+            if passed or record.is_broken_off:
                 break
             if epoch.metric is not None:
                 scheduler.observe(self._budget.admits(epoch.metric, epoch.standard_error))
@@ -146,28 +147,19 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         epochs = min(proposal.epochs, self._epochs_left)
         record = self._open(proposal.phase, proposal.rate, epochs, proposal.lr_factor, start)
         for remaining in reversed(range(epochs)):
-            self._anneal(runner, epochs - 1 - remaining, epochs)
+            self._training.anneal(epochs - 1 - remaining, epochs)
             epoch = self._run_epoch(runner, record, last=remaining == 0, fully_compressed=True)
-            if proposal.gives_up and not self._can_still_pass(record, remaining):
-                record.given_up = True
-            passed = proposal.ends_within_budget and self._has_passed(epoch)
-            if passed or record.given_up or self._is_broken_off(record):
+            if self._training.is_over(
+                record,
+                epoch,
+                remaining,
+                ends_within_budget=proposal.ends_within_budget,
+                gives_up=proposal.gives_up,
+            ):
                 break
         self._close(record)
         self._tidy(runner)
         return record.stopped_by_user
-
-    def _can_still_pass(self, record: TrialRecord, epochs_left: int) -> bool:
-        margins = [
-            self._budget.margin(epoch.metric, epoch.standard_error)
-            for epoch in record.epochs
-            if epoch.metric is not None
-        ]
-        left = -(-epochs_left // self._params.validate_every_n_epochs)
-        return can_still_pass(margins, left)
-
-    def _is_broken_off(self, record: TrialRecord) -> bool:
-        return record.failure is not None or record.stopped_by_user
 
     def _wanted(self) -> frozenset[int]:
         return self._strategy.wanted(self._history)
@@ -212,7 +204,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
         while not self._is_over(record, epoch):
             if self._epochs:
                 scheduler.epoch_step()
-            self._anneal(runner, self._epochs, total)
+            self._training.anneal(self._epochs, total)
             epoch = self._run_epoch(
                 runner,
                 record,
@@ -233,7 +225,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
         """The first epoch's level may be enough as it is; counted as epoch 0."""
         began = self._clock()
         fully_compressed = self._controller.scheduler.fully_compressed
-        measured = self._validated(runner, 0)
+        measured = self._training.validated(0)
         epoch = Epoch(
             number=0,
             fully_compressed=fully_compressed,
@@ -243,14 +235,13 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
             model_sparsity=self._controller.model_sparsity,
             seconds=self._clock() - began,
         )
-        self._judge(runner, record, epoch)
+        self._training.judge(record, epoch)
         self._emit(EpochFinished(record.number, epoch))
         return epoch
 
     def _is_over(self, record: TrialRecord, epoch: Epoch) -> bool:
-        arrived = self._has_passed(epoch)
-        failed = record.failure is not None or record.stopped_by_user
-        return arrived or failed or self._epochs_left <= 0
+        arrived = self._training.has_passed(epoch)
+        return arrived or record.is_broken_off or self._epochs_left <= 0
 
 
 def create_accuracy_aware_training_loop(

@@ -159,6 +159,11 @@ class TrialRecord:
         """Epochs of training so far."""
         return sum(epoch.number > 0 for epoch in self.epochs)
 
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether it can't go on, or the user's early stopping doesn't want it to."""
+        return self.failure is not None or self.stopped_by_user
+
     def add(self, epoch: Epoch, budget: AccuracyBudget) -> bool:
         """Take an epoch in. Returns whether it is the best so far, whose weights are to be kept."""
         self.epochs.append(epoch)
