@@ -10,9 +10,8 @@ import torch
 
 from accaware.config.dump import dump
 from accaware.config.model.config import RunConfig
-from accaware.errors import RunError, UsageError
+from accaware.errors import RunError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.create import create_compressed_model
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
@@ -20,22 +19,22 @@ from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.device import hardware_of, named_device
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
-from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
-from accaware.pytorch.state.stateful import Stateful
-from accaware.pytorch.training.plugin_ranking import ranking_by_plugin
-from accaware.pytorch.training.runner import TorchRunner
-from accaware.pytorch.training.snapshots import CompressionState, TorchSnapshots
+from accaware.pytorch.state.reloaded import check_reloaded
+from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.pytorch.training.task import PluginTask
+from accaware.pytorch.trials.bench import TorchBench
+from accaware.pytorch.trials.setup import SearchSetup
 from accaware.results.exports import ExportInfo
 from accaware.results.latency import LatencyComparison
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
-from accaware.search.metric import BaselineMetric, DenseReferences
-from accaware.search.ports import Observer, TrainingCallbacks
+from accaware.search.ports import Observer
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
 from accaware.search.result import SearchResult
+from accaware.search.trials.executor import TrialExecutor
+from accaware.search.trials.in_process import InProcessExecutor
 
 _TIMING_SECONDS = 0.2
 """Of each model, at the end of a run. `accaware benchmark` takes its time."""
@@ -90,82 +89,32 @@ class TorchRun:
         self._task = task
         self._replay = replay
         self._warn = warn
-        # Measured before anything is attached to the model. Where a run is gone on with, a
-        # snapshot has the samples.
-        references = DenseReferences()
-        baseline = BaselineMetric.of_recorded(
-            replay.answer(
-                "baseline", lambda: references.validation.take(task.validate(task.model)).recorded
-            )
-        )
-        confirmation = config.accuracy_aware_training.confirmation
-        confirms, confirmation_baseline = confirmation is not None, None
-        if confirmation is not None and confirmation.fraction is not None:
-            drawn_by = replay.answer("confirmation_seed", lambda: config.seed)
-            if drawn_by != config.seed:
-                raise UsageError(
-                    f"the data for confirmation were drawn by the seed {drawn_by}, and with "
-                    f"{config.seed} trials would have seen some of them"
-                )
-        if confirms:
-            confirmation_baseline = BaselineMetric.of_recorded(
-                replay.answer(
-                    "confirmation_baseline",
-                    lambda: references.confirmation.take(task.confirm(task.model)).recorded,
-                )
-            )
-        self._inputs = task.example_inputs()
-        if not gives_numbers(task.model, self._inputs, task.device):
-            raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
-        # What the compressed model is loaded into and timed against; off the device meanwhile.
-        self._dense = copied(task.model).cpu()
-        self._controller, _ = create_compressed_model(
-            task.handed_over,
-            config,
-            self._inputs,
-            task.train_data,
-            ranking_callbacks=ranking_by_plugin(task, replay),
-        )
-        self._controller.watch_preparations(task.watched)
-        # Before the first epoch, after which the rest is told.
-        told = self._controller.warnings()
-        for message in told:
-            warn(message)
-        runner = TorchRunner(
-            task.model,
-            self._controller,
-            TrainingCallbacks(
-                train_epoch_fn=lambda controller, model, epoch, optimizer, lr_scheduler: (
-                    task.train_epoch(controller, model, optimizer)
-                ),
-                validate_fn=task.validate,
-                configure_optimizers_fn=task.configure_optimizers,
-                confirm_fn=task.confirm if confirms else None,
-            ),
-            str(checkpoints),
-            weight_averaging=config.accuracy_aware_training.weight_averaging,
-            references=references,
-            told=told,
-        )
-        parts: dict[str, Stateful] = {
-            "compression": CompressionState(self._controller),
-            "training": runner,
-            "plugin": task.state(),
-            # Last, as bringing back the others may draw random numbers.
-            "randomness": task.randomness(warn),
-        }
+        setup = SearchSetup(config, task, checkpoints, replay, warn)
+        self._inputs, self._dense, self._controller = setup.inputs, setup.dense, setup.controller
+        self._executor = self._trial_executor(setup, checkpoints)
         self._search = ResumableSearch(
             config,
-            self._controller,
-            runner,
-            baseline,
-            confirmation_baseline=confirmation_baseline,
+            setup.controller,
+            setup.runner,
+            setup.baseline,
+            confirmation_baseline=setup.confirmation_baseline,
             replay=replay,
-            snapshots=TorchSnapshots(runner.files, parts),
+            snapshots=TorchSnapshots(setup.runner.files, setup.parts),
             observers=task.observers,
             warn=warn,
+            executor=self._executor,
         )
         self._searched = False
+
+    def _trial_executor(self, setup: SearchSetup, checkpoints: Path) -> TrialExecutor | None:
+        """Who runs trials side by side; None where the search trains one after another itself."""
+        if self._config.accuracy_aware_training.parallel_trials == 1:
+            return None
+        bench = TorchBench(setup, checkpoints, self._config.seed)
+        if not self._replay.replaying:
+            bench.forget_all()
+        bench.origin = self._replay.answer("origin", bench.save_origin)
+        return InProcessExecutor(bench)
 
     @property
     def device(self) -> str:
@@ -203,6 +152,9 @@ class TorchRun:
             return self._search.run()
         except torch.OutOfMemoryError as error:
             raise RunError(f"the device is out of memory: {error}") from error
+        finally:
+            if self._executor is not None:
+                self._executor.close()
 
     def load_best(self) -> bool:
         """After an unfinished search, hold the best model so far; False if there is none."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from accaware.errors import UsageError
-from accaware.search.events import EpochFinished, RateKnown
+from accaware.search.events import EpochFinished, RateKnown, RoundFinished, TrialFinished
 from accaware.search.history import Step
 from accaware.search.metric import BaselineMetric
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
@@ -19,6 +19,7 @@ from accaware.search.strategies.strategy import (
     Bounds,
     FollowSchedule,
     Propose,
+    ProposeSeveral,
     Stop,
     Strategy,
     on_grid,
@@ -26,6 +27,7 @@ from accaware.search.strategies.strategy import (
 from accaware.search.strategies.uniform_decrease import UniformDecrease
 from accaware.search.training_loop import TrainingLoop
 from accaware.search.trial import Epoch, TrialPhase, TrialRecord
+from accaware.search.trials.executor import TrialExecutor
 
 
 class AdaptiveCompressionTrainingLoop(TrainingLoop):
@@ -40,6 +42,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
             config has a ``confirmation``.
         observers: told of every event; TensorBoard, a console, a journal.
         clock: seconds from some moment on, for the epochs' times.
+        executor: runs the trials where the config has ``parallel_trials``; None where it hasn't.
 
     Raises:
         UsageError: the config is of the other mode, or a number in it is out of range.
@@ -88,8 +91,12 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
                     return StopReason.EPOCHS_SPENT
                 case FollowSchedule(epochs):
                     stopped = self._initial_phase(runner, epochs)
-                case Propose() as proposal:
+                case Propose() as proposal if self._rounds is None:
                     stopped = self._trial(runner, proposal)
+                case Propose() as proposal:
+                    stopped = self._round(runner, [proposal])
+                case ProposeSeveral(proposals):
+                    stopped = self._round(runner, proposals[: self._epochs_left])
         return StopReason.STOPPED_BY_USER_FUNCTION
 
     def _initial_phase(self, runner: Runner, epochs: int) -> bool:
@@ -160,6 +167,30 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         self._close(record)
         self._tidy(runner)
         return record.stopped_by_user
+
+    def _round(self, runner: Runner, proposals: Sequence[Propose]) -> bool:
+        """Have trials run side by side.
+
+        Returns:
+            Whether the user's early stopping ended one of them.
+        """
+        rounds = self._rounds
+        assert rounds is not None
+        outcome = rounds.run(
+            proposals,
+            self._history,
+            untouched=self._baseline_weights,
+            rules=self._training.rules,
+            epochs_left=self._epochs_left,
+        )
+        self._history = outcome.added_to(self._history)
+        for trial in outcome.trials:
+            self._training.epochs += len(trial.epochs)
+            self._emit(TrialFinished(trial))
+        self._tidy(runner)
+        self._emit(RoundFinished(tuple(trial.number for trial in outcome.trials), self._epochs))
+        rounds.forget(outcome)
+        return outcome.stopped_by_user
 
     def _wanted(self) -> frozenset[int]:
         return self._strategy.wanted(self._history)
@@ -252,6 +283,7 @@ def create_accuracy_aware_training_loop(
     confirmation_baseline: float | BaselineMetric | None = None,
     observers: Iterable[Observer] = (),
     clock: Callable[[], float] = time.perf_counter,
+    executor: TrialExecutor | None = None,
 ) -> AdaptiveCompressionTrainingLoop | EarlyExitCompressionTrainingLoop:
     """The loop of the config's ``accuracy_aware_training.mode``; arguments as of the loops."""
     adaptive = isinstance(config.accuracy_aware_training, AdaptiveParams)
@@ -263,4 +295,5 @@ def create_accuracy_aware_training_loop(
         confirmation_baseline=confirmation_baseline,
         observers=observers,
         clock=clock,
+        executor=executor,
     )

@@ -44,6 +44,8 @@ from accaware.search.result import (
     TrainingLoopStatistics,
 )
 from accaware.search.trial import Checkpoint, Confirmed, Epoch, Trial, TrialPhase, TrialRecord
+from accaware.search.trials.executor import TrialExecutor
+from accaware.search.trials.rounds import Rounds
 from accaware.search.trials.training import TrialRules, TrialTraining
 
 _KEPT_TRIALS = 2
@@ -60,6 +62,11 @@ CONFIRMATION_BASELINE = (
 CONFIRM_FN = (
     "confirm_fn, which measures on data that nothing else looks at, belongs to a config with a "
     "confirmation in accuracy_aware_training.params: give both, or neither"
+)
+
+PARALLEL_TRIALS = (
+    "parallel_trials above 1 needs somebody who runs the trials, and only then: accaware.run and "
+    "the command have it; a loop of a script's takes it as executor="
 )
 
 SEARCHED = (
@@ -81,8 +88,10 @@ class TrainingLoop:
         confirmation_baseline: float | BaselineMetric | None = None,
         observers: Iterable[Observer] = (),
         clock: Callable[[], float] = time.perf_counter,
+        executor: TrialExecutor | None = None,
     ) -> None:
         self._controller = controller
+        self._rounds = None if executor is None else Rounds(executor, self._emit)
         dense = uncompressed_model_accuracy, confirmation_baseline
         self._references = DenseReferences(
             *(DenseReference(each if isinstance(each, float) else None) for each in dense)
@@ -109,6 +118,8 @@ class TrainingLoop:
             UsageError: they are of the other mode, or a number in them is out of range.
         """
         params.check()
+        if (params.parallel_trials > 1) != (self._rounds is not None):
+            raise UsageError(PARALLEL_TRIALS)
         self._params = params
         self._budget = AccuracyBudget.from_params(params, self._baseline, self._higher_is_better)
         if self._runner is not None:

@@ -39,6 +39,11 @@ def _quantized(ranges: Any):
 
 
 BROKEN = {
+    "several trials at a time by steps": (
+        _pruning({"parallel_trials": 4}),
+        f"{PARAMS}.parallel_trials",
+        "4 trials at a time are for strategy ramp, which has a bracket to cut; each step of",
+    ),
     "both degradations": (
         _pruning({"maximal_absolute_accuracy_degradation": 0.5}),
         f"{PARAMS}.maximal_absolute_accuracy_degradation",

@@ -127,15 +127,17 @@ def search(
     folder: Path,
     recorded: list[tuple[str, Any]],
     kind: type[Tiny] = Tiny,
+    copied_at: str = SNAPSHOT,
+    into: list[tuple[int, Path]] | None = None,
     **plugin: Any,
 ) -> Ended:
     answers = list(recorded)
-    copies: list[tuple[int, Path]] = []
+    copies: list[tuple[int, Path]] = [] if into is None else into
 
     def record(call: str, answer: Any) -> None:
         answers.append((call, copy.deepcopy(answer)))
-        if call == SNAPSHOT:
-            saved = folder.with_name(f"{folder.name}-{answer['name']}")
+        if call == copied_at:
+            saved = folder.with_name(f"{folder.name}-{len(answers)}")
             copies.append((len(answers), shutil.copytree(folder, saved)))
 
     run = build(
@@ -192,6 +194,33 @@ CONFIRMED = {
     # In vain: what is handed over is what came nearest after all had their turn.
     "params": {**PATIENT["params"], "confirmation": {"fraction": 0.5}, "required_confidence": 0.7},
 }
+
+
+SEVERAL: dict[str, Any] = {
+    "mode": "adaptive_compression_level",
+    "params": {
+        "maximal_absolute_accuracy_degradation": 12.0,
+        "strategy": "ramp",
+        "parallel_trials": 2,
+        "patience_epochs": 3,
+        "minimal_compression_rate_step": 0.08,
+        "maximal_compression_rate": 0.6,
+        "weight_averaging": "polynomial",
+    },
+}
+
+
+def test_trials_side_by_side_go_on_the_same_wherever_they_were_left(tmp_path: Path) -> None:
+    config = {"compression": [UNSCHEDULED, *INT8[1:]], "accuracy_aware_training": SEVERAL}
+    copies: list[tuple[int, Path]] = []
+    undisturbed = search(config, tmp_path / "peace", [], Likely, copied_at="report", into=copies)
+    calls = [call for call, _ in undisturbed.answers]
+    rounds = [len(part) for part in "".join(call[0] for call in calls).split("s")]
+    assert max(rounds) > 6
+    for end, folder in copies[3::12]:
+        marks = [at for at, call in enumerate(calls[:end], start=1) if call == SNAPSHOT]
+        recorded = undisturbed.answers[: marks[-1] if marks else 0]
+        assert search(config, folder, recorded, Likely).outcome == undisturbed.outcome, folder.name
 
 
 def test_a_verdict_with_samples_goes_on_the_same(tmp_path: Path) -> None:

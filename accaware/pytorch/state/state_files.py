@@ -114,6 +114,11 @@ class StateFiles:
         needs = {name: dict(its) for name, its in self._needs.items()}
         return {"digests": dict(self._digests), "needs": needs}
 
+    def state_of(self, name: str) -> dict[str, Any]:
+        """What is known of one state's files, for others that are to know them too."""
+        needs = self._needs[name]
+        return {"digests": {name: self._digests[name], **needs}, "needs": {name: dict(needs)}}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Know the files of a state again.
 
