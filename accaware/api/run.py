@@ -35,6 +35,7 @@ def run(
     observers: Iterable[Observer] = (),
     progress: bool | None = None,
     handle_signals: bool = False,
+    ray_address: str = "local",
     listener: RunListener | None = None,
 ) -> RunResult:
     """Search the highest compression rate within the config's accuracy budget.
@@ -59,6 +60,9 @@ def run(
             notebook.
         handle_signals: do as the command does, in the main thread: the first Ctrl-C or SIGTERM
             ends the batch at hand, the second one the process.
+        ray_address: where the config's engine is ray, the cluster: ``local`` for one of this
+            machine alone, for as long as the run takes; ``auto`` for the one that this machine is
+            a node of; or HOST:PORT.
         listener: told all that the command says, in place of what is drawn and of warnings.
 
     Returns:
@@ -86,7 +90,9 @@ def run(
     )
     loaded = LoadedConfig(config, changes, listener)
     name = Path(config).stem if isinstance(config, str | Path) else "run"
-    attempt = _Attempt(loaded, listener, observers, handle_signals=handle_signals)
+    attempt = _Attempt(
+        loaded, listener, observers, handle_signals=handle_signals, ray_address=ray_address
+    )
     if output_dir is not None:
         path = Path(output_dir)
         hint = listener.to_use_another_directory(path)
@@ -111,6 +117,7 @@ def resume(
     observers: Iterable[Observer] = (),
     progress: bool | None = None,
     handle_signals: bool = False,
+    ray_address: str = "local",
     listener: RunListener | None = None,
 ) -> RunResult:
     """Go on with a run from its last finished epoch; of one that has ended, the result.
@@ -151,7 +158,14 @@ def resume(
         if ended is not None:
             return ended
         check_plugin_is_there(there, changes, "resume")
-        attempt = _Attempt(loaded, listener, observers, handle_signals=handle_signals, force=force)
+        attempt = _Attempt(
+            loaded,
+            listener,
+            observers,
+            handle_signals=handle_signals,
+            ray_address=ray_address,
+            force=force,
+        )
         attempt.check(there)
         return attempt.make(there)
 
@@ -166,6 +180,7 @@ class _Attempt:
         observers: Sequence[Observer],
         *,
         handle_signals: bool,
+        ray_address: str,
         force: bool = False,
     ) -> None:
         self._config = loaded.config
@@ -174,6 +189,7 @@ class _Attempt:
         self._listener = listener
         self._observers = observers
         self._handle_signals = handle_signals
+        self._ray_address = ray_address
         self._force = force
 
     def check(self, directory: RunDirectory, **there: str) -> None:
@@ -205,6 +221,7 @@ class _Attempt:
                 observers=observers,
                 replay=replay,
                 warn=self._listener.warn,
+                ray_address=self._ray_address,
             )
             there = {"device": run.device, "hardware": run.hardware}
             self.check(directory, **there)

@@ -10,8 +10,9 @@ import torch
 
 from accaware.config.dump import dump
 from accaware.config.model.config import RunConfig
-from accaware.errors import RunError
+from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
+from accaware.plugins.provenance import is_handed_over
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
@@ -23,7 +24,11 @@ from accaware.pytorch.state.reloaded import check_reloaded
 from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.pytorch.training.task import PluginTask
 from accaware.pytorch.trials.bench import TorchBench
+from accaware.pytorch.trials.remote import RemoteSetup, bench_factory, surroundings
 from accaware.pytorch.trials.setup import SearchSetup
+from accaware.ray.cluster import LOCAL, RayCluster
+from accaware.ray.executor import RayExecutor
+from accaware.ray.workers import RayWorkers
 from accaware.results.exports import ExportInfo
 from accaware.results.latency import LatencyComparison
 from accaware.results.quantizers import QuantizerInfo
@@ -48,6 +53,7 @@ def build(
     observers: Iterable[Observer],
     replay: Replay | None = None,
     warn: Callable[[str], None] = lambda message: None,
+    ray_address: str = LOCAL,
 ) -> TorchRun:
     """Set a run up: seed, model, data, baseline, controller, in this order.
 
@@ -58,6 +64,7 @@ def build(
         warn: told where the run can't be gone on with if it is interrupted, or where what it
             hands over could be compared in part only; or of what it can't go on with as it was;
             or where it covers little of the model.
+        ray_address: of the cluster that runs the trials, where the config's engine is ray.
 
     Raises:
         UsageError: a device that isn't there; a model that can't be compressed.
@@ -69,9 +76,38 @@ def build(
     for name in config.export:
         # Not after hours of training.
         format_named(name).require()
-    seed_everything(config.seed)
-    task = PluginTask(config, plugin, device, tuple(observers))
-    return TorchRun(config, task, checkpoints, replay or Replay(), warn)
+    # Nor is what stands against trials on a cluster found out then.
+    workers = _ray_workers(config, plugin, ray_address, warn) if config.engine == "ray" else None
+    try:
+        seed_everything(config.seed)
+        task = PluginTask(config, plugin, device, tuple(observers))
+        return TorchRun(config, task, checkpoints, replay or Replay(), warn, workers)
+    except BaseException:
+        if workers is not None:
+            workers.close()
+        raise
+
+
+def _ray_workers(
+    config: RunConfig, plugin: Plugin, address: str, warn: Callable[[str], None]
+) -> RayWorkers:
+    if is_handed_over(plugin.name):
+        raise UsageError(
+            f"engine ray needs a plugin that its workers can import, by a name as in the config's "
+            f'"plugin"; {plugin.name} was handed over in Python'
+        )
+    here = surroundings(config)
+    resources = dict(config.resources_per_trial) or {
+        "CPU": 1.0,
+        "GPU": float(here.device == "cuda"),
+    }
+    count = config.accuracy_aware_training.parallel_trials
+    cluster = RayCluster(address)
+    try:
+        return RayWorkers(cluster, count, resources, bench_factory(config), here, warn)
+    except BaseException:
+        cluster.close()
+        raise
 
 
 class TorchRun:
@@ -84,6 +120,7 @@ class TorchRun:
         checkpoints: Path,
         replay: Replay,
         warn: Callable[[str], None],
+        workers: RayWorkers | None = None,
     ) -> None:
         self._config = config
         self._task = task
@@ -91,7 +128,7 @@ class TorchRun:
         self._warn = warn
         setup = SearchSetup(config, task, checkpoints, replay, warn)
         self._inputs, self._dense, self._controller = setup.inputs, setup.dense, setup.controller
-        self._executor = self._trial_executor(setup, checkpoints)
+        self._executor = self._trial_executor(setup, checkpoints, workers)
         self._search = ResumableSearch(
             config,
             setup.controller,
@@ -106,7 +143,9 @@ class TorchRun:
         )
         self._searched = False
 
-    def _trial_executor(self, setup: SearchSetup, checkpoints: Path) -> TrialExecutor | None:
+    def _trial_executor(
+        self, setup: SearchSetup, checkpoints: Path, workers: RayWorkers | None
+    ) -> TrialExecutor | None:
         """Who runs trials side by side; None where the search trains one after another itself."""
         if self._config.accuracy_aware_training.parallel_trials == 1:
             return None
@@ -114,7 +153,11 @@ class TorchRun:
         if not self._replay.replaying:
             bench.forget_all()
         bench.origin = self._replay.answer("origin", bench.save_origin)
-        return InProcessExecutor(bench)
+        if workers is None:
+            return InProcessExecutor(bench)
+        answers = tuple(self._replay.given)
+        remote = RemoteSetup(answers, bench.packed_origin())
+        return RayExecutor(workers, bench, remote, self._config.maximal_trial_restarts)
 
     @property
     def device(self) -> str:

@@ -351,6 +351,8 @@ class TrainingLoop:
 
     def _candidate(self, runner: Runner, trial: Trial) -> Candidate:
         """A trial's model, loaded and measured again."""
+        if self._rounds is not None:
+            self._rounds.rewind()
         self._load(runner, trial)
         measured = self._training.validated(max(self._epochs - 1, 0))
         candidate = Candidate.of(trial, measured, self._budget)

@@ -39,6 +39,11 @@ def _quantized(ranges: Any):
 
 
 BROKEN = {
+    "ray with one trial at a time": (
+        {**_pruning({"strategy": "ramp"}), "engine": "ray"},
+        "engine",
+        "ray runs trials at the same time, and there is one at a time; set parallel_trials of mode",
+    ),
     "several trials at a time by steps": (
         _pruning({"parallel_trials": 4}),
         f"{PARAMS}.parallel_trials",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from accaware.plugins.plugin import Plugin
 from accaware.pytorch.run import build
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.training.snapshots import TorchSnapshots
-from accaware.search import SearchResult
+from accaware.search import SearchResult, TrialPhase
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT
 from tests.resume.test_fake_runs import timeless
@@ -122,6 +123,11 @@ class Ended:
         return repr(timeless(self.result)), self.model
 
 
+def _copy(source: str, target: str) -> None:
+    with suppress(FileNotFoundError):  # what is no longer needed goes in the background
+        shutil.copy2(source, target)
+
+
 def search(
     config: dict[str, Any],
     folder: Path,
@@ -138,7 +144,7 @@ def search(
         answers.append((call, copy.deepcopy(answer)))
         if call == copied_at:
             saved = folder.with_name(f"{folder.name}-{len(answers)}")
-            copies.append((len(answers), shutil.copytree(folder, saved)))
+            copies.append((len(answers), shutil.copytree(folder, saved, copy_function=_copy)))
 
     run = build(
         AccAwareConfig.from_dict({"device": "cpu", "batch_size": 16, **config}),
@@ -199,12 +205,12 @@ CONFIRMED = {
 SEVERAL: dict[str, Any] = {
     "mode": "adaptive_compression_level",
     "params": {
-        "maximal_absolute_accuracy_degradation": 12.0,
+        "maximal_absolute_accuracy_degradation": 0.35,
         "strategy": "ramp",
         "parallel_trials": 2,
         "patience_epochs": 3,
-        "minimal_compression_rate_step": 0.08,
-        "maximal_compression_rate": 0.6,
+        "minimal_compression_rate_step": 0.15,
+        "maximal_compression_rate": 0.8,
         "weight_averaging": "polynomial",
     },
 }
@@ -215,8 +221,8 @@ def test_trials_side_by_side_go_on_the_same_wherever_they_were_left(tmp_path: Pa
     copies: list[tuple[int, Path]] = []
     undisturbed = search(config, tmp_path / "peace", [], Likely, copied_at="report", into=copies)
     calls = [call for call, _ in undisturbed.answers]
-    rounds = [len(part) for part in "".join(call[0] for call in calls).split("s")]
-    assert max(rounds) > 6
+    phases = [trial.phase for trial in undisturbed.result.trials]
+    assert phases.count(TrialPhase.SEARCH) >= 4
     for end, folder in copies[3::12]:
         marks = [at for at, call in enumerate(calls[:end], start=1) if call == SNAPSHOT]
         recorded = undisturbed.answers[: marks[-1] if marks else 0]

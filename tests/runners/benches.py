@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +27,12 @@ class Training:
     Attributes:
         metric: by the achieved rate and the epochs of the trial.
         noise: at the most, drawn by the trial's number and the epoch.
+        seconds: that an epoch takes.
     """
 
     metric: Script
     noise: float = 0.0
+    seconds: float = 0.0
     layout: Callable[[float], float] = lambda rate: rate
     loss: Script = lambda rate, age: rate / (1 + age)
 
@@ -37,7 +40,13 @@ class Training:
 class FakeBench:
     """Its trials and their checkpoints are in ``kept`` and ``saved``, which may outlive it."""
 
-    def __init__(self, training: Training, saved: dict[Checkpoint, Any] | None = None) -> None:
+    def __init__(
+        self,
+        training: Training,
+        saved: dict[Checkpoint, Any] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._check = check
         self.model = FakeModel()
         self.trial = self.epochs = 0
         self._training = training
@@ -53,6 +62,8 @@ class FakeBench:
 
     def _train(self, controller: Any, model: FakeModel, **_: Any) -> float | None:
         self.epochs += 1
+        time.sleep(self._training.seconds)
+        self._check()
         vars(model)["trial"] = self.trial
         return self._training.loss(model.rate, model.age)
 
@@ -80,6 +91,52 @@ class FakeBench:
 
     def forget(self, trial: int) -> None:
         self.kept.pop(trial, None)
+
+    # For Ray's workers -------------------------------------------------------------------
+
+    def packed(self, checkpoint: Checkpoint) -> Any:
+        return checkpoint, copy.deepcopy(self.runner.saved[checkpoint])
+
+    def unpack(self, parcel: Any) -> None:
+        checkpoint, state = parcel
+        self.runner.saved[checkpoint] = state
+
+    def packed_trial(self, order: TrialOrder, sent: Set[str] = frozenset()) -> FakeParcel | None:
+        known, progress, state = self.kept.get(order.number, (None, None, None))
+        if known != order or progress is None:
+            return None
+        best = order.record(progress.compression_rate, progress.epochs).checkpoint
+        weights = None if best is None else self.runner.saved.get(best)
+        return FakeParcel(progress, state, best, weights)
+
+    def unpack_trial(self, order: TrialOrder, parcel: FakeParcel) -> None:
+        self.leave(order.number)
+        self.kept[order.number] = (order, parcel.progress, parcel.state)
+        if parcel.best is not None:
+            self.runner.saved[parcel.best] = parcel.weights
+
+    def leave(self, trial: int) -> None:
+        if trial in self.kept:
+            order, progress, _ = self.kept[trial]
+            best = order.record(progress.compression_rate, progress.epochs).checkpoint
+            if best is not None:
+                self.runner.saved.pop(best, None)
+
+
+@dataclass(frozen=True)
+class FakeParcel:
+    progress: TrialProgress
+    state: Any
+    best: Checkpoint | None
+    weights: Any
+
+    @property
+    def name(self) -> str:
+        return str(len(self.progress.epochs))
+
+    @property
+    def files(self) -> frozenset[str]:
+        return frozenset()
 
 
 @dataclass
@@ -142,6 +199,8 @@ class MixedUpExecutor:
         assert not any(self._reports.values())
         self._reports.clear()
         self._courses.clear()
+
+    def rewind(self) -> None: ...
 
     def close(self) -> None: ...
 

@@ -37,6 +37,18 @@ def search_faults(training: Training | None, algorithms: Sequence[Algorithm]) ->
     return faults
 
 
+def engine_faults(engine: object, training: Training | None) -> Iterator[Fault]:
+    """Whether there is anything that Ray could run at a time."""
+    if engine != "ray" or training is None or not training.knows("parallel_trials", "strategy"):
+        return
+    if training.params.parallel_trials == 1:
+        message = (
+            "ray runs trials at the same time, and there is one at a time; set parallel_trials of "
+            "mode adaptive_compression_level with strategy ramp to 2 or more"
+        )
+        yield Fault(("engine",), message)
+
+
 def _degradation(training: Training) -> Iterator[Fault]:
     params = training.params
     relative = params.maximal_relative_accuracy_degradation

@@ -42,6 +42,10 @@ class ReplayedExecutor:
         """The snapshot behind a round is there, and so the round is safe."""
         self._replay.act(lambda: self._executor.forget(trials))
 
+    def rewind(self) -> None:
+        """Go back to where it was before the first trial, but not in a replay."""
+        self._replay.act(self._executor.rewind)
+
     def close(self) -> None:
         """Let go of whatever runs trials."""
         self._executor.close()

@@ -36,6 +36,9 @@ class TrialExecutor(Protocol):
     def forget(self, trials: Sequence[int]) -> None:
         """These are settled and safe: nobody goes on with them in another process."""
 
+    def rewind(self) -> None:
+        """Make everything in this process as it was before the first trial, whoever ran any."""
+
     def close(self) -> None:
         """Let go of whatever runs trials; may be called again."""
 
@@ -52,7 +55,11 @@ class TrialBench(Protocol):
         """What trains it."""
 
     def reset(self, trial: int) -> None:
-        """Make everything as it was before the first trial, with random numbers of this one's."""
+        """Make everything as it was before the first trial, with random numbers of this one's.
+
+        Args:
+            trial: its number; -1 for none, behind which the search concludes.
+        """
 
     def resume(self, order: TrialOrder) -> TrialProgress | None:
         """Go to where a trial of this very order was kept last; None where it wasn't."""

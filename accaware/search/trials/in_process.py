@@ -56,5 +56,9 @@ class InProcessExecutor:
             self._courses.pop(trial, None)
             self._bench.forget(trial)
 
+    def rewind(self) -> None:
+        """Leave nothing of the last trial."""
+        self._bench.reset(-1)
+
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -101,6 +101,10 @@ class Rounds:
         """What came of a round is kept: no other process will have to go on with it."""
         self._executor.forget([trial.number for trial in outcome.trials])
 
+    def rewind(self) -> None:
+        """Leave nothing of the trials in this process but what is loaded next."""
+        self._executor.rewind()
+
     def _orders(
         self,
         proposals: Sequence[Propose],
