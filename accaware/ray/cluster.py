@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from accaware.errors import UsageError
@@ -110,9 +112,10 @@ def _check_reachable(address: str) -> None:
     Raises:
         UsageError: nobody answers there.
     """
-    host, colon, port = address.rpartition(":")
-    if address in (LOCAL, "auto"):
+    known = _known_address() if address == "auto" else address
+    if known is None or known == LOCAL:
         return
+    host, colon, port = known.rpartition(":")
     if not (host and colon and port.isdecimal()):
         raise UsageError(f"--ray-address {address}: neither local nor auto nor HOST:PORT")
     try:
@@ -123,10 +126,23 @@ def _check_reachable(address: str) -> None:
         raise UsageError(f"Ray at {address}: there is no cluster: {why}") from error
 
 
+def _known_address() -> str | None:
+    """Where Ray looks for the cluster of this machine; None where it knows of none."""
+    told = os.environ.get("RAY_ADDRESS")
+    if told is None:
+        file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+        with suppress(OSError):
+            told = file.read_text("utf-8").strip()
+    is_address = told is not None and told.rpartition(":")[2].isdecimal() and "://" not in told
+    return told if is_address else None
+
+
 def _why(error: Exception) -> str:
     """The first sentence that tells: Ray's messages go on for pages."""
+    if isinstance(error, ConnectionError) and "any running Ray" in str(error):
+        return "this machine is no node of a cluster"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = " ".join(lines[:4]) if lines and lines[0].endswith(":") else (lines or [repr(error)])[0]
+    told = " ".join(lines[:6]) if lines and lines[0].endswith(":") else (lines or [repr(error)])[0]
     return told[:300]
 
 

@@ -6,15 +6,15 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accaware.errors import PluginFailure, UsageError
+from accaware.errors import MissingExtraError, PluginFailure, UsageError
 from accaware.plugins.plugin import guarded
 from accaware.ray.bench import BenchFactory, Surroundings
 from accaware.ray.cluster import RayCluster
@@ -326,16 +326,52 @@ def test_where_there_is_room_for_fewer_trials_it_is_said(two_nodes: Any) -> None
     assert message.startswith("parallel_trials is 5, and the Ray cluster has room for 2")
 
 
-def test_a_cluster_that_is_not_there_is_no_endless_wait(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of its own."""
     import ray
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+
+def test_a_cluster_that_is_not_there_is_no_endless_wait(
+    unconnected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(UsageError, match=f"Ray at {address}: there is no cluster"):
             RayCluster(address)
+        # One that was there, and isn't any more.
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(UsageError, match="Ray at auto: there is no cluster"):
+            RayCluster("auto")
     with pytest.raises(UsageError, match="nowhere: neither local nor auto nor HOST:PORT"):
         RayCluster("nowhere")
+
+
+def test_another_version_is_told_in_a_line(
+    unconnected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Ray's words, of which there is no second version here."""
+    import ray
+
+    def init(**options: Any) -> None:
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.9.1\n"
+            "This process on node 10.0.0.1 was started with:\n    Ray: 2.60.0\n    Python: 3.11\n"
+        )
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(UsageError) as error:
+        RayCluster("local")
+    assert str(error.value) == (
+        "Ray on this machine: Version mismatch: The cluster was started with: Ray: 2.9.0 "
+        "Python: 3.9.1 This process on node 10.0.0.1 was started with: Ray: 2.60.0 Python: 3.11"
+    )
+
+
+def test_without_ray_it_is_said_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "accaware\[ray\]"'):
+        RayCluster()

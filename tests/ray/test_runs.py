@@ -19,6 +19,7 @@ from accaware.errors import UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.run import build
 from accaware.search.events import Event, RoundFinished, TrialStarted
+from tests.ray import mixed_precision_plugin
 from tests.resume import tiny_plugin
 from tests.resume.test_fake_runs import timeless
 from tests.resume.test_torch_runs import INT8, UNSCHEDULED
@@ -69,11 +70,13 @@ class Workers:
             self.most = max(self.most, len(event.trials))
 
 
-def outcome(folder: Path, **changes: Any) -> tuple[Any, set[str | None]]:
+def outcome(
+    folder: Path, plugin: tiny_plugin.Likely, config: dict[str, Any]
+) -> tuple[Any, set[str | None]]:
     workers = Workers()
     made = build(
-        AccAwareConfig.from_dict({**CONFIG, **changes}),
-        Plugin(PLUGIN, tiny_plugin.Likely()),
+        AccAwareConfig.from_dict(config),
+        Plugin(config["plugin"], plugin),
         checkpoints=folder,
         observers=[workers],
         ray_address="auto",
@@ -86,9 +89,35 @@ def outcome(folder: Path, **changes: Any) -> tuple[Any, set[str | None]]:
     return (repr(timeless(result)), model), workers.names
 
 
-def test_on_workers_the_result_is_the_same_to_the_bit(two_nodes: Any, tmp_path: Path) -> None:
-    alone, nobody = outcome(tmp_path / "alone", engine="in_process")
-    on_ray, workers = outcome(tmp_path / "ray")
+MIXES: dict[str, tuple[type[tiny_plugin.Likely], dict[str, Any], dict[str, Any]]] = {
+    "pruning, int8, distillation, reconstruction, averaging": (tiny_plugin.Likely, {}, {}),
+    "sparsity, mixed precision, confirmation": (
+        mixed_precision_plugin.Mixed,
+        {
+            "plugin": "tests.ray.mixed_precision_plugin:Mixed",
+            "compression": {"algorithm": "magnitude_sparsity"},
+        },
+        {
+            "maximal_absolute_accuracy_degradation": 0.03,
+            "patience_epochs": 2,
+            "minimal_compression_rate_step": 0.1,
+            "weight_averaging": "none",
+            "confirmation": {"fraction": 0.5},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_on_workers_the_result_is_the_same_to_the_bit(
+    two_nodes: Any, tmp_path: Path, mix: str
+) -> None:
+    plugin, keys, params = MIXES[mix]
+    training = CONFIG["accuracy_aware_training"]
+    training = {**training, "params": {**training["params"], **params}}
+    config = {**CONFIG, "accuracy_aware_training": training, **keys}
+    alone, nobody = outcome(tmp_path / "alone", plugin(), {**config, "engine": "in_process"})
+    on_ray, workers = outcome(tmp_path / "ray", plugin(), config)
     assert on_ray == alone
     assert nobody == {None}
     assert len(workers) == 2

@@ -223,7 +223,7 @@ def test_trials_side_by_side_go_on_the_same_wherever_they_were_left(tmp_path: Pa
     calls = [call for call, _ in undisturbed.answers]
     phases = [trial.phase for trial in undisturbed.result.trials]
     assert phases.count(TrialPhase.SEARCH) >= 4
-    for end, folder in copies[3::12]:
+    for end, folder in copies[5::23]:
         marks = [at for at, call in enumerate(calls[:end], start=1) if call == SNAPSHOT]
         recorded = undisturbed.answers[: marks[-1] if marks else 0]
         assert search(config, folder, recorded, Likely).outcome == undisturbed.outcome, folder.name
