@@ -7,6 +7,8 @@ for each kill point, a process of its own runs the same search and gets SIGKILL 
 moment; so does every other one that resumes it. What the last of them leaves behind is compared:
 result.json, times aside, and every tensor of the model to the bit.
 
+With ``--launcher ray`` see kill_on_ray.py.
+
 Processes are forks of this one, which has imported all it needs, or most kills would hit imports.
 """
 
@@ -25,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import kill_on_ray
 import torch
 
 from accaware.cli.commands.run import run
@@ -153,12 +156,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=100, help="kill points for each algorithm")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--launcher", choices=["none", "ray"], default="none")
     options = parser.parse_args()
     torch.set_num_threads(1)  # one that has threads can't be forked
     for module in NEEDED:
         importlib.import_module(module)
     for module in RUNTIMES:
         sys.modules[module] = None  # type: ignore[assignment]  # makes importing it fail
+    if options.launcher == "ray":
+        return kill_on_ray.faults(options.points, options.seed)
     failed = False
     for algorithm in SECTIONS:
         chance = random.Random(f"{options.seed} {algorithm}")

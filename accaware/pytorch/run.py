@@ -14,6 +14,7 @@ from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.plugins.provenance import is_handed_over
 from accaware.pytorch.data.loaders import seed_everything
+from accaware.pytorch.distributed.agreement import is_one_of_several
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
 from accaware.pytorch.model.copies import copied
@@ -149,6 +150,11 @@ class TorchRun:
         """Who runs trials side by side; None where the search trains one after another itself."""
         if self._config.accuracy_aware_training.parallel_trials == 1:
             return None
+        if is_one_of_several():
+            raise UsageError(
+                "parallel_trials above 1 is for a run in one process; several processes train one "
+                "trial together"
+            )
         bench = TorchBench(setup, checkpoints, self._config.seed)
         if not self._replay.replaying:
             bench.forget_all()

@@ -67,7 +67,11 @@ class RayWorkers:
             )
         self._actor = self._actor_class()
         self.all: list[RayWorker] = [self._begin() for _ in range(min(room, count))]
-        self._check_first()
+        try:
+            self._check_first()
+        except BaseException:
+            self.close()
+            raise
 
     def _actor_class(self) -> Any:
         others = {
