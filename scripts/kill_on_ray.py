@@ -11,18 +11,15 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from accaware.cli.commands.run import run
-from accaware.cli.errors import reported
 
 KINDS = ("driver", "worker", "node")
 
@@ -51,33 +48,21 @@ def config() -> dict[str, Any]:
     }
 
 
-def start(file: Path, directory: Path, address: str) -> int:
-    """A process that runs the search in ``directory``, or goes on with it; its id."""
+def start(file: Path, directory: Path, address: str) -> subprocess.Popen[bytes]:
+    """A process that runs the search in ``directory``, or goes on with it.
+
+    Not a fork: Ray's threads wouldn't survive that.
+    """
     begun = (directory / "events.jsonl").exists()
-    deed = partial(
-        run,
-        config=None if begun and (directory / "config.json").exists() else file,
-        resume=directory if begun else None,
-        output_dir=None if begun else directory,
-        ray_address=address,
-        quiet=True,
-    )
-    process = os.fork()
-    if process:
-        return process
-    code = 70
-    try:
-        with (directory.parent / "output.txt").open("a") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-        code = int(reported(deed))
-    finally:
-        os._exit(code)
-
-
-def end_of(process: int) -> int:
-    """The exit status, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if begun and (directory / "config.json").exists():
+        where = ["--resume", str(directory)]
+    elif begun:
+        where = [str(file), "--resume", str(directory)]
+    else:
+        where = [str(file), "--output-dir", str(directory)]
+    command = [sys.executable, "-m", "accaware", "run", *where, "--ray-address", address]
+    with (directory.parent / "output.txt").open("a") as log:
+        return subprocess.Popen([*command, "--quiet"], stdout=log, stderr=log)
 
 
 def left_behind(directory: Path) -> tuple[Any, dict[str, bytes]]:
@@ -138,7 +123,7 @@ def survives(
     process = start(file, directory, nodes.address)
     time.sleep(chance.uniform(0, duration))
     if kind == "driver":
-        os.kill(process, signal.SIGKILL)
+        process.kill()
     elif kind == "node":
         nodes.lose_one()
     elif workers := workers_of(directory):
@@ -148,9 +133,9 @@ def survives(
             kind = "nobody"
     else:
         kind = "nobody"
-    code = end_of(process)
+    code = process.wait()
     if code == -signal.SIGKILL:
-        code = end_of(start(file, directory, nodes.address))
+        code = start(file, directory, nodes.address).wait()
     if code not in (0, 3):
         print((folder / "output.txt").read_text(), file=sys.stderr)
         return kind, False
@@ -168,7 +153,7 @@ def faults(points: int, seed: int) -> int:
             nodes.complete()
             (Path(top) / "peace").mkdir()
             began = time.perf_counter()
-            code = end_of(start(file, Path(top) / "peace" / "run", nodes.address))
+            code = start(file, Path(top) / "peace" / "run", nodes.address).wait()
             duration = time.perf_counter() - began
             if code not in (0, 3):
                 print((Path(top) / "peace" / "output.txt").read_text(), file=sys.stderr)
