@@ -9,10 +9,12 @@ from accaware.search.events import (
     GenerationFinished,
     RankingStarted,
     RateKnown,
+    RoundFinished,
     SearchFinished,
     SearchStarted,
     TrialFinished,
     TrialStarted,
+    Waited,
     Warned,
 )
 
@@ -25,9 +27,11 @@ __all__ = [
     "GenerationFinished",
     "RankingStarted",
     "RateKnown",
+    "RoundFinished",
     "SearchFinished",
     "SearchStarted",
     "TrialFinished",
     "TrialStarted",
+    "Waited",
     "Warned",
 ]

@@ -11,6 +11,7 @@ result.json, times aside, and every tensor of the model to the bit.
 Processes are forks of this one, which has imported all it needs, or most kills would hit imports.
 With ``--launcher torchrun`` there are two for each run, with the environment that torchrun would
 give them, and one of them gets the signal, or both. Half of the signals are SIGTERM then.
+With ``--launcher ray`` see kill_on_ray.py.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import kill_on_ray
 import torch
 from torch.distributed import TCPStore
 
@@ -203,7 +205,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=100, help="kill points for each algorithm")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--launcher", choices=("none", "torchrun"), default="none")
+    parser.add_argument("--launcher", choices=("none", "torchrun", "ray"), default="none")
     options = parser.parse_args()
     world = 2 if options.launcher == "torchrun" else 1
     torch.set_num_threads(1)  # one that has threads can't be forked
@@ -211,6 +213,8 @@ def main() -> int:
         importlib.import_module(module)
     for module in RUNTIMES:
         sys.modules[module] = None  # type: ignore[assignment]  # makes importing it fail
+    if options.launcher == "ray":
+        return kill_on_ray.faults(options.points, options.seed)
     failed = False
     for algorithm in SECTIONS:
         chance = random.Random(f"{options.seed} {algorithm}")

@@ -47,6 +47,7 @@ def run(
     observers: Iterable[Observer] = (),
     progress: bool | None = None,
     handle_signals: bool = False,
+    ray_address: str = "local",
     listener: RunListener | None = None,
     auto_resume: bool = False,
 ) -> RunResult:
@@ -75,6 +76,9 @@ def run(
             notebook.
         handle_signals: do as the command does, in the main thread: the first Ctrl-C, SIGTERM or
             SIGUSR1 ends the batch at hand, the second one the process.
+        ray_address: where the config's engine is ray, the cluster: ``local`` for one of this
+            machine alone, for as long as the run takes; ``auto`` for the one that this machine is
+            a node of; or HOST:PORT.
         listener: told all that the command says, in place of what is drawn and of warnings.
         auto_resume: where ``output_dir`` holds a run of the same config, go on with that; of one
             that has ended, the result.
@@ -103,7 +107,13 @@ def run(
     )
     with joined() as processes, ending_together(processes):
         task = _Task(
-            processes, changes, observers, listener, progress, handle_signals=handle_signals
+            processes,
+            changes,
+            observers,
+            listener,
+            progress,
+            handle_signals=handle_signals,
+            ray_address=ray_address,
         )
         if not processes.is_first:
             return task.take_part()
@@ -143,6 +153,7 @@ def resume(
     observers: Iterable[Observer] = (),
     progress: bool | None = None,
     handle_signals: bool = False,
+    ray_address: str = "local",
     listener: RunListener | None = None,
 ) -> RunResult:
     """Go on with a run from its last finished epoch; of one that has ended, the result.
@@ -170,7 +181,13 @@ def resume(
     )
     with joined() as processes, ending_together(processes):
         task = _Task(
-            processes, changes, observers, listener, progress, handle_signals=handle_signals
+            processes,
+            changes,
+            observers,
+            listener,
+            progress,
+            handle_signals=handle_signals,
+            ray_address=ray_address,
         )
         if not processes.is_first:
             return task.take_part()
@@ -206,6 +223,7 @@ class _Task:
         progress: bool | None,
         *,
         handle_signals: bool,
+        ray_address: str,
     ) -> None:
         self.processes = processes
         self.changes = changes
@@ -213,6 +231,7 @@ class _Task:
         check_observers(self.observers)
         self.listener = listener or PythonListener(progress)
         self.handle_signals = handle_signals
+        self.ray_address = ray_address
 
     def begin(self, loaded: LoadedConfig, output_dir: Path | None, name: str) -> RunResult:
         """A new run, in a new directory.
@@ -330,4 +349,5 @@ class _Attempt:
             observers=observers,
             replay=replay,
             warn=self._listener.warn,
+            ray_address=self._task.ray_address,
         )

@@ -17,6 +17,8 @@ def dump(config: RunConfig) -> dict[str, Any]:
     """Loading the result again gives an equal config, but for ``directory``."""
     data: dict[str, Any] = _data(config)
     del data["directory"]
+    if config.engine != "ray":
+        _drop(data, ("resources_per_trial", "maximal_trial_restarts"))
     data |= data.pop("task", {})
     if config.plugin is not None:
         data["plugin"] = located_plugin(config.plugin, config.directory)

@@ -27,7 +27,7 @@ from accaware.config.model.config import RunConfig
 from accaware.config.rules.checked_sections import Algorithm, Training
 from accaware.config.rules.combinations import mix_faults
 from accaware.config.rules.initial_phase import without_schedule
-from accaware.config.rules.search import search_faults
+from accaware.config.rules.search import engine_faults, search_faults
 from accaware.config.rules.training_snippet import training_snippet
 from accaware.config.schema.applicability import fold_case
 from accaware.config.schema.catalog import schema
@@ -68,6 +68,7 @@ def examine(document: Document, directory: Path) -> Examination:
     all_known = len(named) == len(outline.entries)
     findings.add(*mix_faults(outline.mode, named, all_known=all_known))
     findings.add(*search_faults(training, algorithms))
+    findings.add(*engine_faults(data.get("engine"), training))
     config = None
     if training is not None and not has_errors((*document.faults, *findings.faults)):
         config = _built(data, training, algorithms, directory)

@@ -13,13 +13,12 @@ from accaware.config.dump import dump
 from accaware.config.model.config import RunConfig
 from accaware.errors import RunError, UsageError
 from accaware.plugins.plugin import Plugin
-from accaware.pytorch.create import create_compressed_model
+from accaware.plugins.provenance import is_handed_over
 from accaware.pytorch.data.loaders import seed_everything
 from accaware.pytorch.distributed.agreement import (
     is_one_of_several,
     local_rank,
     machines_first_processes_first,
-    rank,
 )
 from accaware.pytorch.export.checked import CheckedExport, default_path, metadata_of
 from accaware.pytorch.export.export import format_named
@@ -27,24 +26,30 @@ from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.device import hardware_of, named_device
 from accaware.pytorch.performance.compare import PYTORCH, Comparison
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
-from accaware.pytorch.state.reloaded import NOTHING, check_reloaded, gives_numbers
-from accaware.pytorch.state.stateful import Stateful
+from accaware.pytorch.state.reloaded import check_reloaded
 from accaware.pytorch.training.distributed_runner import DistributedRunner
-from accaware.pytorch.training.distributed_snapshots import DistributedSnapshots, OfEachProcess
-from accaware.pytorch.training.plugin_ranking import ranking_by_plugin
-from accaware.pytorch.training.runner import TorchRunner
-from accaware.pytorch.training.snapshots import CompressionState, TorchSnapshots
+from accaware.pytorch.training.distributed_snapshots import DistributedSnapshots
+from accaware.pytorch.training.snapshots import TorchSnapshots
 from accaware.pytorch.training.task import PluginTask
+from accaware.pytorch.trials.bench import TorchBench
+from accaware.pytorch.trials.remote import RemoteSetup, bench_factory, surroundings
+from accaware.pytorch.trials.setup import SearchSetup
+from accaware.ray.cluster import LOCAL, RayCluster
+from accaware.ray.executor import RayExecutor
+from accaware.ray.workers import RayWorkers
 from accaware.results.exports import ExportInfo
 from accaware.results.latency import LatencyComparison
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
-from accaware.search.metric import BaselineMetric, DenseReferences
-from accaware.search.ports import Observer, Runner, Snapshots, TrainingCallbacks
+from accaware.search.ports import Observer, Runner, Snapshots
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import ResumableSearch
 from accaware.search.result import SearchResult
+from accaware.search.trials.executor import TrialExecutor
+from accaware.search.trials.in_process import InProcessExecutor
+
+_ONE_TRIAL = "parallel_trials above 1 is for a run in one process; several processes train one trial together"
 
 _TIMING_SECONDS = 0.2
 """Of each model, at the end of a run. `accaware benchmark` takes its time."""
@@ -58,6 +63,7 @@ def build(
     observers: Iterable[Observer],
     replay: Replay | None = None,
     warn: Callable[[str], None] = lambda message: None,
+    ray_address: str = LOCAL,
 ) -> TorchRun:
     """Set a run up: seed, model, data, baseline, controller, in this order.
 
@@ -68,9 +74,11 @@ def build(
         warn: told where the run can't be gone on with if it is interrupted, or where what it
             hands over could be compared in part only; or of what it can't go on with as it was;
             or where it covers little of the model.
+        ray_address: of the cluster that runs the trials, where the config's engine is ray.
 
     Raises:
-        UsageError: a device that isn't there; a model that can't be compressed.
+        UsageError: a device that isn't there; a model that can't be compressed; trials side by
+            side in one of several processes.
         MissingExtraError: a package isn't installed that an export will need.
         PluginContractError: a function returned something else than it should.
         PluginFailure: a function raised.
@@ -79,14 +87,45 @@ def build(
     for name in config.export:
         # Not after hours of training.
         format_named(name).require()
-    seed_everything(config.seed)
-    fetching = config.task is not None and config.task.download
-    turns: AbstractContextManager[None] = nullcontext()
-    if fetching:
-        turns = machines_first_processes_first()
-    with turns:
-        task = PluginTask(config, plugin, device, tuple(observers), warn)
-    return TorchRun(config, task, checkpoints, replay or Replay(), warn)
+    if is_one_of_several() and config.accuracy_aware_training.parallel_trials > 1:
+        raise UsageError(_ONE_TRIAL)
+    # Nor is what stands against trials on a cluster found out then.
+    workers = _ray_workers(config, plugin, ray_address, warn) if config.engine == "ray" else None
+    try:
+        seed_everything(config.seed)
+        fetching = config.task is not None and config.task.download
+        turns: AbstractContextManager[None] = nullcontext()
+        if fetching:
+            turns = machines_first_processes_first()
+        with turns:
+            task = PluginTask(config, plugin, device, tuple(observers), warn)
+        return TorchRun(config, task, checkpoints, replay or Replay(), warn, workers)
+    except BaseException:
+        if workers is not None:
+            workers.close()
+        raise
+
+
+def _ray_workers(
+    config: RunConfig, plugin: Plugin, address: str, warn: Callable[[str], None]
+) -> RayWorkers:
+    if is_handed_over(plugin.name):
+        raise UsageError(
+            f"engine ray needs a plugin that its workers can import, by a name as in the config's "
+            f'"plugin"; {plugin.name} was handed over in Python'
+        )
+    here = surroundings(config)
+    resources = dict(config.resources_per_trial) or {
+        "CPU": 1.0,
+        "GPU": float(here.device == "cuda"),
+    }
+    count = config.accuracy_aware_training.parallel_trials
+    cluster = RayCluster(address)
+    try:
+        return RayWorkers(cluster, count, resources, bench_factory(config), here, warn)
+    except BaseException:
+        cluster.close()
+        raise
 
 
 def _own_device(name: str) -> torch.device:
@@ -118,98 +157,51 @@ class TorchRun:
         checkpoints: Path | None,
         replay: Replay,
         warn: Callable[[str], None],
+        workers: RayWorkers | None = None,
     ) -> None:
         self._config = config
         self._task = task
         self._replay = replay
         self._warn = warn
-        # Measured before anything is attached to the model. Where a run is gone on with, a
-        # snapshot has the samples.
-        references = DenseReferences()
-        baseline = BaselineMetric.of_recorded(
-            replay.answer(
-                "baseline", lambda: references.validation.take(task.validate(task.model)).recorded
-            )
-        )
-        confirmation = config.accuracy_aware_training.confirmation
-        confirms, confirmation_baseline = confirmation is not None, None
-        if confirmation is not None and confirmation.fraction is not None:
-            drawn_by = replay.answer("confirmation_seed", lambda: config.seed)
-            if drawn_by != config.seed:
-                raise UsageError(
-                    f"the data for confirmation were drawn by the seed {drawn_by}, and with "
-                    f"{config.seed} trials would have seen some of them"
-                )
-        if confirms:
-            confirmation_baseline = BaselineMetric.of_recorded(
-                replay.answer(
-                    "confirmation_baseline",
-                    lambda: references.confirmation.take(task.confirm(task.model)).recorded,
-                )
-            )
-        self._inputs = task.example_inputs()
-        if not gives_numbers(task.model, self._inputs, task.device):
-            raise UsageError(f"{NOTHING}; let example_inputs return some for which it does")
-        # What the compressed model is loaded into and timed against; off the device meanwhile.
-        self._dense = copied(task.model).cpu()
-        self._controller, _ = create_compressed_model(
-            task.handed_over,
-            config,
-            self._inputs,
-            task.train_data,
-            ranking_callbacks=ranking_by_plugin(task, replay),
-        )
-        self._controller.watch_preparations(task.watched)
-        # Before the first epoch, after which the rest is told.
-        told = self._controller.warnings()
-        for message in told:
-            warn(message)
-        own = TorchRunner(
-            task.model,
-            self._controller,
-            TrainingCallbacks(
-                train_epoch_fn=lambda controller, model, epoch, optimizer, lr_scheduler: (
-                    task.train_epoch(controller, model, optimizer, epoch)
-                ),
-                validate_fn=task.validate,
-                configure_optimizers_fn=task.configure_optimizers,
-                confirm_fn=task.confirm if confirms else None,
-            ),
-            None if checkpoints is None else str(checkpoints),
-            weight_averaging=config.accuracy_aware_training.weight_averaging,
-            references=references,
-            told=told,
-        )
-        parts: dict[str, Stateful] = {
-            "compression": CompressionState(self._controller),
-            "training": own,
-            "plugin": OfEachProcess(task.state()),
-            # Last, as bringing back the others may draw random numbers.
-            "randomness": OfEachProcess(task.randomness(warn), self._draw_on_its_own),
-        }
-        runner: Runner = own
-        snapshots: Snapshots = TorchSnapshots(own.files, parts)
+        setup = SearchSetup(config, task, checkpoints, replay, warn)
+        self._inputs, self._dense, self._controller = setup.inputs, setup.dense, setup.controller
+        self._executor = self._trial_executor(setup, checkpoints, workers)
+        runner: Runner = setup.runner
+        snapshots: Snapshots = TorchSnapshots(setup.runner.files, setup.parts)
         if is_one_of_several():
-            runner = DistributedRunner(own)
-            snapshots = DistributedSnapshots(TorchSnapshots(own.files, parts))
+            runner = DistributedRunner(setup.runner)
+            snapshots = DistributedSnapshots(TorchSnapshots(setup.runner.files, setup.parts))
         self._search = ResumableSearch(
             config,
-            self._controller,
+            setup.controller,
             runner,
-            baseline,
-            confirmation_baseline=confirmation_baseline,
+            setup.baseline,
+            confirmation_baseline=setup.confirmation_baseline,
             replay=replay,
             snapshots=snapshots,
             observers=task.observers,
             warn=warn,
+            executor=self._executor,
         )
         self._searched = False
-        self._draw_on_its_own()
+        setup.draw_on_its_own()
 
-    def _draw_on_its_own(self) -> None:
-        """From here on each of several processes draws other random numbers than the first."""
-        if rank():
-            seed_everything((self._config.seed + rank()) % 2**32)
+    def _trial_executor(
+        self, setup: SearchSetup, checkpoints: Path | None, workers: RayWorkers | None
+    ) -> TrialExecutor | None:
+        """Who runs trials side by side; None where the search trains one after another itself."""
+        if self._config.accuracy_aware_training.parallel_trials == 1:
+            return None
+        assert checkpoints is not None, "the first process has a folder, and is the only one"
+        bench = TorchBench(setup, checkpoints, self._config.seed)
+        if not self._replay.replaying:
+            bench.forget_all()
+        bench.origin = self._replay.answer("origin", bench.save_origin)
+        if workers is None:
+            return InProcessExecutor(bench)
+        answers = tuple(self._replay.given)
+        remote = RemoteSetup(answers, bench.packed_origin())
+        return RayExecutor(workers, bench, remote, self._config.maximal_trial_restarts)
 
     @property
     def device(self) -> str:
@@ -247,6 +239,9 @@ class TorchRun:
             return self._search.run()
         except torch.OutOfMemoryError as error:
             raise RunError(f"the device is out of memory: {error}") from error
+        finally:
+            if self._executor is not None:
+                self._executor.close()
 
     def load_best(self) -> bool:
         """After an unfinished search, hold the best model so far; False if there is none."""

@@ -16,7 +16,7 @@ from accaware.results import strict_json
 from accaware.rundir.atomic import naming, write_all
 from accaware.rundir.flush import BackgroundFlush
 from accaware.rundir.journal_reader import ANSWER, SNAPSHOT, encoded
-from accaware.search.events import BatchFinished, Event, SearchFinished
+from accaware.search.events import BatchFinished, Event, SearchFinished, Waited
 from accaware.search.ports import Observer
 from accaware.search.replay import resumable
 from accaware.search.replay.replay import Replay
@@ -86,8 +86,8 @@ class Journal:
             self._append(ANSWER, {"call": call, "value": encoded(answer)})
 
     def notify(self, event: Event) -> None:
-        """Write a line of the event, unless it is a batch's."""
-        if isinstance(event, BatchFinished):
+        """Write a line of the event, unless it is a batch's, or none of anything."""
+        if isinstance(event, BatchFinished | Waited):
             return
         content = strict_json.jsonable(event)
         if isinstance(event, SearchFinished):

@@ -124,6 +124,7 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
         "metric": trial.metric,
         "standard_error": trial.standard_error,
         "within_budget": trial.within_budget,
+        **({"cancelled": True} if trial.cancelled else {}),
         "reason": trial.reason,
     }
 
@@ -198,7 +199,9 @@ def _budget(content: dict[str, Any], whole: dict[str, Any]) -> AccuracyBudget:
 
 
 def _trial(content: dict[str, Any]) -> Trial:
-    if content["within_budget"]:
+    if content.get("cancelled"):
+        state = TrialState.CANCELLED
+    elif content["within_budget"]:
         state = TrialState.WITHIN_BUDGET
     elif content["metric"] is None:
         state = TrialState.FAILED

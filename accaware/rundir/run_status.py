@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,26 @@ class RunState(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunningTrial:
+    """A trial that has begun and has no verdict yet; ``worker`` is None for the run's process."""
+
+    number: int
+    target_rate: float
+    epochs: int = 0
+    planned_epochs: int
+    worker: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunStatus:
     """What the journal reports of a run.
 
     Attributes:
         directory: of the run.
         trials: the finished ones.
-        current: the number of the trial at hand; None between trials and once it has finished.
+        current: the number of the trial at hand, the first of several; None between trials and
+            once it has finished.
+        running: all trials at hand.
         epochs: trained so far.
         best: of the trials so far: the highest rate within budget, or else the best effort.
         message: why it failed or was interrupted, where it could still say so.
@@ -45,6 +59,7 @@ class RunStatus:
     state: RunState
     trials: tuple[Trial, ...]
     current: int | None
+    running: tuple[RunningTrial, ...] = ()
     epochs: int
     budget: AccuracyBudget | None
     best: Trial | None
@@ -61,6 +76,7 @@ class RunStatus:
             "state": self.state,
             "message": self.message,
             "trial": self.current,
+            "running": [vars(trial) for trial in self.running],
             "epochs": self.epochs,
             "trials": [_told(trial) for trial in self.trials],
             "best": None if self.best is None else _told(self.best),
@@ -83,18 +99,28 @@ def standing(directory: RunDirectory) -> RunStatus:
         OSError: a file can't be read.
     """
     lines = read_journal(directory.events)
-    budget, trials, current, epochs = None, [], None, 0
+    budget, trials = None, []
+    running: dict[int, RunningTrial] = {}
     for line in lines:
         content = line.content
         if line.event == "search_started":
             budget = structured(AccuracyBudget, content["budget"])
         elif line.event == "trial_started":
-            current = content["number"]
+            begun = running.get(content["number"])
+            running[content["number"]] = RunningTrial(
+                number=content["number"],
+                target_rate=content["target_rate"],
+                epochs=0 if begun is None else begun.epochs,
+                planned_epochs=content["epochs"],
+                worker=content.get("worker"),
+            )
         elif line.event == "epoch_finished":
-            epochs = content["epoch"]["number"]
+            trained = int(content["epoch"]["number"] > 0)
+            before = running[content["trial"]]
+            running[content["trial"]] = replace(before, epochs=before.epochs + trained)
         elif line.event == "trial_finished":
             trials.append(structured(Trial, content["trial"]))
-            current = None
+            running.pop(trials[-1].number, None)
     ranked = History(tuple(trials)).ranked(budget) if budget else []
     state, message = _state(directory, lines)
     written = read_result(directory.result)
@@ -105,12 +131,17 @@ def standing(directory: RunDirectory) -> RunStatus:
         directory=directory.path,
         state=state,
         trials=tuple(trials),
-        current=current,
-        epochs=epochs,
+        current=min(running, default=None),
+        running=tuple(running[number] for number in sorted(running)),
+        epochs=_trained(trials) + sum(trial.epochs for trial in running.values()),
         budget=budget,
         best=ranked[0] if ranked else None,
         message=message,
     )
+
+
+def _trained(trials: Sequence[Trial]) -> int:
+    return sum(epoch.number > 0 for trial in trials for epoch in trial.epochs)
 
 
 def _state(directory: RunDirectory, lines: list[JournalLine]) -> tuple[RunState, str | None]:

@@ -25,7 +25,11 @@ class SearchStarted:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """``epochs`` is how many are planned at the most; ``start`` is the trial it goes on from."""
+    """``epochs`` is how many are planned at the most; ``start`` is the trial it goes on from.
+
+    ``worker`` is who runs it; None for this process. A trial that is begun anew elsewhere is told
+    again.
+    """
 
     number: int
     phase: TrialPhase
@@ -34,6 +38,7 @@ class TrialStarted:
     epochs: int
     lr_factor: float
     start: int | None
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,19 @@ class TrialFinished:
     """A trial has its verdict."""
 
     trial: Trial
+
+
+@dataclass(frozen=True)
+class RoundFinished:
+    """All of the trials that ran at a time have their verdicts; ``epochs`` counts all so far."""
+
+    trials: tuple[int, ...]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Waited:
+    """Nothing has happened for a moment: trials are under way elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,8 @@ Event = (
     | EpochStarted
     | EpochFinished
     | TrialFinished
+    | RoundFinished
+    | Waited
     | RateKnown
     | BatchFinished
     | RankingStarted

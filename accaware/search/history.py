@@ -30,7 +30,7 @@ class History:
 
     def with_trial(self, trial: Trial) -> History:
         """Also records the step that the trial answers, if it is for a rate's verdict."""
-        if trial.phase is TrialPhase.LEARNING_RATE:
+        if trial.phase is TrialPhase.LEARNING_RATE or trial.cancelled:
             return replace(self, trials=(*self.trials, trial))
         step = Step(trial.target_rate, trial.number)
         return replace(self, trials=(*self.trials, trial), steps=(*self.steps, step))

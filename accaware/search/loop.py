@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from accaware.errors import UsageError
-from accaware.search.events import EpochFinished, RateKnown
+from accaware.search.events import EpochFinished, RateKnown, RoundFinished, TrialFinished
 from accaware.search.history import Step
 from accaware.search.metric import BaselineMetric
 from accaware.search.params import AdaptiveParams, EarlyExitParams, SearchParams
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig
 from accaware.search.result import StopReason
 from accaware.search.strategies.descent import Descent
-from accaware.search.strategies.learning_curve import can_still_pass
 from accaware.search.strategies.ramp import Ramp
 from accaware.search.strategies.strategy import (
     Answered,
     Bounds,
     FollowSchedule,
     Propose,
+    ProposeSeveral,
     Stop,
     Strategy,
     on_grid,
@@ -27,6 +27,7 @@ from accaware.search.strategies.strategy import (
 from accaware.search.strategies.uniform_decrease import UniformDecrease
 from accaware.search.training_loop import TrainingLoop
 from accaware.search.trial import Epoch, TrialPhase, TrialRecord
+from accaware.search.trials.executor import TrialExecutor
 
 
 class AdaptiveCompressionTrainingLoop(TrainingLoop):
@@ -41,6 +42,7 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
             config has a ``confirmation``.
         observers: told of every event; TensorBoard, a console, a journal.
         clock: seconds from some moment on, for the epochs' times.
+        executor: runs the trials where the config has ``parallel_trials``; None where it hasn't.
 
     Raises:
         UsageError: the config is of the other mode, or a number in it is out of range.
@@ -89,8 +91,12 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
                     return StopReason.EPOCHS_SPENT
                 case FollowSchedule(epochs):
                     stopped = self._initial_phase(runner, epochs)
-                case Propose() as proposal:
+                case Propose() as proposal if self._rounds is None:
                     stopped = self._trial(runner, proposal)
+                case Propose() as proposal:
+                    stopped = self._round(runner, [proposal])
+                case ProposeSeveral(proposals):
+                    stopped = self._round(runner, proposals[: self._epochs_left])
         return StopReason.STOPPED_BY_USER_FUNCTION
 
     def _initial_phase(self, runner: Runner, epochs: int) -> bool:
@@ -106,15 +112,17 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         record = self._open(TrialPhase.INITIAL, on_grid(scheduler.target), epochs, lr_factor, None)
         for remaining in reversed(range(epochs)):
             scheduler.epoch_step()
-            self._anneal(runner, epochs - 1 - remaining, epochs)
+            self._training.anneal(epochs - 1 - remaining, epochs)
             epoch = self._run_epoch(
                 runner,
                 record,
                 last=remaining == 0,
                 fully_compressed=scheduler.fully_compressed,
             )
-            passed = self._adaptive.stop_trial_when_within_budget and self._has_passed(epoch)
-            if passed or self._is_broken_off(record):
+            passed = self._adaptive.stop_trial_when_within_budget and self._training.has_passed(
+                epoch
+            )
+            if passed or record.is_broken_off:
                 break
             if epoch.metric is not None:
                 scheduler.observe(self._budget.admits(epoch.metric, epoch.standard_error))
@@ -146,28 +154,43 @@ class AdaptiveCompressionTrainingLoop(TrainingLoop):
         epochs = min(proposal.epochs, self._epochs_left)
         record = self._open(proposal.phase, proposal.rate, epochs, proposal.lr_factor, start)
         for remaining in reversed(range(epochs)):
-            self._anneal(runner, epochs - 1 - remaining, epochs)
+            self._training.anneal(epochs - 1 - remaining, epochs)
             epoch = self._run_epoch(runner, record, last=remaining == 0, fully_compressed=True)
-            if proposal.gives_up and not self._can_still_pass(record, remaining):
-                record.given_up = True
-            passed = proposal.ends_within_budget and self._has_passed(epoch)
-            if passed or record.given_up or self._is_broken_off(record):
+            if self._training.is_over(
+                record,
+                epoch,
+                remaining,
+                ends_within_budget=proposal.ends_within_budget,
+                gives_up=proposal.gives_up,
+            ):
                 break
         self._close(record)
         self._tidy(runner)
         return record.stopped_by_user
 
-    def _can_still_pass(self, record: TrialRecord, epochs_left: int) -> bool:
-        margins = [
-            self._budget.margin(epoch.metric, epoch.standard_error)
-            for epoch in record.epochs
-            if epoch.metric is not None
-        ]
-        left = -(-epochs_left // self._params.validate_every_n_epochs)
-        return can_still_pass(margins, left)
+    def _round(self, runner: Runner, proposals: Sequence[Propose]) -> bool:
+        """Have trials run side by side.
 
-    def _is_broken_off(self, record: TrialRecord) -> bool:
-        return record.failure is not None or record.stopped_by_user
+        Returns:
+            Whether the user's early stopping ended one of them.
+        """
+        rounds = self._rounds
+        assert rounds is not None
+        outcome = rounds.run(
+            proposals,
+            self._history,
+            untouched=self._baseline_weights,
+            rules=self._training.rules,
+            epochs_left=self._epochs_left,
+        )
+        self._history = outcome.added_to(self._history)
+        for trial in outcome.trials:
+            self._training.epochs += len(trial.epochs)
+            self._emit(TrialFinished(trial))
+        self._tidy(runner)
+        self._emit(RoundFinished(tuple(trial.number for trial in outcome.trials), self._epochs))
+        rounds.forget(outcome)
+        return outcome.stopped_by_user
 
     def _wanted(self) -> frozenset[int]:
         return self._strategy.wanted(self._history)
@@ -212,7 +235,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
         while not self._is_over(record, epoch):
             if self._epochs:
                 scheduler.epoch_step()
-            self._anneal(runner, self._epochs, total)
+            self._training.anneal(self._epochs, total)
             epoch = self._run_epoch(
                 runner,
                 record,
@@ -233,7 +256,7 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
         """The first epoch's level may be enough as it is; counted as epoch 0."""
         began = self._clock()
         fully_compressed = self._controller.scheduler.fully_compressed
-        measured = self._validated(runner, 0)
+        measured = self._training.validated(0)
         epoch = Epoch(
             number=0,
             fully_compressed=fully_compressed,
@@ -243,14 +266,13 @@ class EarlyExitCompressionTrainingLoop(TrainingLoop):
             model_sparsity=self._controller.model_sparsity,
             seconds=self._clock() - began,
         )
-        self._judge(runner, record, epoch)
+        self._training.judge(record, epoch)
         self._emit(EpochFinished(record.number, epoch))
         return epoch
 
     def _is_over(self, record: TrialRecord, epoch: Epoch) -> bool:
-        arrived = self._has_passed(epoch)
-        failed = record.failure is not None or record.stopped_by_user
-        return arrived or failed or self._epochs_left <= 0
+        arrived = self._training.has_passed(epoch)
+        return arrived or record.is_broken_off or self._epochs_left <= 0
 
 
 def create_accuracy_aware_training_loop(
@@ -261,6 +283,7 @@ def create_accuracy_aware_training_loop(
     confirmation_baseline: float | BaselineMetric | None = None,
     observers: Iterable[Observer] = (),
     clock: Callable[[], float] = time.perf_counter,
+    executor: TrialExecutor | None = None,
 ) -> AdaptiveCompressionTrainingLoop | EarlyExitCompressionTrainingLoop:
     """The loop of the config's ``accuracy_aware_training.mode``; arguments as of the loops."""
     adaptive = isinstance(config.accuracy_aware_training, AdaptiveParams)
@@ -272,4 +295,5 @@ def create_accuracy_aware_training_loop(
         confirmation_baseline=confirmation_baseline,
         observers=observers,
         clock=clock,
+        executor=executor,
     )

@@ -7,7 +7,7 @@ builds these very classes, and no default is written twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from accaware.errors import UsageError
 
@@ -38,7 +38,8 @@ class AdaptiveParams:
     there is no initial phase, and the search begins with its first step up from the baseline model.
     With ``weight_averaging`` other than none, what is validated and kept of a trial is the average
     over its steps. ``required_confidence``, in (0.5, 1), makes each verdict a test on paired
-    samples (see ``AccuracyBudget.admits``).
+    samples (see ``AccuracyBudget.admits``). ``parallel_trials`` above 1 has strategy ramp propose
+    so many rates at a time.
     """
 
     maximal_relative_accuracy_degradation: float | None = None
@@ -55,6 +56,7 @@ class AdaptiveParams:
     minimal_compression_rate: float = 0.0
     maximal_compression_rate: float = 0.95
     strategy: str = "uniform_decrease"
+    parallel_trials: int = 1
     trial_learning_rate: float | str = "as_configured"
     polish: bool = False
     weight_averaging: str = "none"
@@ -106,6 +108,10 @@ class AdaptiveParams:
                 "strategy must be uniform_decrease or ramp": (
                     self.strategy in ("uniform_decrease", "ramp")
                 ),
+                "parallel_trials must be 1 or more, and above 1 with strategy ramp": (
+                    self.parallel_trials == 1
+                    or (self.parallel_trials > 1 and self.strategy == "ramp")
+                ),
                 **_learning_rate_rules(self.trial_learning_rate),
                 _AVERAGING_RULE: self.weight_averaging in WEIGHT_AVERAGING,
                 **_verdict_rules(self.confirmation, self.required_confidence),
@@ -116,6 +122,9 @@ class AdaptiveParams:
 @dataclass(frozen=True, kw_only=True)
 class EarlyExitParams:
     """Parameters of mode ``early_exit``. Exactly one of the two degradations is set."""
+
+    parallel_trials: ClassVar[int] = 1
+    """Its one trial follows the schedule."""
 
     maximal_relative_accuracy_degradation: float | None = None
     maximal_absolute_accuracy_degradation: float | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -45,6 +44,9 @@ from accaware.search.result import (
     TrainingLoopStatistics,
 )
 from accaware.search.trial import Checkpoint, Confirmed, Epoch, Trial, TrialPhase, TrialRecord
+from accaware.search.trials.executor import TrialExecutor
+from accaware.search.trials.rounds import Rounds
+from accaware.search.trials.training import TrialRules, TrialTraining
 
 _KEPT_TRIALS = 2
 """Of those within budget, whose weights are kept, so that the disk they take is bounded."""
@@ -60,6 +62,11 @@ CONFIRMATION_BASELINE = (
 CONFIRM_FN = (
     "confirm_fn, which measures on data that nothing else looks at, belongs to a config with a "
     "confirmation in accuracy_aware_training.params: give both, or neither"
+)
+
+PARALLEL_TRIALS = (
+    "parallel_trials above 1 needs somebody who runs the trials, and only then: accaware.run and "
+    "the command have it; a loop of a script's takes it as executor="
 )
 
 SEARCHED = (
@@ -81,8 +88,10 @@ class TrainingLoop:
         confirmation_baseline: float | BaselineMetric | None = None,
         observers: Iterable[Observer] = (),
         clock: Callable[[], float] = time.perf_counter,
+        executor: TrialExecutor | None = None,
     ) -> None:
         self._controller = controller
+        self._rounds = None if executor is None else Rounds(executor, self._emit)
         dense = uncompressed_model_accuracy, confirmation_baseline
         self._references = DenseReferences(
             *(DenseReference(each if isinstance(each, float) else None) for each in dense)
@@ -93,14 +102,13 @@ class TrainingLoop:
         )
         self._higher_is_better = config.higher_is_better
         self._maximal_rate = controller.maximal_compression_rate
+        self._runner: Runner | None = None
         self.adopt(config.accuracy_aware_training)
         self._observers = list(observers)
         self._clock = clock
         self._history = History()
         self._record: TrialRecord | None = None
-        self._epochs = 0
         self._baseline_weights = Checkpoint("")
-        self._runner: Runner | None = None
         self._result: SearchResult | None = None
 
     def adopt(self, params: SearchParams) -> None:
@@ -110,8 +118,12 @@ class TrainingLoop:
             UsageError: they are of the other mode, or a number in them is out of range.
         """
         params.check()
+        if (params.parallel_trials > 1) != (self._rounds is not None):
+            raise UsageError(PARALLEL_TRIALS)
         self._params = params
         self._budget = AccuracyBudget.from_params(params, self._baseline, self._higher_is_better)
+        if self._runner is not None:
+            self._training.rules = TrialRules.of(params, self._budget)
         self._confirmation_budget: AccuracyBudget | None = None
         confirmed = self._confirmation_baseline
         if (params.confirmation is None) != (confirmed is None):
@@ -179,6 +191,14 @@ class TrainingLoop:
         self._runner = runner  # lives, and its checkpoints with it, as long as the loop
         self._baseline = runner.agree(self._baseline)
         self._confirmation_baseline = runner.agree(self._confirmation_baseline)
+        self._training = TrialTraining(
+            runner,
+            self._controller,
+            TrialRules.of(self._params, self._budget),
+            name_of=lambda record, epoch: f"trial-{record.number}",
+            warn=lambda message: self._emit(Warned(message)),
+            clock=self._clock,
+        )
         self.adopt(self._params)
         try:
             stop = self._search(runner)
@@ -231,6 +251,11 @@ class TrainingLoop:
                 self._emit(Warned(f"the budget{part} {budget.in_doubt(error)}"))
 
     @property
+    def _epochs(self) -> int:
+        """Trained so far."""
+        return self._training.epochs
+
+    @property
     def _epochs_left(self) -> int:
         return self._params.maximal_total_epochs - self._epochs
 
@@ -252,57 +277,11 @@ class TrainingLoop:
     def _run_epoch(
         self, runner: Runner, record: TrialRecord, *, last: bool, fully_compressed: bool
     ) -> Epoch:
-        """Train one epoch, validate where it is due, and keep it where it is the best."""
-        number = self._epochs + 1
-        self._emit(EpochStarted(record.number, number))
-        began = self._clock()
-        loss = runner.train_epoch(number - 1)
-        self._epochs = number
-        due = last or (record.trained + 1) % self._params.validate_every_n_epochs == 0
-        sound = loss is None or math.isfinite(loss)
-        measured = self._validated(runner, number - 1) if due and sound else None
-        epoch = Epoch(
-            number=number,
-            fully_compressed=fully_compressed,
-            loss=loss,
-            metric=measured.value if measured else None,
-            standard_error=measured.standard_error if measured else None,
-            compression_rate=self._controller.compression_rate,
-            model_sparsity=self._controller.model_sparsity,
-            seconds=self._clock() - began,
-        )
-        for message in runner.warnings():
-            self._emit(Warned(message))
-        self._judge(runner, record, epoch)
-        if record.failure is None:
-            runner.end_epoch(number - 1, loss, epoch.metric)
-            if epoch.metric is not None and fully_compressed:
-                record.stopped_by_user = runner.asks_to_stop(epoch.metric)
+        """Train and judge one epoch, and tell of it."""
+        self._emit(EpochStarted(record.number, self._epochs + 1))
+        epoch = self._training.epoch(record, last=last, fully_compressed=fully_compressed)
         self._emit(EpochFinished(record.number, epoch))
         return epoch
-
-    def _validated(self, runner: Runner, epoch: int) -> Measurement:
-        """What the runner measures.
-
-        Raises:
-            PluginContractError: it can't be judged with the confidence that is required. Said
-                here, before the epoch is a part of the history.
-        """
-        measured = runner.validate(epoch)
-        self._budget.admits(measured.value, measured.standard_error)
-        return measured
-
-    def _anneal(self, runner: Runner, epoch: int, epochs: int) -> None:
-        """Where the learning rate falls within a trial, give it that of an epoch, from 0."""
-        if self._params.trial_learning_rate == "cosine":
-            runner.anneal((1 + math.cos(math.pi * epoch / epochs)) / 2)
-
-    def _judge(self, runner: Runner, record: TrialRecord, epoch: Epoch) -> None:
-        if record.add(epoch, self._budget):
-            record.keep(epoch, runner.save(f"trial-{record.number}"))
-
-    def _has_passed(self, epoch: Epoch) -> bool:
-        return epoch.fully_compressed and self._budget.admits(epoch.metric, epoch.standard_error)
 
     def _close(self, record: TrialRecord) -> Trial:
         trial = record.closed(self._budget)
@@ -372,8 +351,10 @@ class TrainingLoop:
 
     def _candidate(self, runner: Runner, trial: Trial) -> Candidate:
         """A trial's model, loaded and measured again."""
+        if self._rounds is not None:
+            self._rounds.rewind()
         self._load(runner, trial)
-        measured = self._validated(runner, max(self._epochs - 1, 0))
+        measured = self._training.validated(max(self._epochs - 1, 0))
         candidate = Candidate.of(trial, measured, self._budget)
         if candidate.holds and self._confirmation_budget is not None:
             candidate = candidate.confirmed(self._confirm(runner, trial), self._confirmation_budget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NewType
 
@@ -28,11 +28,12 @@ class TrialPhase(str, Enum):
 
 
 class TrialState(str, Enum):
-    """A trial's verdict; failed where it could not be judged."""
+    """A trial's verdict; failed where it could not be judged, cancelled where it was left."""
 
     WITHIN_BUDGET = "within_budget"
     NOT_WITHIN_BUDGET = "not_within_budget"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +101,21 @@ class Trial:
         return self.state is TrialState.WITHIN_BUDGET
 
     @property
+    def cancelled(self) -> bool:
+        """Whether a trial beside it answered its question, so that it was left unfinished."""
+        return self.state is TrialState.CANCELLED
+
+    @property
     def judged(self) -> bool:
         """Whether it tells what comes of its target.
 
         Where an initial phase, or a trial of an epoch, isn't within budget, its schedule or its
         few epochs may be to blame, and not the rate.
         """
-        if self.phase is not TrialPhase.SEARCH:
+        if self.phase is not TrialPhase.SEARCH or self.cancelled:
             return self.within_budget
-        return any(epoch.fully_compressed for epoch in self.epochs)
+        # One that nothing could run to an epoch is no rate to try again.
+        return not self.epochs or any(epoch.fully_compressed for epoch in self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +166,11 @@ class TrialRecord:
         """Epochs of training so far."""
         return sum(epoch.number > 0 for epoch in self.epochs)
 
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether it can't go on, or the user's early stopping doesn't want it to."""
+        return self.failure is not None or self.stopped_by_user
+
     def add(self, epoch: Epoch, budget: AccuracyBudget) -> bool:
         """Take an epoch in. Returns whether it is the best so far, whose weights are to be kept."""
         self.epochs.append(epoch)
@@ -180,6 +192,16 @@ class TrialRecord:
     def keep(self, best: Epoch, checkpoint: Checkpoint) -> None:
         """Remember the best epoch, once its weights are saved."""
         self._best, self._checkpoint = best, checkpoint
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The best epoch's weights."""
+        return self._checkpoint
+
+    def cancelled(self, budget: AccuracyBudget, reason: str) -> Trial:
+        """The trial as it was left unfinished; its weights are nobody's start."""
+        closed = self.closed(budget)
+        return replace(closed, state=TrialState.CANCELLED, reason=reason, checkpoint=None)
 
     def closed(self, budget: AccuracyBudget) -> Trial:
         """The judged trial. Weights within budget stay earned, whatever came after them."""

@@ -39,6 +39,16 @@ def _quantized(ranges: Any):
 
 
 BROKEN = {
+    "ray with one trial at a time": (
+        {**_pruning({"strategy": "ramp"}), "engine": "ray"},
+        "engine",
+        "ray runs trials at the same time, and there is one at a time; set parallel_trials of mode",
+    ),
+    "several trials at a time by steps": (
+        _pruning({"parallel_trials": 4}),
+        f"{PARAMS}.parallel_trials",
+        "4 trials at a time are for strategy ramp, which has a bracket to cut; each step of",
+    ),
     "both degradations": (
         _pruning({"maximal_absolute_accuracy_degradation": 0.5}),
         f"{PARAMS}.maximal_absolute_accuracy_degradation",

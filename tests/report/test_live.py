@@ -10,7 +10,17 @@ import pytest
 from rich.console import Console
 
 from accaware.report.progress.live_progress import LiveProgress
-from accaware.search.events import BatchFinished, GenerationFinished, RankingStarted
+from accaware.search import AccuracyBudget, Epoch, TrialPhase
+from accaware.search.events import (
+    BatchFinished,
+    EpochFinished,
+    EpochStarted,
+    GenerationFinished,
+    RankingStarted,
+    SearchStarted,
+    TrialStarted,
+    Waited,
+)
 from tests.runners.fake import Script, adaptive, holds_up_to, search
 
 
@@ -92,6 +102,29 @@ def test_the_running_trial_is_shown_as_it_goes() -> None:
         ["1", "60.0 %", "60.0 %", "1/2", "0.9210", "0.0790 (7.9 %)", "-0.0040", "running"],
     ]
     assert seen[-1][0][-1] == "within budget"
+
+
+def test_trials_side_by_side_have_a_row_each_and_their_workers() -> None:
+    console = _terminal()
+    progress = LiveProgress(console, "top1")
+    budget = AccuracyBudget(0.9, 0.1)
+    with progress:
+        progress.notify(SearchStarted(budget, 0.9, 100))
+        for number, rate in ((3, 0.4), (4, 0.5)):
+            begun = TrialStarted(number, TrialPhase.SEARCH, rate, rate, 5, 1.0, 2, f"w{number}")
+            progress.notify(begun)
+        for trial, metric in ((4, 0.85), (3, 0.7)):
+            progress.notify(EpochStarted(trial, 9))
+            epoch = Epoch(number=9, compression_rate=0.4, fully_compressed=True, metric=metric)
+            progress.notify(EpochFinished(trial, epoch))
+        # The trial goes on elsewhere.
+        progress.notify(TrialStarted(3, TrialPhase.SEARCH, 0.4, 0.4, 5, 1.0, 2, "w9"))
+        progress.notify(Waited())
+        shown = _drawn(progress)
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert any(line.startswith("trial worker target rate epochs top1") for line in lines)
+    assert any(line.startswith("3 w9 40.0 % 40.0 % 1/5 0.7000 ") for line in lines)
+    assert any(line.startswith("4 w4 50.0 % 40.0 % 1/5 0.8500 ") for line in lines)
 
 
 def test_the_bar_names_what_is_going_on_and_starts_anew_for_each() -> None:

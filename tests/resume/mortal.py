@@ -15,6 +15,8 @@ from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
 from accaware.search.schedules.schedules import Baseline, Schedule
 from accaware.search.trial import Checkpoint
+from accaware.search.trials.in_process import InProcessExecutor
+from accaware.search.trials.order import TrialOrder, TrialProgress
 from tests.runners.base import Config, Optimizer
 from tests.runners.fake import FakeController, FakeModel, FakeRunner, Recorder, Script
 
@@ -30,6 +32,7 @@ class Disk:
     journal: list[tuple[str, Any]] = field(default_factory=list)
     checkpoints: dict[Checkpoint, Any] = field(default_factory=dict)
     snapshots: dict[str, Any] = field(default_factory=dict)
+    trials: dict[int, Any] = field(default_factory=dict)
 
     def recorded(self) -> list[tuple[str, Any]]:
         """The journal, cut off behind the last snapshot that is there; the rest is lost."""
@@ -115,6 +118,40 @@ class MortalSnapshots:
         self._fate.moment()
 
 
+class MortalBench:
+    """Trials of which each epoch is kept on the disk; it may die before and after it is."""
+
+    def __init__(self, runner: FakeRunner, disk: Disk, fate: Fate) -> None:
+        self.runner = runner
+        self.controller = runner.controller
+        self._disk = disk
+        self._fate = fate
+
+    def reset(self, trial: int) -> None:
+        vars(self.runner.model).update(vars(FakeModel()))
+
+    def resume(self, order: TrialOrder) -> TrialProgress | None:
+        known, progress, state, rates = self._disk.trials.get(order.number, (None,) * 4)
+        if known != order:
+            return None
+        self.runner.restore(copy.deepcopy(state))
+        self.runner.optimizer = rates and Optimizer(*rates)
+        return TrialProgress.from_dict(progress)
+
+    def keep(self, order: TrialOrder, progress: TrialProgress) -> None:
+        self._fate.moment()
+        optimizer = self.runner.optimizer
+        rates = optimizer and (optimizer.learning_rate, optimizer.share)
+        state = copy.deepcopy(self.runner.state())
+        self._disk.trials[order.number] = order, progress.to_dict(), state, rates
+        self._fate.moment()
+
+    def forget(self, trial: int) -> None:
+        self._fate.moment()
+        self._disk.trials.pop(trial, None)
+        self._fate.moment()
+
+
 @dataclass(frozen=True)
 class World:
     """All that a search is about."""
@@ -168,6 +205,9 @@ def live(world: World, disk: Disk, fate: Fate | None = None) -> Life:
         fate.moment()
 
     recorder = Recorder()
+    executor = None
+    if world.params.parallel_trials > 1:
+        executor = InProcessExecutor(MortalBench(runner, disk, fate))
     search = ResumableSearch(
         Config(world.params),
         controller,
@@ -177,6 +217,7 @@ def live(world: World, disk: Disk, fate: Fate | None = None) -> Life:
         replay=Replay(disk.recorded(), record),
         snapshots=MortalSnapshots(runner, disk, fate),
         observers=[_Telling(fate), recorder],
+        executor=executor,
     )
     return Life(search.run(), model, runner, recorder)
 

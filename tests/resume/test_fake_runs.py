@@ -22,6 +22,7 @@ from accaware.search.replay.resumable import SNAPSHOT, ResumableSearch
 from accaware.search.schedules.schedules import Adaptive, Exponential
 from tests.resume.mortal import Disk, Fate, Killed, Life, MortalSnapshots, World, live
 from tests.runners.base import Config
+from tests.runners.benches import several
 from tests.runners.fake import adaptive, early_exit, holds_up_to, search
 from tests.search.test_confirmation import of_samples
 from tests.search.test_properties import World as Levels
@@ -56,6 +57,17 @@ WORLDS = {
             polish=True,
             maximal_compression_rate=0.75,
         ),
+    ),
+    "several trials at a time": World(
+        lambda rate, age: 1.0 - 2 * max(rate - 0.3, 0.0) + 0.15 * min(age, 3),
+        several(
+            3,
+            patience_epochs=3,
+            minimal_compression_rate_step=0.08,
+            polish=True,
+            maximal_compression_rate=0.6,
+        ),
+        layout=lambda rate: math.floor(rate * 32) / 32,
     ),
     "a ramp along a cosine": World(
         lambda rate, age: 1.0 - rate + 0.05 * age,
@@ -291,6 +303,38 @@ def test_a_longer_patience_is_for_coming_trials() -> None:
     ended = live(patient, disk)
     lengths = [len(trial.epochs) for trial in ended.result.trials]
     assert lengths == [1, 2, 4, 4]
+
+
+def test_of_trials_side_by_side_no_epoch_is_trained_again_but_that_at_hand() -> None:
+    world = WORLDS["several trials at a time"]
+    fate = Fate()
+    live(world, Disk(), fate)
+    undisturbed, disturbed = [], []
+
+    def loss(rate: float, age: int) -> float:
+        trained.append((rate, age))
+        return 0.5
+
+    for moment in range(60, fate.moments, 97):
+        disk = Disk()
+        trained = disturbed
+        trained.clear()
+        with pytest.raises(Killed):
+            live(replace(world, loss=loss), disk, Fate(moment))
+        live(replace(world, loss=loss), disk)
+        trained = undisturbed
+        trained.clear()
+        live(replace(world, loss=loss), Disk())
+        assert len(undisturbed) <= len(disturbed) <= len(undisturbed) + 1, moment
+
+
+def test_trials_side_by_side_begin_and_end_with_a_search() -> None:
+    world = WORLDS["several trials at a time"]
+    disk = Disk()
+    with pytest.raises(Killed):
+        live(world, disk, Fate(150))
+    with pytest.raises(UsageError, match="parallel_trials can't be raised from 1 or lowered"):
+        live(replace(world, params=replace(world.params, parallel_trials=1)), disk)
 
 
 def test_another_confirmation_is_refused() -> None:

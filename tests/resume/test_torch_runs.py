@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from accaware.plugins.plugin import Plugin
 from accaware.pytorch.run import build
 from accaware.pytorch.state.state_files import StateFiles
 from accaware.pytorch.training.snapshots import TorchSnapshots
-from accaware.search import SearchResult
+from accaware.search import SearchResult, TrialPhase
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.resumable import SNAPSHOT
 from tests.resume.test_fake_runs import timeless
@@ -122,21 +123,28 @@ class Ended:
         return repr(timeless(self.result)), self.model
 
 
+def _copy(source: str, target: str) -> None:
+    with suppress(FileNotFoundError):  # what is no longer needed goes in the background
+        shutil.copy2(source, target)
+
+
 def search(
     config: dict[str, Any],
     folder: Path,
     recorded: list[tuple[str, Any]],
     kind: type[Tiny] = Tiny,
+    copied_at: str = SNAPSHOT,
+    into: list[tuple[int, Path]] | None = None,
     **plugin: Any,
 ) -> Ended:
     answers = list(recorded)
-    copies: list[tuple[int, Path]] = []
+    copies: list[tuple[int, Path]] = [] if into is None else into
 
     def record(call: str, answer: Any) -> None:
         answers.append((call, copy.deepcopy(answer)))
-        if call == SNAPSHOT:
-            saved = folder.with_name(f"{folder.name}-{answer['name']}")
-            copies.append((len(answers), shutil.copytree(folder, saved)))
+        if call == copied_at:
+            saved = folder.with_name(f"{folder.name}-{len(answers)}")
+            copies.append((len(answers), shutil.copytree(folder, saved, copy_function=_copy)))
 
     run = build(
         AccAwareConfig.from_dict({"device": "cpu", "batch_size": 16, **config}),
@@ -192,6 +200,33 @@ CONFIRMED = {
     # In vain: what is handed over is what came nearest after all had their turn.
     "params": {**PATIENT["params"], "confirmation": {"fraction": 0.5}, "required_confidence": 0.7},
 }
+
+
+SEVERAL: dict[str, Any] = {
+    "mode": "adaptive_compression_level",
+    "params": {
+        "maximal_absolute_accuracy_degradation": 0.35,
+        "strategy": "ramp",
+        "parallel_trials": 2,
+        "patience_epochs": 3,
+        "minimal_compression_rate_step": 0.15,
+        "maximal_compression_rate": 0.8,
+        "weight_averaging": "polynomial",
+    },
+}
+
+
+def test_trials_side_by_side_go_on_the_same_wherever_they_were_left(tmp_path: Path) -> None:
+    config = {"compression": [UNSCHEDULED, *INT8[1:]], "accuracy_aware_training": SEVERAL}
+    copies: list[tuple[int, Path]] = []
+    undisturbed = search(config, tmp_path / "peace", [], Likely, copied_at="report", into=copies)
+    calls = [call for call, _ in undisturbed.answers]
+    phases = [trial.phase for trial in undisturbed.result.trials]
+    assert phases.count(TrialPhase.SEARCH) >= 4
+    for end, folder in copies[5::23]:
+        marks = [at for at, call in enumerate(calls[:end], start=1) if call == SNAPSHOT]
+        recorded = undisturbed.answers[: marks[-1] if marks else 0]
+        assert search(config, folder, recorded, Likely).outcome == undisturbed.outcome, folder.name
 
 
 def test_a_verdict_with_samples_goes_on_the_same(tmp_path: Path) -> None:

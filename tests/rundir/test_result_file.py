@@ -14,8 +14,10 @@ from accaware.results.handed_over import HandedOver
 from accaware.rundir.result_file import read_result, result_document
 from accaware.search.params import Confirmation
 from tests.rundir.test_result_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
+from tests.runners.benches import Training, several
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 from tests.search.test_confirmation import of_samples
+from tests.search.test_parallel_trials import Ended
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,21 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
     )
     assert again == document
     assert outcome.result.budget == result.budget
+
+
+def test_a_trial_that_was_left_comes_back_as_such(tmp_path: Path) -> None:
+    def metric(rate: float, age: int) -> float:
+        return 1.0 if rate > 0.3 and age > 1 else 0.8
+
+    result = Ended(Training(metric), several(2, maximal_compression_rate=0.5)).result
+    document = result_document(result, None, metric_name="top1", seconds=2.5)
+    assert any(trial.get("cancelled") for trial in document["trials"])
+    file = tmp_path / "result.json"
+    file.write_text(strict_json.document(document))
+    outcome = read_result(file)
+    assert outcome is not None
+    states = [trial.state for trial in outcome.result.trials]
+    assert states == [trial.state for trial in result.trials]
 
 
 @pytest.mark.parametrize("unseen", [0.9, 0.5, math.nan])

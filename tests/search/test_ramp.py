@@ -229,3 +229,16 @@ def test_what_a_search_may_cost_is_said_before() -> None:
     short = search(recovers, ramp(maximal_total_epochs=7)).run()
     assert short.recorder.of(SearchStarted)[0].most_epochs == 7
     assert short.result.stop_reason is StopReason.EPOCHS_SPENT
+
+
+def test_a_factor_that_passes_does_not_end_the_looking_for_a_better_one() -> None:
+    """Its layout is known then, and the next factor is tried at it all the same."""
+    tried: list[float] = []
+
+    def metric(rate: float, age: int) -> float:
+        tried.append(run.runner.optimizer.learning_rate)
+        return 1.0 if rate < 0.3 and tried[-1] > 1 else 0.85 - rate
+
+    run = search(metric, ramp(trial_learning_rate="search"))
+    run.run()
+    assert tried[:3] == [1.0, 3.0, 9.0]

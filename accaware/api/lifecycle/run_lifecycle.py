@@ -176,27 +176,28 @@ def _with_notes(new: RunError, old: BaseException) -> RunError:
 
 
 class _Place:
-    """Knows the trial and the epoch at hand."""
+    """Knows the trials at hand, and the epoch of each."""
 
     def __init__(self) -> None:
-        self._trial: int | None = None
-        self._epoch: int | None = None
+        self._epochs: dict[int, int | None] = {}
 
     def __str__(self) -> str:
-        if self._trial is None:
-            return ""
-        return f"trial {self._trial}" + (f", epoch {self._epoch}" if self._epoch else "")
+        places = [
+            f"trial {trial}" + (f", epoch {epoch}" if epoch else "")
+            for trial, epoch in sorted(self._epochs.items())
+        ]
+        return "; ".join(places)
 
     def notify(self, event: Event) -> None:
         """Remember the trial and the epoch that an event begins or ends."""
         if isinstance(event, TrialStarted):
-            self._trial, self._epoch = event.number, None
+            self._epochs[event.number] = None
         elif isinstance(event, EpochStarted):
-            self._epoch = event.number
+            self._epochs[event.trial] = event.number
         elif isinstance(event, EpochFinished):
-            self._epoch = None
+            self._epochs[event.trial] = None
         elif isinstance(event, TrialFinished):
-            self._trial = None
+            self._epochs.pop(event.trial.number, None)
 
 
 class _Warnings:

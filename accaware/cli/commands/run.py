@@ -64,6 +64,14 @@ def command(
         str | None,
         device_option("Where to train; cuda:1 is the second GPU. Overrides the config's."),
     ] = None,
+    ray_address: Annotated[
+        str,
+        typer.Option(
+            metavar="<local|auto|HOST:PORT>",
+            help="Where the config's engine is ray, the cluster that runs the trials: one of this "
+            "machine alone, the one that this machine is a node of, or the one at an address.",
+        ),
+    ] = "local",
     seed: Seed = None,
     settings: Settings = None,
     json: Annotated[
@@ -114,6 +122,7 @@ def command(
         data=data,
         download=download,
         device=device,
+        ray_address=ray_address,
         seed=seed,
         overrides=settings or (),
         json=json,

@@ -40,13 +40,20 @@ def status(path: Path, *, json: bool) -> ExitCode:
 
 
 def _lines(stands: RunStatus) -> list[str]:
-    from accaware.report.formatting import MetricText, counted, rate
+    from accaware.report.formatting import MetricText, counted, percent, rate
 
-    at = "" if stands.current is None else f" in trial {stands.current}"
+    numbers = [str(trial.number) for trial in stands.running]
+    at = f" in trial{'s' * (len(numbers) > 1)} {' and '.join(numbers)}" if numbers else ""
     why = "" if stands.message is None else f": {stands.message}"
     lines = [
         f"{stands.directory}: {stands.state.value}{at}{why}",
         f"{counted(len(stands.trials), 'trial')} finished, {counted(stands.epochs, 'epoch')}",
+    ]
+    lines += [
+        f"trial {trial.number}: target {percent(trial.target_rate)}, "
+        f"epoch {trial.epochs}/{trial.planned_epochs}, on {trial.worker}"
+        for trial in stands.running
+        if trial.worker is not None
     ]
     if stands.budget is not None:
         metric = MetricText(stands.budget)

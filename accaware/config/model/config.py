@@ -183,7 +183,8 @@ class RunConfig:
     ``directory`` is where relative paths in the config start: the file's folder. A ``plugin``
     that is a file has its absolute path here. ``task`` is None where none of its keys is given;
     in the JSON they stand at the top. ``batch_size_total``, where set, stands in place of
-    ``batch_size``.
+    ``batch_size``. ``resources_per_trial`` and ``maximal_trial_restarts`` count with ``engine``
+    ray.
     """
 
     accuracy_aware_training: SearchParams
@@ -199,6 +200,9 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     task: TaskConfig | None = None
     device: str = "auto"
+    engine: str = "in_process"
+    resources_per_trial: Mapping[str, float] = field(default_factory=dict)
+    maximal_trial_restarts: int = 3
     seed: int = 0
     export: tuple[str, ...] = ()
     directory: Path = field(default_factory=Path)

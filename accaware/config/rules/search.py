@@ -27,6 +27,7 @@ def search_faults(training: Training | None, algorithms: Sequence[Algorithm]) ->
         faults += _steps(training)
         faults += _rates(training)
         faults += _epochs(training)
+        faults += _parallel(training)
     # By another strategy the schedule may be without use.
     known = training if training is not None and training.knows("strategy") else None
     for algorithm in algorithms:
@@ -34,6 +35,18 @@ def search_faults(training: Training | None, algorithms: Sequence[Algorithm]) ->
         faults += filter_pruning_faults(algorithm)
         faults += magnitude_sparsity_faults(training, algorithm)
     return faults
+
+
+def engine_faults(engine: object, training: Training | None) -> Iterator[Fault]:
+    """Whether there is anything that Ray could run at a time."""
+    if engine != "ray" or training is None or not training.knows("parallel_trials", "strategy"):
+        return
+    if training.params.parallel_trials == 1:
+        message = (
+            "ray runs trials at the same time, and there is one at a time; set parallel_trials of "
+            "mode adaptive_compression_level with strategy ramp to 2 or more"
+        )
+        yield Fault(("engine",), message)
 
 
 def _degradation(training: Training) -> Iterator[Fault]:
@@ -70,6 +83,18 @@ def _steps(training: Training) -> Iterator[Fault]:
     else:
         message = f"{first:g} is below minimal_compression_rate_step {smallest:g}; {why}"
         yield Fault((*path, "initial_compression_rate_step"), message)
+
+
+def _parallel(training: Training) -> Iterator[Fault]:
+    params = training.params
+    if not isinstance(params, AdaptiveParams) or not training.knows("parallel_trials", "strategy"):
+        return
+    if params.parallel_trials > 1 and params.strategy != "ramp":
+        message = (
+            f"{params.parallel_trials} trials at a time are for strategy ramp, which has a bracket "
+            f"to cut; each step of {params.strategy} follows from the verdict of the one before"
+        )
+        yield Fault((*training.path, "parallel_trials"), message)
 
 
 def _rates(training: Training) -> Iterator[Fault]:

@@ -40,6 +40,12 @@ class RandomState:
         self._device = device
         self._warn = warn
 
+    def restart(self, seed: int) -> None:
+        """Begin anew with every generator."""
+        seed_everything(seed)
+        for generator in self._generators:
+            generator.manual_seed(seed)
+
     def state_dict(self) -> dict[str, Any]:
         """Where every generator is: Python's, NumPy's, torch's, the device's and the loaders'."""
         return {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,6 +19,20 @@ from accaware.pytorch.state.tensor_packing import Reference, packed, unpacked
 from accaware.rundir import atomic
 from accaware.rundir.file_names import is_file_name
 from accaware.rundir.flush import BackgroundFlush
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A state on its way to another folder.
+
+    Attributes:
+        state: what is known of its files.
+        files: their contents by their names, but for those that the receiver has.
+    """
+
+    name: str
+    state: Mapping[str, Any]
+    files: Mapping[str, bytes]
 
 
 class StateFiles:
@@ -114,22 +130,73 @@ class StateFiles:
         needs = {name: dict(its) for name, its in self._needs.items()}
         return {"digests": dict(self._digests), "needs": needs}
 
+    def state_of(self, name: str) -> dict[str, Any]:
+        """What is known of one state's files, for others that are to know them too."""
+        needs = self._needs[name]
+        return {"digests": {name: self._digests[name], **needs}, "needs": {name: dict(needs)}}
+
+    def knows(self, name: str) -> bool:
+        """Whether a state was written or read here, or is known from elsewhere."""
+        return name in self._needs
+
+    def know(self, state: Mapping[str, Any]) -> None:
+        """Know the files of one state, which others have written; ``state_of`` told of it.
+
+        Raises:
+            CheckpointError: it names a file elsewhere.
+        """
+        self._check_names(state)
+        self._digests.update(state["digests"])
+        self._needs.update(state["needs"])
+        self._unflushed.update(dict.fromkeys(state["digests"]))
+
+    def packed(self, name: str, without: Set[str] = frozenset()) -> Parcel:
+        """One state with its files, to be sent.
+
+        Args:
+            without: files that the receiver has.
+
+        Raises:
+            OSError: a file can't be read.
+        """
+        state = self.state_of(name)
+        wanted = [file for file in state["digests"] if file not in without]
+        return Parcel(name, state, {file: self.path(file).read_bytes() for file in wanted})
+
+    def receive(self, parcel: Parcel) -> None:
+        """Write the files of a state that was sent, and know them.
+
+        Raises:
+            CheckpointError: it names a file elsewhere.
+            OSError: a file can't be written.
+        """
+        self._check_names(parcel.state)
+        for name, content in parcel.files.items():
+            if self._digests.get(name) != parcel.state["digests"][name]:
+                self._flush.wait_removed(self.path(name))
+                write_bytes = partial(_write_bytes, content=content)
+                atomic.write_atomically(self.path(name), write_bytes, durable=False)
+        self.know(parcel.state)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Know the files of a state again.
 
         Raises:
             CheckpointError: it names a file elsewhere, which would be removed as one of these.
         """
+        self._check_names(state)
+        self._digests.update(state["digests"])
+        self._needs.update(state["needs"])
+        # Who wrote them may have been killed before they were on disk.
+        self._unflushed.update(dict.fromkeys(self._digests))
+
+    def _check_names(self, state: Mapping[str, Any]) -> None:
         for name in (
             *state["digests"],
             *state["needs"],
             *itertools.chain(*state["needs"].values()),
         ):
             self.path(name)
-        self._digests.update(state["digests"])
-        self._needs.update(state["needs"])
-        # Who wrote them may have been killed before they were on disk.
-        self._unflushed.update(dict.fromkeys(self._digests))
 
     def _write_shared(self, state: str, shared: Shared) -> str:
         """Named after the first state that has it: that name is as unique in a resumed run."""
@@ -177,3 +244,7 @@ class StateFiles:
         self._flush.remove(self.path(name))
         self._digests.pop(name, None)
         self._unflushed.pop(name, None)
+
+
+def _write_bytes(file: IO[bytes], content: bytes) -> None:
+    file.write(content)

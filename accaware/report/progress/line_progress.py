@@ -34,7 +34,7 @@ class LineProgress:
         self._stream = stream
         self._name = metric_name
         self._metric: MetricText | None = None
-        self._row: TrialRow | None = None
+        self._rows: dict[int, TrialRow] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +45,7 @@ class LineProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._row = None
+        self._rows.clear()
 
     def notify(self, event: Event) -> None:
         """Print a line for an event that is worth one."""
@@ -59,12 +59,18 @@ class LineProgress:
             done = f"candidate {event.number}/{event.generations}"
             self._print(f"ranking: {done}, best {self._name} {best}")
         elif isinstance(event, TrialStarted):
-            self._row = TrialRow.opened(event)
-        elif isinstance(event, EpochFinished) and self._row and self._metric:
-            self._row = self._row.with_epoch(event.epoch, self._metric.budget)
-            self._print(self._epoch(event.epoch, self._row, self._metric))
-        elif isinstance(event, TrialFinished) and self._row and self._metric:
-            self._print(self._trial(event.trial, self._row.closed(event.trial), self._metric))
+            before = self._rows.get(event.number)
+            self._rows[event.number] = (
+                TrialRow.opened(event) if before is None else before.on(event.worker)
+            )
+        elif isinstance(event, EpochFinished) and event.trial in self._rows and self._metric:
+            row = self._rows[event.trial].with_epoch(event.epoch, self._metric.budget)
+            self._rows[event.trial] = row
+            self._print(self._epoch(event.epoch, row, self._metric))
+        elif isinstance(event, TrialFinished) and self._metric:
+            if event.trial.number in self._rows:
+                row = self._rows.pop(event.trial.number).closed(event.trial)
+                self._print(self._trial(event.trial, row, self._metric))
         elif isinstance(event, ConfirmationFinished):
             self._print(confirmation_line(event, self._name))
         elif isinstance(event, RateKnown):
@@ -77,6 +83,7 @@ class LineProgress:
             f"epoch {row.epochs}/{row.planned_epochs} of trial {row.number}: "
             f"{rate(epoch.compression_rate, epoch.model_sparsity)}, loss {loss}, "
             f"{self._name} {metric.value(epoch.metric)}, {duration(epoch.seconds)}"
+            + ("" if row.worker is None else f", on {row.worker}")
         )
 
     def _trial(self, trial: Trial, row: TrialRow, metric: MetricText) -> str:

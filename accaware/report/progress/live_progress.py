@@ -34,6 +34,7 @@ from accaware.search.events import (
     SearchStarted,
     TrialFinished,
     TrialStarted,
+    Waited,
 )
 
 ACTIVITIES = {
@@ -53,7 +54,7 @@ class LiveProgress:
         self._console = console
         self._name = metric_name
         self._metric: MetricText | None = None
-        self._rows: list[TrialRow] = []
+        self._rows: dict[int, TrialRow] = {}
         self._bar = EpochBar(console)
         self._changes = 0
         self._drawn: tuple[tuple[ConsoleDimensions, int], Segments] | None = None
@@ -73,7 +74,9 @@ class LiveProgress:
     ) -> None:
         # What was drawn live is cut to the screen's height and vanishes; the whole table stays.
         self._live.stop()
-        self._rows = [row.ended(STOPPED) if row.running else row for row in self._rows]
+        self._rows = {
+            number: row.ended(STOPPED) if row.running else row for number, row in self._rows.items()
+        }
         if self._rows:
             self._console.print(self.table())
 
@@ -81,6 +84,8 @@ class LiveProgress:
         """Draw what an event changes, or print what is to stay."""
         if isinstance(event, BatchFinished):
             self._bar.batch(event)
+            return
+        if isinstance(event, Waited):
             return
         if isinstance(event, SearchStarted):
             self._metric = MetricText(event.budget)
@@ -91,18 +96,23 @@ class LiveProgress:
         elif isinstance(event, GenerationFinished):
             self._bar.goes_on_with(_next_candidate(event))
         elif isinstance(event, TrialStarted):
-            self._rows.append(TrialRow.opened(event))
+            before = self._rows.get(event.number)
+            self._rows[event.number] = (
+                TrialRow.opened(event) if before is None else before.on(event.worker)
+            )
             self._bar.goes_on_with(f"trial {event.number}, ")
         elif isinstance(event, EpochStarted):
-            row = self._rows[-1]
+            row = self._rows[event.trial]
             epoch = f"epoch {row.epochs + 1}/{row.planned_epochs}"
             self._bar.goes_on_with(f"trial {row.number}, {epoch}: ")
         elif isinstance(event, EpochFinished) and self._metric:
-            self._rows[-1] = self._rows[-1].with_epoch(event.epoch, self._metric.budget)
+            row = self._rows[event.trial].with_epoch(event.epoch, self._metric.budget)
+            self._rows[event.trial] = row
         elif isinstance(event, ConfirmationFinished):
             self._console.print(Text(confirmation_line(event, self._name)))
         elif isinstance(event, TrialFinished):
-            self._rows[-1] = self._rows[-1].closed(event.trial)
+            row = self._rows[event.trial.number]
+            self._rows[event.trial.number] = row.closed(event.trial)
             self._bar.goes_on_with("")
         self._changes += 1
 
@@ -112,12 +122,14 @@ class LiveProgress:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
         sparsity = ("sparsity",) if self._tells_sparsity else ()
         metric = (self._name, "drop", "margin")
-        for heading in ("trial", "target", "rate", *sparsity, "epochs", *metric):
+        worker = ("worker",) if self._tells_worker else ()
+        for heading in ("trial", *worker, "target", "rate", *sparsity, "epochs", *metric):
             table.add_column(Text(heading), justify="right", no_wrap=True)
         # A long verdict would wrap and push the bar off the screen; in the end it may.
         table.add_column("verdict", no_wrap=rows is not None)
         hidden = 0 if rows is None else max(len(self._rows) - rows, 0)
-        for row in self._rows[hidden:]:
+        # A restart may have begun them in another order.
+        for _, row in sorted(self._rows.items())[hidden:]:
             self._add(table, row)
         if hidden:
             table.caption = f"{hidden} earlier not shown"
@@ -130,6 +142,7 @@ class LiveProgress:
         sparsity = NOTHING if row.model_sparsity is None else percent(row.model_sparsity)
         table.add_row(
             str(row.number),
+            *((row.worker or NOTHING,) if self._tells_worker else ()),
             percent(row.target_rate),
             percent(row.rate),
             *((sparsity,) if self._tells_sparsity else ()),
@@ -143,7 +156,12 @@ class LiveProgress:
     @property
     def _tells_sparsity(self) -> bool:
         """Whether the algorithm makes zeros: then their share in the whole model has a column."""
-        return any(row.model_sparsity is not None for row in self._rows)
+        return any(row.model_sparsity is not None for row in self._rows.values())
+
+    @property
+    def _tells_worker(self) -> bool:
+        """Whether trials are run elsewhere: then who runs each has a column."""
+        return any(row.worker is not None for row in self._rows.values())
 
     def screen(self) -> RenderableType:
         """What is drawn while it runs: as many trials as fit, and the bar."""

@@ -24,6 +24,8 @@ class Verdict:
             return cls(_what_for(trial) + trial.reason, "green")
         if trial.state is TrialState.NOT_WITHIN_BUDGET:
             return cls(_what_for(trial) + "beyond the limit", "yellow")
+        if trial.state is TrialState.CANCELLED:
+            return cls(f"{_what_for(trial)}left: {trial.reason}", "bright_black")
         return cls(f"{_what_for(trial)}failed: {trial.reason}", "red")
 
 
@@ -45,6 +47,8 @@ class TrialRow:
 
     So does ``model_sparsity``, which is None where the algorithm makes no zeros.
 
+    ``worker`` is who runs it, None for this process.
+
     ``judged`` says that it is the former: validated at full compression.
     """
 
@@ -57,6 +61,7 @@ class TrialRow:
     metric: float | None = None
     standard_error: float | None = None
     judged: bool = False
+    worker: str | None = None
     verdict: Verdict = RUNNING
 
     @classmethod
@@ -67,7 +72,12 @@ class TrialRow:
             target_rate=event.target_rate,
             rate=event.compression_rate,
             planned_epochs=event.epochs,
+            worker=event.worker,
         )
+
+    def on(self, worker: str | None) -> TrialRow:
+        """The row of the trial as another worker goes on with it."""
+        return replace(self, worker=worker)
 
     def with_epoch(self, epoch: Epoch, budget: AccuracyBudget) -> TrialRow:
         """The row after one more epoch, which counts where it is the best so far."""
@@ -96,6 +106,7 @@ class TrialRow:
             self,
             rate=trial.compression_rate,
             model_sparsity=trial.model_sparsity,
+            epochs=sum(epoch.number > 0 for epoch in trial.epochs),
             metric=trial.metric,
             standard_error=trial.standard_error,
             verdict=Verdict.of(trial),

@@ -29,6 +29,8 @@ class Replay:
     ) -> None:
         self._ahead = deque(recorded)
         self._record = record
+        self.given: list[tuple[str, Any]] = []
+        """All answers so far: they lead another search to where this one is."""
 
     @property
     def replaying(self) -> bool:
@@ -49,6 +51,7 @@ class Replay:
         if not self._ahead:
             fresh = live()
             self._record(call, fresh)
+            self.given.append((call, fresh))
             return fresh
         recorded, answer = self._ahead.popleft()
         if recorded != call:
@@ -56,6 +59,7 @@ class Replay:
                 f"the journal doesn't fit this search: it has an answer to {recorded} "
                 f"where {call} is asked"
             )
+        self.given.append((call, answer))
         known: T = answer
         return known
 

@@ -82,6 +82,11 @@ class ReplayedRunner:
         self._wanted[name] = checkpoint
         return checkpoint
 
+    def note(self, checkpoint: Checkpoint) -> None:
+        """Know of a checkpoint that others have saved, or that is known already."""
+        if checkpoint not in self._wanted.values():
+            self._wanted[checkpoint] = checkpoint
+
     def load(self, checkpoint: Checkpoint) -> None:
         """Bring a checkpoint back, but not in a replay: the snapshot brings what came of it."""
         self._replay.act(lambda: self._runner.load(checkpoint))

@@ -9,16 +9,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accaware.errors import UnkeepableError, UsageError
-from accaware.search.events import EpochFinished, Event
+from accaware.search.events import EpochFinished, Event, RoundFinished, TrialFinished
 from accaware.search.loop import create_accuracy_aware_training_loop
 from accaware.search.metric import BaselineMetric
 from accaware.search.params import SearchParams, revived
 from accaware.search.ports import CompressionController, Observer, Runner, SearchConfig, Snapshots
 from accaware.search.replay.replay import Replay
 from accaware.search.replay.replayed_controller import ReplayedController
+from accaware.search.replay.replayed_executor import ReplayedExecutor
 from accaware.search.replay.replayed_runner import ReplayedRunner
 from accaware.search.result import SearchResult
 from accaware.search.trial import Checkpoint, Epoch
+from accaware.search.trials.executor import TrialExecutor
 
 SNAPSHOT = "snapshot"
 """The recorded answer that is a snapshot's mark: {"name", "digests"}."""
@@ -28,7 +30,7 @@ KEPT_SNAPSHOTS = 2
 
 
 class ResumableSearch:
-    """Drives a loop whose every answer is recorded, with a snapshot after each epoch.
+    """Drives a loop whose every answer is recorded, with a snapshot after each epoch or round.
 
     Where there are recorded answers, they must end with a snapshot's mark: the search is replayed
     up to it, the snapshot is loaded, and it goes on live.
@@ -40,6 +42,8 @@ class ResumableSearch:
             such.
         observers: told of every event, of the replayed ones too.
         warn: told, once, where this run can't be gone on with.
+        executor: runs the trials where the config has ``parallel_trials``; then there is a
+            snapshot after each round, and the executor knows of the trials of the one at hand.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class ResumableSearch:
         snapshots: Snapshots,
         observers: Iterable[Observer] = (),
         warn: Callable[[str], None] = lambda message: None,
+        executor: TrialExecutor | None = None,
     ) -> None:
         self._replay = replay
+        self._parallel = executor is not None
         self._snapshots = snapshots
         self._observers = tuple(observers)
         self._warn = warn
@@ -69,6 +75,11 @@ class ResumableSearch:
                 "confirmation can't be changed while a search goes on: its trials were judged by "
                 "data that would have to be unseen, or the other way round"
             )
+        if (self._params.parallel_trials > 1) != self._parallel:
+            raise UsageError(
+                "parallel_trials can't be raised from 1 or lowered to it while a search goes on: "
+                "trials that run side by side have random numbers of their own"
+            )
         self._loop = create_accuracy_aware_training_loop(
             _Config(self._params, config.higher_is_better),
             ReplayedController(controller, replay),
@@ -76,6 +87,7 @@ class ResumableSearch:
             confirmation_baseline=confirmation_baseline,
             observers=[self],
             clock=lambda: replay.answer("clock", time.perf_counter),
+            executor=None if executor is None else ReplayedExecutor(executor, replay),
         )
 
     @property
@@ -94,13 +106,19 @@ class ResumableSearch:
     def notify(self, event: Event) -> None:
         """Keep the state after an epoch, then pass the event on to the observers."""
         # The snapshot comes first: where an observer ends the run, this epoch is not lost.
-        if isinstance(event, EpochFinished) and _sound(event.epoch) and self._keeps:
+        if self._parallel:
+            if isinstance(event, TrialFinished) and event.trial.checkpoint is not None:
+                self._runner.note(event.trial.checkpoint)
+            if isinstance(event, RoundFinished) and self._keeps:
+                self._keep_state(event.trials[-1])
+        elif isinstance(event, EpochFinished) and _sound(event.epoch) and self._keeps:
             self._keep_state(event.epoch.number)
         for observer in self._observers:
             observer.notify(event)
 
-    def _keep_state(self, epoch: int) -> None:
-        name = f"snapshot-{epoch}"
+    def _keep_state(self, number: int) -> None:
+        """Keep the state behind an epoch, or behind the last trial of a round."""
+        name = f"snapshot-{number}"
         replayed = self._replay.replaying
         try:
             mark = self._replay.answer(SNAPSHOT, lambda: self._take(name))

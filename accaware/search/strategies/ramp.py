@@ -11,7 +11,14 @@ from accaware.search.history import History
 from accaware.search.params import AdaptiveParams
 from accaware.search.result import StopReason
 from accaware.search.strategies.learning_rate import FactorTried, best_factor, next_factor
-from accaware.search.strategies.strategy import Bounds, Decision, Propose, Stop, on_grid
+from accaware.search.strategies.strategy import (
+    Bounds,
+    Decision,
+    Propose,
+    ProposeSeveral,
+    Stop,
+    on_grid,
+)
 from accaware.search.trial import Trial, TrialPhase
 
 _KEPT = 0.85
@@ -44,7 +51,8 @@ class Ramp:
 
     A trial starts from the nearest rate at or below its own whose weights are kept, within budget
     or not, so that no epoch of the ramp is lost, and ends when it has passed. Rates are halved
-    on the scale of what is left, as the last tenths are what makes a model small.
+    on the scale of what is left, as the last tenths are what makes a model small. With k
+    ``parallel_trials`` the bracket is cut into k + 1 parts instead.
     """
 
     def __init__(self, params: AdaptiveParams, bounds: Bounds, budget: AccuracyBudget) -> None:
@@ -63,8 +71,9 @@ class Ramp:
         trials = 2 + math.ceil(steps / _STRIDE)  # the first guess, the bound, and strides
         bracket = _Bracket(0.0, self._bounds.maximal)
         while not self._is_narrow(bracket):
-            bracket = _Bracket(bracket.low, bracket.middle)
+            bracket = _Bracket(bracket.low, self._cuts(bracket)[0])
             trials += 1
+        trials *= self._params.parallel_trials
         trials *= 2  # each may be tried again from better weights
         looking = 2 if self._params.trial_learning_rate == "search" else 0
         polishing = self._params.patience_epochs if self._params.polish else 0
@@ -76,7 +85,8 @@ class Ramp:
         if climb.is_to_be_repeated and self._params.trial_learning_rate == "search":
             factor = next_factor(climb.factors)
             if factor is not None:
-                return self._ramp(climb.tries[0].target_rate, factor, climb.base(climb.best[:-1]))
+                again = self._ramp(climb.tries[0].target_rate, factor, climb.base(climb.best[:-1]))
+                return replace(again, again=True)
         if climb.highest < self._bounds.maximal and not self._has_collapsed(climb):
             unharmed = any(self._deficit(last) <= _UNHARMED for last in climb.best[-1:])
             rate = self._after(climb.highest, steps=2 if unharmed else 1)
@@ -135,10 +145,9 @@ class Ramp:
             return self._end(history, StopReason.MAXIMAL_RATE)
         guess = self._guess(history, climb)
         if guess is not None and bracket.low < guess <= bracket.high:
-            return self._trial(history, climb, guess)
+            return self._several(history, climb, self._around(guess, bracket))
         if not self._is_narrow(bracket):
-            stride = bracket.high if bracket.has_failed else self._after(bracket.low, _STRIDE)
-            return self._trial(history, climb, min(bracket.middle, max(stride, lowest)))
+            return self._several(history, climb, self._within(bracket))
         if self._had_a_poor_start(history, bracket.high):
             return replace(self._trial(history, climb, bracket.high), again=True)
         if lowest > 0 and not any(map(history.passed, history.steps)):
@@ -146,6 +155,41 @@ class Ramp:
                 return self._end(history, StopReason.MINIMAL_RATE)
             return self._trial(history, climb, lowest)
         return self._end(history, StopReason.STEP_BELOW_MINIMUM)
+
+    def _several(self, history: History, climb: _Climb, rates: Sequence[float]) -> Decision:
+        proposals = tuple(self._trial(history, climb, rate) for rate in rates)
+        return proposals[0] if len(proposals) == 1 else ProposeSeveral(proposals)
+
+    def _around(self, guess: float, bracket: _Bracket) -> Sequence[float]:
+        """The first rates: the guess, and of those beside it the more below it."""
+        below = _Bracket(bracket.low, guess)
+        above = _Bracket(guess, bracket.high)
+        beside = self._params.parallel_trials - 1
+        higher = self._cuts(above, beside // 2) if guess < bracket.high else ()
+        return [*self._cuts(below, beside - len(higher)), guess, *higher]
+
+    def _within(self, bracket: _Bracket) -> Sequence[float]:
+        """Rates that cut the bracket into equal parts, or what of it may be gone at a time."""
+        rates = self._cuts(bracket)
+        if bracket.has_failed:
+            return rates
+        stride = max(self._after(bracket.low, _STRIDE), self._bounds.minimal)
+        if rates[-1] <= stride:
+            return rates
+        return [*self._cuts(_Bracket(bracket.low, stride), len(rates) - 1), stride]
+
+    def _cuts(self, bracket: _Bracket, most: int | None = None) -> Sequence[float]:
+        """The rates between the equal parts of a bracket, on the scale of what is left.
+
+        No part is narrower than a minimal step.
+
+        Args:
+            most: as many at the most; None for as many as are tried at a time.
+        """
+        most = self._params.parallel_trials if most is None else most
+        parts = (bracket.high - bracket.low) / self._params.minimal_compression_rate_step
+        count = min(most, math.floor(parts + _SLACK) - 1)
+        return [bracket.at(number / (count + 1)) for number in range(1, count + 1)]
 
     def _bracket(self, history: History, climb: _Climb) -> _Bracket:
         """The highest rate that passed, and the lowest above it that a whole trial failed at."""
@@ -220,9 +264,15 @@ class _Bracket:
     @property
     def middle(self) -> float:
         """Half way on the scale of what is left."""
-        left = math.sqrt((1 - self.low) * max(1 - self.high, _LEAST_LEFT))
-        middle = on_grid(1 - left)
-        return middle if self.low < middle < self.high else on_grid((self.low + self.high) / 2)
+        return self.at(0.5)
+
+    def at(self, share: float) -> float:
+        """A share of the way up, on the scale of what is left."""
+        left = (1 - self.low) ** (1 - share) * max(1 - self.high, _LEAST_LEFT) ** share
+        rate = on_grid(1 - left)
+        if self.low < rate < self.high:
+            return rate
+        return on_grid(self.low + share * (self.high - self.low))
 
 
 @dataclass(frozen=True)
@@ -250,7 +300,7 @@ class _Climb:
 
         by_rate: dict[float, list[Trial]] = {}
         for trial in history.trials:
-            if trial.phase is TrialPhase.RAMP:
+            if trial.phase is TrialPhase.RAMP and not trial.cancelled:
                 by_rate.setdefault(trial.target_rate, []).append(trial)
         beyond = [tries for tries in by_rate.values() if not tries[0].within_budget]
         tries = beyond[0] if beyond else []

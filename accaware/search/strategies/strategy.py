@@ -48,6 +48,13 @@ class Propose:
 
 
 @dataclass(frozen=True)
+class ProposeSeveral:
+    """Train at several rates at a time; the proposals are of ascending rates."""
+
+    proposals: tuple[Propose, ...]
+
+
+@dataclass(frozen=True)
 class Answered:
     """The next rate needs no training, as an earlier trial says what comes of it."""
 
@@ -61,7 +68,7 @@ class Stop:
     reason: StopReason
 
 
-Decision = FollowSchedule | Propose | Answered | Stop
+Decision = FollowSchedule | Propose | ProposeSeveral | Answered | Stop
 
 
 class Strategy(Protocol):

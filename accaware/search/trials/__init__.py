@@ -1,0 +1,1 @@
+"""How a trial is trained, and how several of them are run at a time."""
