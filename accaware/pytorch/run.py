@@ -49,7 +49,10 @@ from accaware.search.result import SearchResult
 from accaware.search.trials.executor import TrialExecutor
 from accaware.search.trials.in_process import InProcessExecutor
 
-_ONE_TRIAL = "parallel_trials above 1 is for a run in one process; several processes train one trial together"
+_ONE_TRIAL = (
+    "parallel_trials above 1 is for a run in one process; several processes train one trial "
+    "together"
+)
 
 _TIMING_SECONDS = 0.2
 """Of each model, at the end of a run. `accaware benchmark` takes its time."""
