@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -55,6 +56,12 @@ class DeviceLoader(LoaderProxy):
     Args:
         after_batch: told (done, total) as each batch is asked for; total is None where the
             loader has no length.
+        clock: seconds, from whenever.
+
+    Attributes:
+        waited: of the last time through all batches, the seconds in which nothing but the next
+            batch was waited for.
+        taken: all of its seconds.
     """
 
     def __init__(
@@ -62,10 +69,13 @@ class DeviceLoader(LoaderProxy):
         loader: Any,
         device: torch.device,
         after_batch: Callable[[int, int | None], None],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__(loader)
         self._device = device
         self._after_batch = after_batch
+        self._clock = clock
+        self.waited = self.taken = 0.0
 
     @property
     def unwatched(self) -> Any:
@@ -77,18 +87,21 @@ class DeviceLoader(LoaderProxy):
             total = len(self._loader)
         except TypeError:
             total = None
-        done = 0
+        done, waited, began = 0, 0.0, self._clock()
         batches = begun(self._loader)
         while True:
+            asked = self._clock()
             try:
                 batch = next(batches)
             except StopIteration:
+                self.waited, self.taken = waited, self._clock() - began
                 return
             except RuntimeError:
                 # A signal that asks to stop may have ended the workers too. Then this is where
                 # whoever is told of batches says so, and nothing has failed.
                 self._after_batch(done, total)
                 raise
+            waited += self._clock() - asked
             yield to_device(batch, self._device)
             done += 1
             self._after_batch(done, total)

@@ -43,6 +43,12 @@ _EACH_TRAINS_ON_ALL = (
     "offer create_datasets instead"
 )
 
+_WAITS_FOR_DATA = 0.5
+"""From this share of an epoch's time on, faster data would be most of what makes it faster."""
+
+_WORTH_TELLING = 5.0
+"""Seconds of an epoch that are waited for data; what is less isn't worth a word."""
+
 
 class PluginTask:
     """The user's model and data, with a sound default for whatever the plugin leaves open."""
@@ -59,6 +65,7 @@ class PluginTask:
         self._plugin = plugin
         self.device = device
         self.observers = observers
+        self._warn, self._told_of_waiting = warn, False
         self._replicas = Replicas(sync_batchnorm=config.sync_batchnorm, warn=warn)
         # The plugin's functions get what its create_model gave; all else has the bare module.
         self.handed_over = self._create_model()
@@ -90,7 +97,23 @@ class PluginTask:
             epoch: counts from 0, over the whole run.
         """
         begin_epoch(self.train_data, epoch)
-        return self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
+        loss = self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
+        self._tell_of_waiting()
+        return loss
+
+    def _tell_of_waiting(self) -> None:
+        """Once: where the model waits for its data."""
+        waited, taken = self.train_loader.waited, self.train_loader.taken
+        if self._told_of_waiting or waited < max(_WORTH_TELLING, _WAITS_FOR_DATA * taken):
+            return
+        self._told_of_waiting = True
+        more = "more workers"
+        if not self._plugin.offers("create_dataloaders"):
+            more += f" (num_workers, now {self._config.num_workers})"
+        self._warn(
+            f"{waited / taken:.0%} of this epoch's {taken:.0f} s went by waiting for training "
+            f"data; {more} would prepare batches while the model trains"
+        )
 
     def train_on(
         self, loader: Any, model: nn.Module, optimizer: Any, compression: classification.Compression

@@ -79,3 +79,22 @@ def test_workers_that_a_signal_has_ended_are_no_failure() -> None:
         with pytest.raises(Interrupted, match="SIGTERM"):
             list(DeviceLoader(Killed(), CPU, tell))
     assert told == [1, 1]
+
+
+def test_it_tells_how_long_it_was_waited_for() -> None:
+    now = 0.0
+
+    def clock() -> float:
+        return now
+
+    def batches() -> Iterator[int]:
+        nonlocal now
+        for batch in range(3):
+            now += 2  # seconds until it is there
+            yield batch
+
+    loader = DeviceLoader(batches(), CPU, lambda done, total: None, clock)
+    assert (loader.waited, loader.taken) == (0, 0)
+    for _ in loader:
+        now += 1  # seconds of training
+    assert (loader.waited, loader.taken) == (6, 9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -593,3 +594,26 @@ def test_a_model_that_cannot_be_pruned_is_refused_in_a_sentence(tmp_path: Path) 
         built(tmp_path, create_model=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
     assert not isinstance(raised.value, PluginContractError)
     assert "Sequential" in str(raised.value)
+
+
+def test_a_training_that_waits_for_its_data_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Dataset[Any]):
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, index: int) -> Any:
+            time.sleep(0.02)
+            return datasets()[0][index]
+
+    monkeypatch.setattr("accaware.pytorch.training.task._WORTH_TELLING", 0.1)
+    said: list[str] = []
+    plugin = plugin_with(create_datasets=lambda: (Slow(), datasets()[1]))
+    config = AccAwareConfig.from_dict(
+        {**adaptive(PRUNING, initial_training_phase_epochs=2, maximal_total_epochs=2).to_dict(),
+         "device": "cpu"}
+    )  # fmt: skip
+    build(config, plugin, checkpoints=tmp_path, observers=[], warn=said.append).search()
+    (told,) = [each for each in said if "waiting for training data" in each]
+    assert "num_workers, now 0" in told
