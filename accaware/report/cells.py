@@ -10,6 +10,8 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from accaware.report.formatting import PLUS_MINUS
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -39,7 +41,7 @@ class Uncertain:
     text: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown = self.text.replace("±", "+-") if options.ascii_only else self.text
+        shown = self.text.replace(PLUS_MINUS, "+-") if options.ascii_only else self.text
         yield Text(shown, justify="right", no_wrap=True)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:

@@ -10,6 +10,9 @@ from accaware.search.budget import AccuracyBudget
 NOTHING = "-"
 """Stands where there is no number."""
 
+PLUS_MINUS = "±"
+"""Before a standard error; the one letter that isn't ASCII."""
+
 
 def percent(fraction: float) -> str:
     """0.803 is "80.3 %"."""
@@ -110,7 +113,7 @@ class MetricText:
             return NOTHING
         absolute = self.value(self.budget.absolute_degradation(metric))
         if standard_error is not None:
-            absolute += f" ± {self.value(standard_error)}"
+            absolute += f" {PLUS_MINUS} {self.value(standard_error)}"
         relative = self.budget.relative_degradation(metric)
         # Adding 0.0 makes a rounded -0.0 a plain one.
         return absolute if relative is None else f"{absolute} ({round(relative, 1) + 0.0:.1f} %)"

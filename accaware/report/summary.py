@@ -11,19 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from accaware.report.cells import Uncertain
-from accaware.report.formatting import (
-    MetricText,
-    counted,
-    duration,
-    percent,
-    quantity,
-    ratio,
-    short_time,
-    speedup,
-)
+from accaware.report.formatting import PLUS_MINUS, counted, duration
 from accaware.report.tables import export_table, quantizer_table
+from accaware.report.verdict import confirmation_lines, verdict_rows
 from accaware.results.handed_over import HandedOver
-from accaware.search.budget import AccuracyBudget
 from accaware.search.result import Best, SearchResult
 
 
@@ -43,7 +34,7 @@ class Summary:
     seconds: float
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [Text(), self._verdict(), *self._confirmation()]
+        parts: list[RenderableType] = [Text(), self._verdict(), *map(Text, self._refused())]
         if self.result.best is not None:
             parts += [Text(), self._table(self.result.best), Text()]
         if self.model is not None and self.model.quantizers:
@@ -65,21 +56,8 @@ class Summary:
             "NOT WITHIN BUDGET: no trial could be judged, and no model is saved", style="bold red"
         )
 
-    def _confirmation(self) -> list[Text]:
-        """What was refused, and whether the best wasn't even tried."""
-        confirmation, best = self.result.confirmation, self.result.best
-        if confirmation is None:
-            return []
-        metric = MetricText(confirmation.budget)
-        lines = [
-            f"Not confirmed: trial {one.trial}, drop {metric.drop(one.metric)}, "
-            f"allowed {metric.value(confirmation.budget.tolerance)}"
-            for one in confirmation.tried
-            if not one.within_budget
-        ]
-        if best is not None and confirmation.of(best.trial) is None:
-            lines.append("Not judged on the confirmation part")
-        return [Text(line) for line in lines]
+    def _refused(self) -> list[str]:
+        return confirmation_lines(self.result.best, self.result.confirmation)
 
     def _ending(self) -> str:
         trials, epochs = len(self.result.trials), self.result.epochs
@@ -93,83 +71,15 @@ class Summary:
         table.add_column("")
         for heading in ("dense", "compressed", ""):
             table.add_column(heading, justify="right", no_wrap=True)
-
-        self._add_metric(table, self.result.budget, best.metric, best.standard_error)
-        confirmation = self.result.confirmation
-        confirmed = confirmation.of(best.trial) if confirmation else None
-        if confirmation is not None and confirmed is not None:
-            self._add_metric(
-                table,
-                confirmation.budget,
-                confirmed.metric,
-                confirmed.standard_error,
-                part=", confirmation",
-            )
-        asked = f"asked for {percent(best.target_rate)}"
-        table.add_row("compression rate", "", percent(best.compression_rate), asked)
-        if best.model_sparsity is not None:
-            zeros = percent(best.model_sparsity)
-            table.add_row("model sparsity", "", zeros, "zeros of all parameters")
-        for name, dense, compressed, unit in self._size_rows():
-            table.add_row(
-                name, quantity(dense, unit), quantity(compressed, unit), ratio(dense, compressed)
-            )
-        latency = self.model.latency if self.model else None
-        if latency is not None:
-            before, after = latency.dense.median, latency.compressed.median
-            table.add_row(
-                f"latency in {latency.runtime}",
-                short_time(before),
-                short_time(after),
-                speedup(before, after),
-            )
-        return table
-
-    def _add_metric(
-        self,
-        table: Table,
-        budget: AccuracyBudget,
-        compressed: float,
-        standard_error: float | None,
-        part: str = "",
-    ) -> None:
-        metric = MetricText(budget)
-        limit = f"limit {metric.value(budget.minimal_tolerable)}"
-        table.add_row(
-            Text(self.metric_name + part),
-            metric.value(budget.baseline),
-            metric.value(compressed),
-            limit,
+        rows = verdict_rows(
+            best,
+            self.result.budget,
+            self.metric_name,
+            confirmation=self.result.confirmation,
+            model=self.model,
         )
-        allowed = f"allowed {metric.value(budget.tolerance)}"
-        drop = metric.drop(compressed, standard_error)
-        table.add_row(f"drop{part}", "", Uncertain(drop), allowed)
-        if budget.required_confidence is not None and standard_error is not None:
-            bound = budget.tolerance - budget.margin(compressed, standard_error)
-            confidence = f"with {percent(budget.required_confidence)} confidence{part}"
-            table.add_row(confidence, "", f"at most {metric.value(bound)}", allowed)
-        counted_as = budget.in_samples(budget.tolerance)
-        if counted_as is not None:
-            samples = f"allowed {counted_as:.4g} samples"
-            table.add_row(f"in samples{part}", "", metric.samples(compressed), samples)
-
-    def _size_rows(self) -> list[tuple[str, int, int, str]]:
-        if self.model is None:
-            return []
-        sizes = self.model.sizes
-        rows = [
-            ("parameters", sizes.parameters, ""),
-            ("nonzero parameters", sizes.nonzero_parameters, ""),
-            ("FLOPs", sizes.flops, "FLOPs"),
-            ("filters", sizes.filters, ""),
-            ("file size", sizes.file_size, "B"),
-        ]
-        # Each algorithm leaves one of these as it is: sparsity the filters, pruning the zeros.
-        idle = {"filters"} if sizes.filters.dense == sizes.filters.compressed else set()
-        if sizes.nonzero_parameters == sizes.parameters:
-            idle.add("nonzero parameters")
-        return [
-            (name, size.dense, size.compressed, unit)
-            for name, size, unit in rows
-            if name not in idle
-        ]
+        for row in rows:
+            uncertain = PLUS_MINUS in row.compressed
+            compressed = Uncertain(row.compressed) if uncertain else row.compressed
+            table.add_row(Text(row.name), row.dense, compressed, row.note)
+        return table
