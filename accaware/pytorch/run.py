@@ -39,6 +39,7 @@ from accaware.ray.executor import RayExecutor
 from accaware.ray.workers import RayWorkers
 from accaware.results.exports import ExportInfo
 from accaware.results.latency import LatencyComparison
+from accaware.results.layers import LayerSizes
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, sync_folder
@@ -257,6 +258,10 @@ class TorchRun:
     def sizes(self) -> ModelSizes:
         """Of the model that is held now."""
         return self._controller.sizes()
+
+    def layers(self) -> Sequence[LayerSizes]:
+        """Of the model that is held now, in the order of the network."""
+        return self._controller.layers()
 
     def quantizers(self) -> Sequence[QuantizerInfo]:
         """Of the model that is held now."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from accaware.results.exports import ExportInfo
 from accaware.results.latency import LatencyComparison
+from accaware.results.layers import LayerSizes
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 
@@ -16,11 +17,13 @@ class HandedOver:
     """The model against the dense one.
 
     Attributes:
+        layers: each of them, in the order of the network; empty where an earlier accaware wrote it.
         latency: None where it wasn't measured.
         exports: files that were made of it when the run ended.
     """
 
     sizes: ModelSizes
+    layers: Sequence[LayerSizes] = ()
     quantizers: Sequence[QuantizerInfo] = ()
     latency: LatencyComparison | None = None
     exports: Sequence[ExportInfo] = ()

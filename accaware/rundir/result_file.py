@@ -67,6 +67,7 @@ def result_document(
         "seconds": round(seconds, 3),
         "trials": [_trial_document(trial) for trial in result.trials],
         "model": model.sizes if model else None,
+        "layers": model.layers if model else (),
         "quantizers": model.quantizers if model else (),
         "latency": model.latency if model else None,
         "exports": model.exports if model else (),

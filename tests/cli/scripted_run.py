@@ -9,6 +9,7 @@ from typing import Any
 
 from accaware.api.lifecycle.run_lifecycle import Start
 from accaware.results.exports import ExportInfo
+from accaware.results.layers import LayerSizes
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes, Size
 from accaware.rundir.atomic import write_atomically
@@ -96,6 +97,9 @@ class ScriptedRun:
         if best is not None:
             self._search.load(best.checkpoint)
         return best is not None
+
+    def layers(self) -> list[LayerSizes]:
+        return []
 
     def quantizers(self) -> list[QuantizerInfo]:
         return []

@@ -11,6 +11,7 @@ from accaware.results import strict_json
 from accaware.results.exports import ExportInfo
 from accaware.results.handed_over import HandedOver
 from accaware.results.latency import Latency, LatencyComparison
+from accaware.results.layers import LayerSizes
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes, Size
 from accaware.rundir.result_file import result_document
@@ -22,6 +23,16 @@ SIZES = ModelSizes(
     flops=Size(5000, 700),
     filters=Size(64, 13),
     file_size=Size(4100, 500),
+)
+LAYERS = (
+    LayerSizes(
+        name="conv",
+        kind="Conv2d",
+        filters=Size(64, 13),
+        parameters=Size(640, 130),
+        nonzero_parameters=Size(640, 100),
+        flops=Size(5000, 700),
+    ),
 )
 QUANTIZERS = (
     QuantizerInfo(
@@ -62,7 +73,9 @@ def test_a_search_within_budget() -> None:
     result = search(holds_up_to(0.65), params, loss=lambda rate, age: 0.5).run().result
     document = result_document(
         result,
-        HandedOver(sizes=SIZES, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS),
+        HandedOver(
+            sizes=SIZES, layers=LAYERS, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS
+        ),
         metric_name="top1",
         seconds=1.23456,
     )
@@ -114,6 +127,16 @@ def test_a_search_within_budget() -> None:
             "filters": {"dense": 64, "compressed": 13},
             "file_size": {"dense": 4100, "compressed": 500},
         },
+        "layers": [
+            {
+                "name": "conv",
+                "kind": "Conv2d",
+                "filters": {"dense": 64, "compressed": 13},
+                "parameters": {"dense": 640, "compressed": 130},
+                "nonzero_parameters": {"dense": 640, "compressed": 100},
+                "flops": {"dense": 5000, "compressed": 700},
+            },
+        ],
         "quantizers": [
             {
                 "place": "conv.weight",

@@ -13,8 +13,8 @@ from accaware.results import strict_json
 from accaware.results.handed_over import HandedOver
 from accaware.rundir.result_file import read_result, result_document
 from accaware.search.params import Confirmation
-from tests.rundir.test_result_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
 from tests.runners.benches import Training, several
+from tests.rundir.test_result_document import EXPORTS, LATENCY, LAYERS, QUANTIZERS, SIZES
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 from tests.search.test_confirmation import of_samples
 from tests.search.test_parallel_trials import Ended
@@ -33,7 +33,9 @@ def test_a_result_comes_back(tmp_path: Path, metric: Script, finished: bool) -> 
     result = search(metric, adaptive(minimal_compression_rate_step=0.1)).run().result
     document = result_document(
         result,
-        HandedOver(sizes=SIZES, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS),
+        HandedOver(
+            sizes=SIZES, layers=LAYERS, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS
+        ),
         metric_name="top1",
         seconds=2.5,
     )
@@ -171,7 +173,9 @@ def test_numbers_that_were_not_finite_are_none(tmp_path: Path) -> None:
 
 def _whole() -> dict[str, Any]:
     result = search(holds_up_to(0.65), adaptive(minimal_compression_rate_step=0.1)).run().result
-    model = HandedOver(sizes=SIZES, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS)
+    model = HandedOver(
+        sizes=SIZES, layers=LAYERS, quantizers=QUANTIZERS, latency=LATENCY, exports=EXPORTS
+    )
     return result_document(result, model, metric_name="top1", seconds=2.5)
 
 

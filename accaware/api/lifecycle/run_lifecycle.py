@@ -17,6 +17,7 @@ from accaware.errors import AccAwareError, PluginContractError, RunError, UsageE
 from accaware.results.exports import ExportInfo
 from accaware.results.handed_over import HandedOver
 from accaware.results.latency import LatencyComparison
+from accaware.results.layers import LayerSizes
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.rundir.atomic import naming, write_text
@@ -60,6 +61,9 @@ class CompressionRun(Protocol):
 
     def sizes(self) -> ModelSizes:
         """Of the model that is held now."""
+
+    def layers(self) -> Sequence[LayerSizes]:
+        """Of the model that is held now, in the order of the network."""
 
     def quantizers(self) -> Sequence[QuantizerInfo]:
         """Of the model that is held now."""
@@ -293,7 +297,7 @@ class _Ending:
         with naming(self._directory.model):
             self._directory.model.parent.mkdir(exist_ok=True)
         run.save_model(self._directory.model)
-        return HandedOver(sizes=run.sizes(), quantizers=run.quantizers())
+        return HandedOver(sizes=run.sizes(), layers=run.layers(), quantizers=run.quantizers())
 
     def _tell(self, result: SearchResult, saved: HandedOver | None) -> RunResult:
         told = self._write(result, saved)

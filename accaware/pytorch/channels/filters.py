@@ -39,4 +39,8 @@ class FilterCount:
 
     def count(self, shapes: Mapping[str, torch.Size]) -> int:
         """How many filters tensors of these shapes have."""
-        return sum(shapes[name][dim] for name, dim in self.places.items() if name in shapes)
+        return sum(self.by_tensor(shapes).values())
+
+    def by_tensor(self, shapes: Mapping[str, torch.Size]) -> dict[str, int]:
+        """The same of each tensor that numbers filters."""
+        return {name: shapes[name][dim] for name, dim in self.places.items() if name in shapes}

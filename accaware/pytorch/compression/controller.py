@@ -21,6 +21,7 @@ from accaware.pytorch.compression.pruning.reconstruction import Reconstruction
 from accaware.pytorch.compression.sizes import SizeReference
 from accaware.pytorch.model.wrappers import recompile, unwrapped
 from accaware.pytorch.quantization.quantization import Quantization
+from accaware.results.layers import LayerSizes
 from accaware.results.quantizers import QuantizerInfo
 from accaware.results.sizes import ModelSizes
 from accaware.search.metric import DenseReferences
@@ -231,6 +232,10 @@ class PTCompressionController:
     def sizes(self) -> ModelSizes:
         """Parameters, FLOPs, filters and bytes on disk: dense, and as the model is now."""
         return self._reference.compare(self._model, self._algorithm.kept_masks())
+
+    def layers(self) -> Sequence[LayerSizes]:
+        """The same of each layer with parameters, in the order of the network."""
+        return self._reference.compare_layers(self._model)
 
     def attach_optimizer(self, optimizer: Optimizer) -> None:
         """Follow an optimizer: its state changes shape with the model, its steps keep zeros.

@@ -49,22 +49,34 @@ class FlopsModel:
             name: sum(operations.values()) for name, operations in counter.get_flop_counts().items()
         }
         within = _by_layers_within(self.by_layer)
-        self._layers = [
-            (flops, sizes)
+        self._layers = {
+            name: (flops, sizes)
             for name, module in model.named_modules()
             if (flops := self.by_layer.get(name, 0) - within.get(name, 0)) > 0
             and (sizes := _weights(name, module))
-        ]
+        }
 
     def count(self, shapes: Mapping[str, torch.Size]) -> int:
         """Operations with weights of these shapes; a weight that is missing counts as dense."""
         flops = float(self.dense)
-        for dense, sizes in self._layers:
+        for dense, share in self._shares(shapes).values():
+            flops -= dense * (1 - share)
+        return round(flops)
+
+    def count_by_layer(self, shapes: Mapping[str, torch.Size]) -> dict[str, int]:
+        """The same of each layer whose own operations come from its weights."""
+        shares = self._shares(shapes)
+        return {name: round(dense * share) for name, (dense, share) in shares.items()}
+
+    def _shares(self, shapes: Mapping[str, torch.Size]) -> dict[str, tuple[int, float]]:
+        """A layer's own operations, and how much of its weights is left."""
+        shares = {}
+        for layer, (dense, sizes) in self._layers.items():
             kept = sum(
                 shapes[name].numel() if name in shapes else size for name, size in sizes.items()
             )
-            flops -= dense * (1 - kept / sum(sizes.values()))
-        return round(flops)
+            shares[layer] = dense, kept / sum(sizes.values())
+        return shares
 
 
 def _by_layers_within(by_layer: Mapping[str, int]) -> dict[str, int]:
