@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from accaware.api.benchmark import benchmark
     from accaware.api.export import export
     from accaware.api.inspect import inspect
+    from accaware.api.report import write_report
     from accaware.api.run import resume, run
     from accaware.api.run_result import RunResult
     from accaware.api.status import status
@@ -51,6 +52,7 @@ __all__ = [
     "resume",
     "run",
     "status",
+    "write_report",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazy_names(
         "accaware.api.benchmark": ["benchmark"],
         "accaware.api.export": ["export"],
         "accaware.api.inspect": ["inspect"],
+        "accaware.api.report": ["write_report"],
         "accaware.api.run": ["resume", "run"],
         "accaware.api.run_result": ["RunResult"],
         "accaware.api.status": ["status"],

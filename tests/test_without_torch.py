@@ -64,13 +64,14 @@ def test_the_block_works(tmp_path: Path) -> None:
         Path("run").mkdir()
         Path("run/events.jsonl").touch()
         assert accaware.status("run").can_resume
+        assert accaware.write_report("run").is_file()
         """,
         """
         from accaware.runtimes import RUNTIMES, runtime
         assert [runtime(name).name for name in RUNTIMES] == ["onnxruntime", "openvino"]
         """,
     ],
-    ids=["search", "config", "plugins", "names and status", "runtimes"],
+    ids=["search", "config", "plugins", "names, status and report", "runtimes"],
 )
 def test_works(code: str, tmp_path: Path) -> None:
     ended = _python(code, tmp_path)

@@ -64,7 +64,10 @@ def _table(found: Benchmark) -> Table:
     table.add_row("latency, median", short_time(dense.median), short_time(compressed.median), gain)
     table.add_row("middle half", _middle(dense), _middle(compressed), "")
     table.add_row(
-        "throughput", _rate(found.throughput.dense), _rate(found.throughput.compressed), ""
+        "throughput",
+        throughput(found.throughput.dense),
+        throughput(found.throughput.compressed),
+        "",
     )
     for name, size in (("file size", found.file_size), ("peak memory", found.peak_memory)):
         if size is not None:
@@ -84,7 +87,8 @@ def _middle(latency: Latency) -> str:
     return f"{short_time(latency.lower_quartile)} - {short_time(latency.upper_quartile)}"
 
 
-def _rate(samples: float) -> str:
+def throughput(samples: float) -> str:
+    """Samples a second: 1,234 /s."""
     return f"{samples:,.0f} /s" if samples >= 100 else f"{samples:.3g} /s"
 
 

@@ -23,6 +23,7 @@ class RunDirectory:
     manifest.json  what the run is made with: versions, device, digests
     events.jsonl   the journal
     result.json    the outcome
+    report.html    the outcome, to be looked at
     best/model.pt  the model that the run hands over
     exports/       the same for deployment, where that was asked for
     checkpoints/   what going on needs; gone once the search has ended
@@ -127,6 +128,11 @@ class RunDirectory:
         return self.path / "result.json"
 
     @property
+    def report(self) -> Path:
+        """The same, and how it came about, for people."""
+        return self.path / "report.html"
+
+    @property
     def model(self) -> Path:
         """The model that the run hands over."""
         return self.path / "best" / "model.pt"
@@ -217,7 +223,8 @@ class RunDirectory:
                 folder.rmdir()
 
     def _files(self) -> tuple[Path, ...]:
-        return self.config, self.manifest, self.events, self.result, self.model, self.lock
+        named = self.config, self.manifest, self.events, self.result, self.report
+        return *named, self.model, self.lock
 
 
 def _make(path: Path) -> tuple[Path, ...]:

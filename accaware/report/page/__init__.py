@@ -1,0 +1,1 @@
+"""One HTML file that shows runs, with all that it needs inside."""

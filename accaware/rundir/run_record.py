@@ -1,0 +1,162 @@
+"""All that a run's directory tells of it, whether it has ended, goes on, or failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from accaware.errors import UsageError
+from accaware.results.benchmark import Benchmark
+from accaware.results.from_json import structured
+from accaware.results.inspection import Inspection
+from accaware.rundir.directory import RunDirectory
+from accaware.rundir.journal_reader import JournalLine, read_journal
+from accaware.rundir.manifest import Manifest
+from accaware.rundir.result_file import ResultFile, read_result
+from accaware.rundir.run_status import RunStatus, standing
+from accaware.search.budget import AccuracyBudget
+from accaware.search.trial import Epoch, Trial, TrialPhase
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialAtHand:
+    """A trial that has no verdict yet, as it began, and what it was trained since."""
+
+    number: int
+    phase: TrialPhase
+    target_rate: float
+    compression_rate: float
+    lr_factor: float
+    start: int | None
+    epochs: tuple[Epoch, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run's files, read.
+
+    Attributes:
+        status: whether it goes on, and its finished trials, with all of their epochs.
+        at_hand: the trial that it is at, or was at when it stopped.
+        result: None before there is one.
+        config: the resolved config; None where the run was killed before it was written.
+        manifest: None where the run was killed before it was written.
+        began, last: when the first and the last line of the journal were written (ISO 8601, UTC).
+        maximal_rate: that the search may go to; None before it began.
+        confirmation_budget: on the data that no trial is judged by; None where none are kept back.
+        left_out: layers that aren't compressed, each with the reason.
+        warnings: that the search gave.
+        benchmark, inspection: what the commands found out, where it was put beside the run as
+            benchmark.json and inspection.json.
+    """
+
+    status: RunStatus
+    at_hand: TrialAtHand | None
+    result: ResultFile | None
+    config: Mapping[str, Any] | None
+    manifest: Manifest | None
+    began: str | None
+    last: str | None
+    maximal_rate: float | None
+    confirmation_budget: AccuracyBudget | None
+    left_out: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+    benchmark: Benchmark | None
+    inspection: Inspection | None
+
+    @property
+    def path(self) -> Path:
+        """Of the directory."""
+        return self.status.directory
+
+    @property
+    def budget(self) -> AccuracyBudget | None:
+        """What may be lost; None before the baseline was measured."""
+        return self.status.budget
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The finished ones."""
+        return self.status.trials
+
+    @property
+    def metric_name(self) -> str:
+        """Of what validation measures."""
+        if self.result is not None:
+            return self.result.metric_name
+        name: str = (self.config or {}).get("metric", {}).get("name", "metric")
+        return name
+
+
+def read_run(directory: RunDirectory) -> RunRecord:
+    """Read the files that are there; nothing is changed.
+
+    Raises:
+        JournalError: a line of the journal can't be read.
+        UsageError: another file can't be read.
+        OSError: likewise.
+    """
+    lines = read_journal(directory.events)
+    started = _last(lines, "search_started")
+    confirmation = started.get("confirmation")
+    left_out = _last(lines, "run_started").get("left_out", ())
+    return RunRecord(
+        status=standing(directory),
+        at_hand=_at_hand(lines),
+        result=read_result(directory.result),
+        config=_json(directory.config),
+        manifest=Manifest.read(directory.manifest) if directory.manifest.is_file() else None,
+        began=lines[0].content.get("time") if lines else None,
+        last=lines[-1].content.get("time") if lines else None,
+        maximal_rate=started.get("maximal_rate"),
+        confirmation_budget=confirmation and structured(AccuracyBudget, confirmation),
+        left_out=[(each["layer"], each["reason"]) for each in left_out],
+        warnings=[line.content["message"] for line in lines if line.event == "warned"],
+        benchmark=_found(directory.path / "benchmark.json", Benchmark),
+        inspection=_found(directory.path / "inspection.json", Inspection),
+    )
+
+
+def _last(lines: Sequence[JournalLine], event: str) -> dict[str, Any]:
+    """The content of the last such line; empty where there is none."""
+    return next((line.content for line in reversed(lines) if line.event == event), {})
+
+
+def _at_hand(lines: Sequence[JournalLine]) -> TrialAtHand | None:
+    trial: TrialAtHand | None = None
+    for line in lines:
+        if line.event == "trial_started":
+            # Its "epochs" are how many are planned.
+            trial = structured(TrialAtHand, {**line.content, "epochs": ()})
+        elif line.event == "epoch_finished" and trial is not None:
+            trial = replace(trial, epochs=(*trial.epochs, structured(Epoch, line.content["epoch"])))
+        elif line.event == "trial_finished":
+            trial = None
+    return trial
+
+
+def _json(path: Path) -> Any:
+    """What a file holds; None where there is none.
+
+    Raises:
+        UsageError: it can't be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UsageError(f"{path}: can't be read: {error!r}") from error
+
+
+def _found(path: Path, of: type[T]) -> T | None:
+    content = _json(path)
+    try:
+        return None if content is None else structured(of, content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: can't be read: {error!r}") from error
