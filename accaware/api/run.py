@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accaware.api.lifecycle.final_report import final_report
 from accaware.api.lifecycle.follower import Silence, follow
 from accaware.api.lifecycle.processes import Processes, ending_together, joined
 from accaware.api.lifecycle.resumption import (
@@ -321,15 +322,16 @@ class _Attempt:
             self._made.manifest(**there).write(directory.manifest)
             return run
 
-        return conduct(
-            start,
-            directory,
-            self._config.metric.name,
-            self._listener,
-            observers=self._task.observers,
-            handle_signals=self._task.handle_signals,
-            processes=processes,
-        )
+        with final_report(directory, self._listener, wanted=self._config.report):
+            return conduct(
+                start,
+                directory,
+                self._config.metric.name,
+                self._listener,
+                observers=self._task.observers,
+                handle_signals=self._task.handle_signals,
+                processes=processes,
+            )
 
     def take_part(self) -> RunResult:
         """Search along with the first process."""

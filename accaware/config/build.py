@@ -98,6 +98,7 @@ def config(
             "seed",
             "metric",
             "export",
+            "report",
         )
         if key in data
     }

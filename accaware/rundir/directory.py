@@ -206,6 +206,11 @@ class RunDirectory:
             if not self._kept:
                 self.discard()
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is something in it to go on with."""
+        return self._kept
+
     def keep(self) -> None:
         """There is something in it to go on with."""
         self._kept = True

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from accaware.errors import UsageError
 from accaware.results.benchmark import Benchmark
+from accaware.results.comparison import ComparedRun
 from accaware.results.from_json import structured
 from accaware.results.inspection import Inspection
 from accaware.rundir.directory import RunDirectory
@@ -18,6 +19,7 @@ from accaware.rundir.manifest import Manifest
 from accaware.rundir.result_file import ResultFile, read_result
 from accaware.rundir.run_status import RunStatus, standing
 from accaware.search.budget import AccuracyBudget
+from accaware.search.result import Best
 from accaware.search.trial import Epoch, Trial, TrialPhase
 
 T = TypeVar("T")
@@ -92,9 +94,59 @@ class RunRecord:
         name: str = (self.config or {}).get("metric", {}).get("name", "metric")
         return name
 
+    @property
+    def best(self) -> Best | Trial | None:
+        """What is handed over, or the best trial so far."""
+        if self.result is not None and self.result.result.best is not None:
+            return self.result.result.best
+        return self.status.best
 
-def read_run(directory: RunDirectory) -> RunRecord:
+    @property
+    def within_budget(self) -> bool | None:
+        """Whether the best is; None where no trial was judged."""
+        best, budget = self.best, self.budget
+        if best is None or best.metric is None or budget is None:
+            return None
+        if self.result is not None and self.result.finished:
+            return self.result.result.within_budget
+        return budget.admits(best.metric, best.standard_error)
+
+    def compared(self) -> ComparedRun:
+        """What it is compared by with other runs."""
+        best, budget = self.best, self.budget
+        metric = None if best is None else best.metric
+        model = None if self.result is None else self.result.model
+        drop = relative_drop = None
+        if budget is not None and metric is not None:
+            drop = budget.absolute_degradation(metric)
+            relative_drop = budget.relative_degradation(metric)
+        return ComparedRun(
+            directory=str(self.path),
+            state=self.status.state.value,
+            within_budget=self.within_budget,
+            metric_name=self.metric_name,
+            higher_is_better=budget and budget.higher_is_better,
+            baseline=budget and budget.baseline,
+            metric=metric,
+            standard_error=best and best.standard_error,
+            drop=drop,
+            relative_drop=relative_drop,
+            compression_rate=best and best.compression_rate,
+            parameters=model and model.sizes.parameters,
+            flops=model and model.sizes.flops,
+            file_size=model and model.sizes.file_size,
+            latency=model and model.latency,
+            trials=len(self.trials),
+            epochs=self.status.epochs,
+            seconds=self.result and self.result.seconds,
+        )
+
+
+def read_run(directory: RunDirectory, *, ended: bool = False) -> RunRecord:
     """Read the files that are there; nothing is changed.
+
+    Args:
+        ended: it no longer runs, whoever holds its lock.
 
     Raises:
         JournalError: a line of the journal can't be read.
@@ -106,7 +158,7 @@ def read_run(directory: RunDirectory) -> RunRecord:
     confirmation = started.get("confirmation")
     left_out = _last(lines, "run_started").get("left_out", ())
     return RunRecord(
-        status=standing(directory),
+        status=standing(directory, ended=ended),
         at_hand=_at_hand(lines),
         result=read_result(directory.result),
         config=_json(directory.config),

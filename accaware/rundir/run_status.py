@@ -90,8 +90,11 @@ class RunStatus:
         return strict_json.document(self.to_dict())
 
 
-def standing(directory: RunDirectory) -> RunStatus:
+def standing(directory: RunDirectory, *, ended: bool = False) -> RunStatus:
     """Where the run in a directory stands.
+
+    Args:
+        ended: it no longer runs, whoever holds its lock.
 
     Raises:
         JournalError: a line of the journal can't be read.
@@ -122,7 +125,7 @@ def standing(directory: RunDirectory) -> RunStatus:
             trials.append(structured(Trial, content["trial"]))
             running.pop(trials[-1].number, None)
     ranked = History(tuple(trials)).ranked(budget) if budget else []
-    state, message = _state(directory, lines)
+    state, message = _state(directory, lines, ended=ended)
     written = read_result(directory.result)
     if state is RunState.FINISHED and written is not None and written.result.best is not None:
         # The last validation may have decided otherwise.
@@ -144,8 +147,10 @@ def _trained(trials: Sequence[Trial]) -> int:
     return sum(epoch.number > 0 for trial in trials for epoch in trial.epochs)
 
 
-def _state(directory: RunDirectory, lines: list[JournalLine]) -> tuple[RunState, str | None]:
-    if is_locked(directory.lock):
+def _state(
+    directory: RunDirectory, lines: list[JournalLine], *, ended: bool
+) -> tuple[RunState, str | None]:
+    if not ended and is_locked(directory.lock):
         return RunState.RUNNING, None
     written = read_result(directory.result)
     if written is not None and written.finished:

@@ -50,6 +50,16 @@ class Raising:
             raise self.error
 
 
+class Blocking:
+    """An observer that takes the place where the page would be written."""
+
+    def __init__(self, page: Path) -> None:
+        self.page = page
+
+    def notify(self, event: Event) -> None:
+        self.page.mkdir(exist_ok=True)
+
+
 def text(directory: str) -> str:
     return Path(directory, "result.json").read_text()
 
@@ -86,6 +96,27 @@ def test_a_run_and_all_that_can_be_asked_of_it(
     with pytest.raises(UsageError, match=r"run: holds a run already; .* another output_dir"):
         accaware.run(config, output_dir="run", plugin=SPEC)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_leaves_a_page_however_it_ends(config: AccAwareConfig) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        accaware.run(
+            config, output_dir="run", plugin=SPEC, observers=[Raising(1, KeyboardInterrupt())]
+        )
+    page = Path("run", "report.html")
+    assert "The run is interrupted" in page.read_text()
+    # Whether there is a page is no change that keeps a run from going on; nor is it the result's.
+    page.unlink()
+    accaware.resume("run", overrides={"report": False})
+    assert not page.exists()
+    with pytest.warns(AccAwareWarning, match=r"report.html could not be written"):
+        result = accaware.run(
+            config,
+            output_dir="other",
+            plugin=SPEC,
+            observers=[Blocking(Path("other", "report.html"))],
+        )
+    assert result.model_path is not None
 
 
 def test_inspect_writes_nothing(config: AccAwareConfig, capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from accaware.pytorch.builtin.digits import Digits, DigitsResNet
 from accaware.pytorch.data.loaders import make_loader
 from accaware.pytorch.training.classification import validate
 from tests.e2e.conftest import CONFIGS, SHORT, SMALL, Done, Run
+from tests.report.page.reading import Page
 
 pytestmark = pytest.mark.usefixtures("no_inference_runtimes")
 
@@ -52,14 +53,24 @@ def test_the_files_of_a_run(finished: Done) -> None:
         if path.is_file()
     }
     named = {"config.json", "manifest.json", "result.json", "events.jsonl", "best/model.pt"}
-    assert files == {*named, ".lock"}
+    assert files == {*named, "report.html", ".lock"}
+
+
+def test_the_page_of_a_run(finished: Done) -> None:
+    page = Page(finished.directory / "report.html")
+    assert "The run is finished" in page.sections["Verdict"]
+    left = [cell.split(" of ") for cell in page.column("Layers", "filters kept") if cell != "-"]
+    filters = finished.result["model"]["filters"]
+    assert sum(int(kept) for kept, _ in left) == filters["compressed"] < filters["dense"]
+    assert sum(int(dense) for _, dense in left) == filters["dense"]
+    assert page.column("Layers", "layer")[0] == finished.result["layers"][0]["name"]
 
 
 def test_the_result_has_the_keys_that_are_promised(finished: Done) -> None:
     result = finished.result
     assert set(result) == {
         "status", "stop_reason", "metric", "baseline", "minimal_tolerable", "best", "epochs",
-        "seconds", "trials", "model", "quantizers", "latency",
+        "seconds", "trials", "model", "layers", "quantizers", "latency",
         "exports", "required_confidence", "samples", "confirmation",
     }  # fmt: skip
     assert set(result["metric"]) == {"name", "higher_is_better"}

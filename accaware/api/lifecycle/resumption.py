@@ -141,8 +141,8 @@ def check_same_config(directory: RunDirectory, config: AccAwareConfig) -> None:
 
 
 def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
-    """Data are the same, whether they were fetched or found."""
-    return {key: value for key, value in config.items() if key != "download"}
+    """Data are the same, whether they were fetched or found, and a run whether it is shown."""
+    return {key: value for key, value in config.items() if key not in ("download", "report")}
 
 
 def _with_config(manifest: Manifest, config: dict[str, Any]) -> Manifest:

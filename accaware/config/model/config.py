@@ -205,6 +205,7 @@ class RunConfig:
     maximal_trial_restarts: int = 3
     seed: int = 0
     export: tuple[str, ...] = ()
+    report: bool = True
     directory: Path = field(default_factory=Path)
 
     @property
