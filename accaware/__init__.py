@@ -13,6 +13,7 @@ from accaware.lazy import lazy_names
 if TYPE_CHECKING:
     from accaware import config, errors, events
     from accaware.api.benchmark import benchmark
+    from accaware.api.compare import compare
     from accaware.api.export import export
     from accaware.api.inspect import inspect
     from accaware.api.report import write_report
@@ -43,6 +44,7 @@ __all__ = [
     "SearchResult",
     "__version__",
     "benchmark",
+    "compare",
     "config",
     "create_accuracy_aware_training_loop",
     "errors",
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "accaware.api.benchmark": ["benchmark"],
+        "accaware.api.compare": ["compare"],
         "accaware.api.export": ["export"],
         "accaware.api.inspect": ["inspect"],
         "accaware.api.report": ["write_report"],

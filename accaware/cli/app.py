@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 import accaware
-from accaware.cli.commands import benchmark, export, inspect, report, run, schema, status, validate
+from accaware.cli.commands import (
+    benchmark,
+    compare,
+    export,
+    inspect,
+    report,
+    run,
+    schema,
+    status,
+    validate,
+)
 
 app = typer.Typer(
     name="accaware",
@@ -35,6 +45,7 @@ Examples:
   accaware status runs/config-1
   accaware run --resume runs/config-1
   accaware report runs/config-1 --open
+  accaware compare runs/config-1 runs/config-2
   accaware inspect config.json --samples 500
   accaware export runs/config-1 --format onnx
   accaware benchmark runs/config-1
@@ -54,6 +65,7 @@ def accaware_command(
 app.command("run", short_help="Search the highest rate within the accuracy budget.")(run.command)
 app.command("status", short_help="Tell where a run stands and how to go on.")(status.command)
 app.command("report", short_help="Show runs on a page that any browser opens.")(report.command)
+app.command("compare", short_help="Hold runs against each other.")(compare.command)
 app.command("inspect", short_help="Tell what a run would compress, and what it would cost.")(
     inspect.command
 )

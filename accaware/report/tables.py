@@ -1,8 +1,8 @@
-"""Tables of what was found: layers that stay whole, quantizers, exported files."""
+"""Tables of what was found: layers that stay whole, quantizers, exported files, runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich import box
@@ -10,9 +10,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from accaware.report.formatting import NOTHING, counted, quantity
+from accaware.report.formatting import (
+    NOTHING,
+    counted,
+    duration,
+    percent,
+    quantity,
+    short_time,
+)
+from accaware.results.comparison import ComparedRun, Comparison
 from accaware.results.exports import ExportInfo
 from accaware.results.quantizers import QuantizerInfo
+from accaware.results.sizes import Size
 
 LAYERS_SHOWN = 10
 """Longer lists are cut; nobody reads two hundred lines before a run."""
@@ -92,3 +101,75 @@ def export_table(exports: Sequence[ExportInfo]) -> RenderableType:
         if each.fixed_batch is not None
     )
     return Group(Text(), table, Text(), *reasons, *paths)
+
+
+Value = tuple[str, float | None]
+"""A text, and what it is sorted by; None for the text itself."""
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """A row a run."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for at, heading in enumerate(compared_headings(comparison)):
+        # On a narrow screen cells take more lines, rather than lose their ends.
+        table.add_column(
+            Text(heading),
+            justify="right" if at > 1 else "left",
+            overflow="fold",
+            min_width=len(heading) if at else 12,
+        )
+    for row in comparison_rows(comparison):
+        table.add_row(*(Text(text) for text, _ in row))
+    return table
+
+
+def compared_headings(comparison: Comparison) -> list[str]:
+    """Of the columns that ``comparison_rows`` fills."""
+    metric = comparison.runs[0].metric_name if comparison.same_metric else "metric"
+    sizes = ["parameters", "FLOPs", "file size", "latency"]
+    return ["run", "verdict", metric, "drop", "rate", *sizes, "epochs", "time"]
+
+
+def comparison_rows(comparison: Comparison) -> Iterator[list[Value]]:
+    """A row a run, with as many values as there are headings."""
+    for run in comparison.runs:
+        yield [
+            (run.directory, None),
+            (_verdict(run), None),
+            (_metric(run, named=not comparison.same_metric), run.metric),
+            (_drop(run), run.relative_drop),
+            _known(run.compression_rate, percent),
+            _size(run.parameters),
+            _size(run.flops),
+            _size(run.file_size, "B"),
+            _known(run.latency and run.latency.compressed.median, short_time),
+            (str(run.epochs), run.epochs),
+            _known(run.seconds, duration),
+        ]
+
+
+def _verdict(run: ComparedRun) -> str:
+    verdict = {None: "not judged", True: "within", False: "beyond"}
+    told = verdict[run.within_budget]
+    return told if run.state == "finished" else f"{told}, {run.state}"
+
+
+def _metric(run: ComparedRun, *, named: bool) -> str:
+    if run.metric is None:
+        return NOTHING
+    return f"{run.metric_name} {run.metric:.4g}" if named else f"{run.metric:.4g}"
+
+
+def _drop(run: ComparedRun) -> str:
+    if run.drop is None:
+        return NOTHING
+    relative = "" if run.relative_drop is None else f" ({run.relative_drop + 0.0:.1f} %)"
+    return f"{run.drop + 0.0:.3g}{relative}"
+
+
+def _size(size: Size | None, unit: str = "") -> Value:
+    return (NOTHING, None) if size is None else (quantity(size.compressed, unit), size.compressed)
+
+
+def _known(value: float | None, text: Callable[[float], str]) -> Value:
+    return (NOTHING, None) if value is None else (text(value), value)

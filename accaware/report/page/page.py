@@ -9,6 +9,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import accaware
+from accaware.report.page.comparison import comparison
 from accaware.report.page.deployment import deployment, sensitivity
 from accaware.report.page.epochs import epochs
 from accaware.report.page.layers import layers
@@ -16,6 +17,7 @@ from accaware.report.page.reproduce import reproduce
 from accaware.report.page.section import Section
 from accaware.report.page.trials import trials
 from accaware.report.page.verdict import verdict
+from accaware.results.comparison import Comparison
 from accaware.rundir.run_record import RunRecord
 
 
@@ -31,6 +33,13 @@ class _Part:
 def page_of(run: RunRecord) -> str:
     """A report of a run: it needs no network, and what is in the run's files is never markup."""
     return _page(str(run.path), [_run_part(run)])
+
+
+def page_of_several(runs: Sequence[RunRecord]) -> str:
+    """A report that compares runs, and has each of theirs behind."""
+    compared = Comparison([run.compared() for run in runs])
+    title = f"{len(runs)} runs"
+    return _page(title, [_Part(title, "", comparison(compared)), *map(_run_part, runs)])
 
 
 def _run_part(run: RunRecord) -> _Part:

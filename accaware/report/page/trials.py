@@ -9,7 +9,6 @@ from accaware.report.formatting import NOTHING, MetricText, counted, percent, ra
 from accaware.report.page.plot import Axis, Level, Plot, Point
 from accaware.report.page.section import Block, Paragraph, Section
 from accaware.report.page.table import Cell, Table, columns
-from accaware.report.page.verdict import best_of
 from accaware.rundir.run_record import RunRecord
 from accaware.search.budget import AccuracyBudget
 from accaware.search.result import Best
@@ -71,7 +70,7 @@ def metric_axis(run: RunRecord, budget: AccuracyBudget) -> Axis:
 
 def _points(run: RunRecord, budget: AccuracyBudget, axis: Axis) -> Iterator[Point]:
     metric = MetricText(budget)
-    best = best_of(run)
+    best = run.best
     number = best.trial if isinstance(best, Best) else best and best.number
     for trial in run.trials:
         if trial.metric is None or not math.isfinite(trial.metric):

@@ -8,15 +8,13 @@ from accaware.report.page.table import Cell, Table, columns
 from accaware.report.verdict import confirmation_lines, verdict_rows
 from accaware.rundir.run_record import RunRecord
 from accaware.rundir.run_status import RunState
-from accaware.search.result import Best
-from accaware.search.trial import Trial
 
 
 def verdict(run: RunRecord) -> Section:
     """Of a run that hasn't ended it is of the best so far."""
     blocks: list[Block] = [_headline(run), Paragraph(_standing(run))]
     result = None if run.result is None else run.result.result
-    reached = best_of(run)
+    reached = run.best
     if run.budget is not None and reached is not None and reached.metric is not None:
         confirmation = None if result is None else result.confirmation
         blocks += [
@@ -40,30 +38,20 @@ def verdict(run: RunRecord) -> Section:
     return Section("Verdict", blocks)
 
 
-def best_of(run: RunRecord) -> Best | Trial | None:
-    """What is handed over, or the best trial so far."""
-    if run.result is not None and run.result.result.best is not None:
-        return run.result.result.best
-    return run.status.best
-
-
 def _headline(run: RunRecord) -> Paragraph:
-    reached = best_of(run)
+    reached = run.best
     if run.budget is None or reached is None or reached.metric is None:
         if run.status.state is RunState.FINISHED:
             return Paragraph("Not within budget: no trial could be judged.", "headline bad")
         return Paragraph("No trial has been judged yet.", "headline")
     metric = MetricText(run.budget)
-    within = run.budget.admits(reached.metric, reached.standard_error)
-    if run.result is not None and run.status.state is RunState.FINISHED:
-        within = run.result.result.within_budget
     so_far = "" if run.status.state is RunState.FINISHED else ", so far"
-    verdict = "Within budget" if within else "Best effort, not within budget"
+    verdict = "Within budget" if run.within_budget else "Best effort, not within budget"
     return Paragraph(
         f"{verdict}{so_far}: {rate(reached.compression_rate, reached.model_sparsity)}, "
         f"drop {metric.drop(reached.metric, reached.standard_error)} of the "
         f"{metric.value(run.budget.tolerance)} allowed.",
-        f"headline {'good' if within else 'bad'}",
+        f"headline {'good' if run.within_budget else 'bad'}",
     )
 
 
