@@ -25,6 +25,8 @@ demo: setup
 # Every process imports torch, so there are few. A half of the tests goes to each in a piece, which
 # keeps most modules' fixtures to one process, and one that is done early takes from the others.
 test: setup
+	@command -v chromium > /dev/null || \
+		echo "no chromium here: the report's page is not tested in a browser"
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: lint types imports test

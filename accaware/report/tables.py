@@ -142,7 +142,7 @@ def comparison_rows(comparison: Comparison) -> Iterator[list[Value]]:
             _size(run.parameters),
             _size(run.flops),
             _size(run.file_size, "B"),
-            _known(run.latency and run.latency.compressed.median, short_time),
+            _known(run.seconds_of_a_forward, short_time),
             (str(run.epochs), run.epochs),
             _known(run.seconds, duration),
         ]

@@ -45,14 +45,24 @@ class ComparedRun:
     epochs: int
     seconds: float | None = None
 
+    @property
+    def seconds_of_a_forward(self) -> float | None:
+        """The compressed model's median."""
+        return None if self.latency is None else self.latency.compressed.median
+
 
 Cost = Callable[[ComparedRun], float | None]
 
+
+def _compressed(size: Size | None) -> float | None:
+    return None if size is None else size.compressed
+
+
 COSTS: dict[str, Cost] = {
-    "FLOPs": lambda run: run.flops and run.flops.compressed,
-    "parameters": lambda run: run.parameters and run.parameters.compressed,
-    "latency": lambda run: run.latency and run.latency.compressed.median,
-    "file size": lambda run: run.file_size and run.file_size.compressed,
+    "FLOPs": lambda run: _compressed(run.flops),
+    "parameters": lambda run: _compressed(run.parameters),
+    "latency": lambda run: run.seconds_of_a_forward,
+    "file size": lambda run: _compressed(run.file_size),
 }
 """What a better metric may cost, each the less the better."""
 

@@ -114,31 +114,32 @@ class RunRecord:
     def compared(self) -> ComparedRun:
         """What it is compared by with other runs."""
         best, budget = self.best, self.budget
-        metric = None if best is None else best.metric
-        model = None if self.result is None else self.result.model
-        drop = relative_drop = None
-        if budget is not None and metric is not None:
-            drop = budget.absolute_degradation(metric)
-            relative_drop = budget.relative_degradation(metric)
+        known: dict[str, Any] = {}
+        if budget is not None:
+            known["baseline"] = budget.baseline
+            known["higher_is_better"] = budget.higher_is_better
+            if best is not None and best.metric is not None:
+                known["drop"] = budget.absolute_degradation(best.metric)
+                known["relative_drop"] = budget.relative_degradation(best.metric)
+        if best is not None:
+            known["metric"] = best.metric
+            known["standard_error"] = best.standard_error
+            known["compression_rate"] = best.compression_rate
+        if self.result is not None:
+            known["seconds"] = self.result.seconds
+            model = self.result.model
+            if model is not None:
+                sizes = model.sizes
+                known["parameters"], known["flops"] = sizes.parameters, sizes.flops
+                known["file_size"], known["latency"] = sizes.file_size, model.latency
         return ComparedRun(
             directory=str(self.path),
             state=self.status.state.value,
             within_budget=self.within_budget,
             metric_name=self.metric_name,
-            higher_is_better=budget and budget.higher_is_better,
-            baseline=budget and budget.baseline,
-            metric=metric,
-            standard_error=best and best.standard_error,
-            drop=drop,
-            relative_drop=relative_drop,
-            compression_rate=best and best.compression_rate,
-            parameters=model and model.sizes.parameters,
-            flops=model and model.sizes.flops,
-            file_size=model and model.sizes.file_size,
-            latency=model and model.latency,
             trials=len(self.trials),
             epochs=self.status.epochs,
-            seconds=self.result and self.result.seconds,
+            **known,
         )
 
 
