@@ -87,9 +87,9 @@ def command(
     """Search the highest compression rate within the accuracy budget of CONFIG.
 
     The run's directory holds config.json (with every default filled in), manifest.json,
-    events.jsonl, result.json and best/model.pt. A run that was interrupted, killed or has failed
-    goes on from its last finished epoch with --resume. Started by torchrun, all processes train
-    one model together; the first alone writes and prints.
+    events.jsonl, result.json, report.html and best/model.pt. A run that was interrupted, killed or
+    has failed goes on from its last finished epoch with --resume. Started by torchrun, all
+    processes train one model together; the first alone writes and prints.
 
     \b
     Exit codes:

@@ -17,6 +17,10 @@ from accaware.search.trial import Epoch
 
 _AT_HAND = "not finished"
 
+_MARKS = 300
+_ROWS = 2000
+"""Epochs that have a mark, or a row, at the most, about: a page of long runs stays small."""
+
 
 @dataclass(frozen=True)
 class _Course:
@@ -77,6 +81,7 @@ def _plot(
     y = metric_axis(run, budget) if is_metric else y
     limit = budget.minimal_tolerable
     levels = [Level(limit, f"limit {quantity.text(limit)}", "limit")] if is_metric else []
+    marked = {epoch.number for _, epoch in _thinned(courses, _MARKS)}
     by_trial = [
         [(number, value) for course, number, value in measured if course is one] for one in courses
     ]
@@ -96,6 +101,7 @@ def _plot(
                 kind="last" if number == course.epochs[-1].number else "plain",
             )
             for course, number, value in measured
+            if number in marked
         ],
         levels=levels,
         spans=[
@@ -113,6 +119,7 @@ def _plot(
 def _table(run: RunRecord, courses: Sequence[_Course]) -> Table:
     assert run.budget is not None
     metric = MetricText(run.budget)
+    shown = _thinned(courses, _ROWS)
     rows = [
         [
             Cell(str(epoch.number), epoch.number),
@@ -123,11 +130,11 @@ def _table(run: RunRecord, courses: Sequence[_Course]) -> Table:
             Cell(short_time(epoch.seconds), epoch.seconds),
             Cell(course.ended if epoch is course.epochs[-1] else ""),
         ]
-        for course in courses
-        for epoch in course.epochs
+        for course, epoch in shown
     ]
+    total = sum(len(course.epochs) for course in courses)
     return Table(
-        caption="Epochs",
+        caption="Epochs" if len(shown) == total else f"Epochs, {len(shown)} of {total}",
         columns=columns(
             "epoch",
             "trial",
@@ -141,6 +148,17 @@ def _table(run: RunRecord, courses: Sequence[_Course]) -> Table:
         rows=rows,
         sortable=True,
     )
+
+
+def _thinned(courses: Sequence[_Course], most: int) -> list[tuple[_Course, Epoch]]:
+    """All epochs, or one of every few, and the last of each trial in any case."""
+    every = max(1, math.ceil(sum(len(course.epochs) for course in courses) / most))
+    return [
+        (course, epoch)
+        for course in courses
+        for at, epoch in enumerate(course.epochs)
+        if at % every == 0 or epoch is course.epochs[-1]
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -30,7 +30,9 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
         if "data-tip" in known:
-            self.tips.append((known.get("class") or tag, known["data-tip"] or ""))
+            self.tips.append(
+                (known.get("class") or tag, known["data-tip"] or known["aria-label"] or "")
+            )
         if tag not in VOID:
             self._within.append(tag)
         if tag == "h2":

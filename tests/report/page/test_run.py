@@ -69,6 +69,17 @@ def test_epochs_share_an_axis_and_tell_what_ended_their_trial(shown: Shown) -> N
     assert metrics[0] == "trial 0, epoch 1: top1 1.0000; within budget"
 
 
+def test_a_long_run_stays_small(tmp_path: Path) -> None:
+    params = adaptive(minimal_compression_rate_step=0.05, patience_epochs=450)
+    model = HandedOver(sizes=SIZES, layers=LAYERS * 200)
+    write_run(tmp_path / "run", lambda rate, age: 0.8 - rate, params, model)
+    page = Page(accaware.write_report(tmp_path / "run"))
+    epochs = page.sections["Verdict"]
+    assert int(re.findall(r"(\d+) epochs", epochs)[0]) > 2000
+    assert page.column("Epochs", "epoch")[-1] == re.findall(r"(\d+) epochs", epochs)[0]
+    assert len(page.source) < 1_500_000
+
+
 def test_a_collapse_is_drawn_at_the_edge(shown: Shown) -> None:
     page = shown(lambda rate, age: 1 - rate / 100 if rate < 0.65 else -50.0)
     kinds = [kind for kind, tip in page.tips if tip.startswith("trial 2 (")]

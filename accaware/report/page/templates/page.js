@@ -3,7 +3,7 @@
 const tip = document.getElementById("tip");
 
 function say(mark, x, y) {
-  tip.textContent = mark.dataset.tip;
+  tip.textContent = mark.dataset.tip || mark.getAttribute("aria-label");
   tip.hidden = false;
   const edge = document.documentElement.clientWidth - tip.offsetWidth - 8;
   tip.style.left = Math.max(8, Math.min(x + 12, edge)) + "px";
