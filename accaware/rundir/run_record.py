@@ -51,6 +51,7 @@ class RunRecord:
         began, last: when the first and the last line of the journal were written (ISO 8601, UTC).
         maximal_rate: that the search may go to; None before it began.
         confirmation_budget: on the data that no trial is judged by; None where none are kept back.
+        learning_rates: that epochs began with, by their numbers; of those that it is known of.
         left_out: layers that aren't compressed, each with the reason.
         warnings: that the search gave.
         benchmark, inspection: what the commands found out, where it was put beside the run as
@@ -66,6 +67,7 @@ class RunRecord:
     last: str | None
     maximal_rate: float | None
     confirmation_budget: AccuracyBudget | None
+    learning_rates: Mapping[int, float]
     left_out: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     benchmark: Benchmark | None
@@ -168,6 +170,7 @@ def read_run(directory: RunDirectory, *, ended: bool = False) -> RunRecord:
         last=lines[-1].content.get("time") if lines else None,
         maximal_rate=started.get("maximal_rate"),
         confirmation_budget=confirmation and structured(AccuracyBudget, confirmation),
+        learning_rates=_learning_rates(lines),
         left_out=[(each["layer"], each["reason"]) for each in left_out],
         warnings=[line.content["message"] for line in lines if line.event == "warned"],
         benchmark=_found(directory.path / "benchmark.json", Benchmark),
@@ -178,6 +181,16 @@ def read_run(directory: RunDirectory, *, ended: bool = False) -> RunRecord:
 def _last(lines: Sequence[JournalLine], event: str) -> dict[str, Any]:
     """The content of the last such line; empty where there is none."""
     return next((line.content for line in reversed(lines) if line.event == event), {})
+
+
+def _learning_rates(lines: Sequence[JournalLine]) -> dict[int, float]:
+    rates, epoch = {}, 0
+    for line in lines:
+        if line.event == "epoch_started":
+            epoch = line.content["number"]
+        elif line.event == "learning_rate_known":
+            rates[epoch] = line.content["value"]
+    return rates
 
 
 def _at_hand(lines: Sequence[JournalLine]) -> TrialAtHand | None:

@@ -50,6 +50,13 @@ class EpochStarted:
 
 
 @dataclass(frozen=True)
+class LearningRateKnown:
+    """What an epoch's training begins with, from the runner: the highest of all groups'."""
+
+    value: float
+
+
+@dataclass(frozen=True)
 class EpochFinished:
     """An epoch of a trial was trained, and validated where it is judged."""
 
@@ -142,6 +149,7 @@ Event = (
     SearchStarted
     | TrialStarted
     | EpochStarted
+    | LearningRateKnown
     | EpochFinished
     | TrialFinished
     | RoundFinished

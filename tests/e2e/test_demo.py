@@ -63,6 +63,9 @@ def test_the_page_of_a_run(finished: Done) -> None:
     filters = finished.result["model"]["filters"]
     assert sum(int(kept) for kept, _ in left) == filters["compressed"] < filters["dense"]
     assert sum(int(dense) for _, dense in left) == filters["dense"]
+    rates = page.column("Epochs", "learning rate")
+    assert len(rates) == finished.result["epochs"]
+    assert all(float(rate) > 0 for rate in rates)
     assert page.column("Layers", "layer")[0] == finished.result["layers"][0]["name"]
 
 

@@ -33,7 +33,7 @@ from accaware.pytorch.training import classification
 from accaware.pytorch.training.optimizers import build_optimizer
 from accaware.pytorch.training.replicas import Replicas, check_can_synchronize
 from accaware.pytorch.training.returned import named, number_of
-from accaware.search.events import BatchFinished
+from accaware.search.events import BatchFinished, LearningRateKnown
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer
 
@@ -97,6 +97,8 @@ class PluginTask:
             epoch: counts from 0, over the whole run.
         """
         begin_epoch(self.train_data, epoch)
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._notify(LearningRateKnown(max(rates)))
         loss = self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
         self._tell_of_waiting()
         return loss
@@ -368,7 +370,7 @@ class PluginTask:
             return loss
         raise self._fault(f"loss must return a tensor of one element; it returned {named(loss)}")
 
-    def _notify(self, event: BatchFinished) -> None:
+    def _notify(self, event: BatchFinished | LearningRateKnown) -> None:
         for observer in self.observers:
             observer.notify(event)
 

@@ -39,7 +39,7 @@ class _Quantity:
 
 
 def epochs(run: RunRecord) -> Section:
-    """Metric, loss and level, one plot below the other."""
+    """Metric, loss, learning rate and level, one plot below the other."""
     courses = list(_courses(run))
     every = [epoch for course in courses for epoch in course.epochs]
     if run.budget is None or not every:
@@ -48,7 +48,8 @@ def epochs(run: RunRecord) -> Section:
     quantities = [
         _Quantity(run.metric_name, lambda epoch: epoch.metric, metric.value),
         _Quantity("loss", lambda epoch: epoch.loss, _number),
-        _Quantity("rate", lambda epoch: epoch.compression_rate, _percent),
+        _Quantity("learning rate", lambda epoch: run.learning_rates.get(epoch.number), _number),
+        _Quantity("compression rate", lambda epoch: epoch.compression_rate, _percent),
     ]
     plots = [
         _plot(run, run.budget, quantity, courses)
@@ -126,6 +127,10 @@ def _table(run: RunRecord, courses: Sequence[_Course]) -> Table:
             Cell(str(course.trial), course.trial),
             Cell(percent(epoch.compression_rate), epoch.compression_rate),
             Cell(_number(epoch.loss), epoch.loss),
+            Cell(
+                _number(run.learning_rates.get(epoch.number)),
+                run.learning_rates.get(epoch.number),
+            ),
             Cell(metric.value(epoch.metric), epoch.metric),
             Cell(short_time(epoch.seconds), epoch.seconds),
             Cell(course.ended if epoch is course.epochs[-1] else ""),
@@ -140,6 +145,7 @@ def _table(run: RunRecord, courses: Sequence[_Course]) -> Table:
             "trial",
             "rate",
             "loss",
+            "learning rate",
             run.metric_name,
             "time",
             "ended the trial",

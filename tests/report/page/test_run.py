@@ -69,6 +69,20 @@ def test_epochs_share_an_axis_and_tell_what_ended_their_trial(shown: Shown) -> N
     assert metrics[0] == "trial 0, epoch 1: top1 1.0000; within budget"
 
 
+def test_the_learning_rate_is_drawn_where_it_is_known(shown: Shown, tmp_path: Path) -> None:
+    assert set(shown(holds_up_to(0.65)).column("Epochs", "learning rate")) == {"-"}
+    journal = tmp_path / "run" / "events.jsonl"
+    known = json.dumps({"event": "learning_rate_known", "value": 0.003})
+    lines = [
+        f"{line}\n{known}" if '"epoch_started"' in line else line
+        for line in journal.read_text().splitlines()
+    ]
+    journal.write_text("\n".join(lines) + "\n")
+    page = Page(accaware.write_report(tmp_path / "run"))
+    assert page.column("Epochs", "learning rate") == ["0.003"] * 5
+    assert sum("learning rate 0.003" in tip for _, tip in page.tips) == 5
+
+
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
     params = adaptive(minimal_compression_rate_step=0.05, patience_epochs=450)
     model = HandedOver(sizes=SIZES, layers=LAYERS * 200)
