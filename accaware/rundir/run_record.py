@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class RunRecord:
 
     Attributes:
         status: whether it goes on, and its finished trials, with all of their epochs.
-        at_hand: the trial that it is at, or was at when it stopped.
+        at_hand: the trials that it is at, or was at when it stopped.
         result: None before there is one.
         config: the resolved config; None where the run was killed before it was written.
         manifest: None where the run was killed before it was written.
@@ -59,7 +60,7 @@ class RunRecord:
     """
 
     status: RunStatus
-    at_hand: TrialAtHand | None
+    at_hand: tuple[TrialAtHand, ...]
     result: ResultFile | None
     config: Mapping[str, Any] | None
     manifest: Manifest | None
@@ -184,26 +185,39 @@ def _last(lines: Sequence[JournalLine], event: str) -> dict[str, Any]:
 
 
 def _learning_rates(lines: Sequence[JournalLine]) -> dict[int, float]:
-    rates, epoch = {}, 0
+    """Not of trials that run side by side: no line tells which one's it is."""
+    rates: dict[int, float] = {}
+    epoch = 0
+    begun: set[int] = set()
     for line in lines:
-        if line.event == "epoch_started":
+        if line.event == "trial_started":
+            begun.add(line.content["number"])
+        elif line.event == "trial_finished":
+            begun.discard(line.content["trial"]["number"])
+        elif line.event == "epoch_started":
             epoch = line.content["number"]
-        elif line.event == "learning_rate_known":
+        elif line.event == "learning_rate_known" and len(begun) == 1:
             rates[epoch] = line.content["value"]
     return rates
 
 
-def _at_hand(lines: Sequence[JournalLine]) -> TrialAtHand | None:
-    trial: TrialAtHand | None = None
+def _at_hand(lines: Sequence[JournalLine]) -> tuple[TrialAtHand, ...]:
+    trials: dict[int, TrialAtHand] = {}
+    epochs: dict[int, dict[int, Epoch]] = defaultdict(dict)
     for line in lines:
+        content = line.content
         if line.event == "trial_started":
             # Its "epochs" are how many are planned.
-            trial = structured(TrialAtHand, {**line.content, "epochs": ()})
-        elif line.event == "epoch_finished" and trial is not None:
-            trial = replace(trial, epochs=(*trial.epochs, structured(Epoch, line.content["epoch"])))
+            trials[content["number"]] = structured(TrialAtHand, {**content, "epochs": ()})
+        elif line.event == "epoch_finished":
+            epoch = structured(Epoch, content["epoch"])
+            epochs[content["trial"]][epoch.number] = epoch
         elif line.event == "trial_finished":
-            trial = None
-    return trial
+            trials.pop(content["trial"]["number"], None)
+    return tuple(
+        replace(trial, epochs=tuple(epochs[number].values()))
+        for number, trial in sorted(trials.items())
+    )
 
 
 def _json(path: Path) -> Any:

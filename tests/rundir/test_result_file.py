@@ -13,8 +13,8 @@ from accaware.results import strict_json
 from accaware.results.handed_over import HandedOver
 from accaware.rundir.result_file import read_result, result_document
 from accaware.search.params import Confirmation
-from tests.runners.benches import Training, several
 from tests.rundir.test_result_document import EXPORTS, LATENCY, LAYERS, QUANTIZERS, SIZES
+from tests.runners.benches import Training, several
 from tests.runners.fake import Script, adaptive, early_exit, holds_up_to, search
 from tests.search.test_confirmation import of_samples
 from tests.search.test_parallel_trials import Ended

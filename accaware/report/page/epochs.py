@@ -63,8 +63,9 @@ def _courses(run: RunRecord) -> Iterator[_Course]:
     for trial in run.trials:
         if trial.epochs:
             yield _Course(trial.number, trial.epochs, trial.reason)
-    if run.at_hand is not None and run.at_hand.epochs:
-        yield _Course(run.at_hand.number, run.at_hand.epochs, _AT_HAND)
+    for at_hand in run.at_hand:
+        if at_hand.epochs:
+            yield _Course(at_hand.number, at_hand.epochs, _AT_HAND)
 
 
 def _plot(
@@ -77,7 +78,8 @@ def _plot(
         for epoch in course.epochs
         if (value := quantity.of(epoch)) is not None and math.isfinite(value)
     ]
-    last = max(epoch.number for course in courses for epoch in course.epochs)
+    numbers = [epoch.number for course in courses for epoch in course.epochs]
+    first, last = min(numbers), max(numbers)
     y = Axis.over(quantity.name, [value for *_, value in measured], quantity.text)
     y = metric_axis(run, budget) if is_metric else y
     limit = budget.minimal_tolerable
@@ -88,9 +90,9 @@ def _plot(
     ]
     return Plot(
         title=f"{quantity.name} by epoch",
-        summary=f"{quantity.name} of {counted(last, 'epoch')} in {counted(len(courses), 'trial')}; "
-        "the table below has the numbers.",
-        x=Axis("epoch", 0.5 if courses[0].epochs[0].number else -0.5, last + 0.5, whole=True),
+        summary=f"{quantity.name} of {counted(len(numbers), 'epoch')} in "
+        f"{counted(len(courses), 'trial')}; the table below has the numbers.",
+        x=Axis("epoch", first - 0.5, last + 0.5, whole=True),
         y=y,
         lines=[Line(points=points) for points in by_trial if len(points) > 1],
         points=[

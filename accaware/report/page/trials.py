@@ -57,7 +57,7 @@ def metric_axis(run: RunRecord, budget: AccuracyBudget) -> Axis:
     measured = [
         epoch.metric for trial in run.trials for epoch in trial.epochs if epoch.metric is not None
     ]
-    at_hand = () if run.at_hand is None else run.at_hand.epochs
+    at_hand = (epoch for trial in run.at_hand for epoch in trial.epochs)
     measured += [epoch.metric for epoch in at_hand if epoch.metric is not None]
     shown = [value for value in measured if budget.deficit(value) <= _SHOWN]
     edge = _SHOWN * (budget.tolerance or abs(budget.baseline) / 100 or 1.0)
@@ -75,7 +75,7 @@ def _points(run: RunRecord, budget: AccuracyBudget, axis: Axis) -> Iterator[Poin
     for trial in run.trials:
         if trial.metric is None or not math.isfinite(trial.metric):
             continue
-        kind = "good" if trial.within_budget else "bad"
+        kind = _kind(trial)
         if trial.number == number:
             kind += " best"
         if not axis.holds(trial.metric):
@@ -128,7 +128,7 @@ def _table(run: RunRecord, budget: AccuracyBudget) -> Table:
             ),
             Cell(f"{trial.lr_factor:g}", trial.lr_factor),
             Cell(str(sum(epoch.number > 0 for epoch in trial.epochs)), len(trial.epochs)),
-            Cell(trial.reason or NOTHING, kind="good" if trial.within_budget else "bad"),
+            Cell(trial.reason or NOTHING, kind=_kind(trial)),
         ]
         for trial in run.trials
     ]
@@ -149,6 +149,12 @@ def _table(run: RunRecord, budget: AccuracyBudget) -> Table:
         rows=rows,
         sortable=True,
     )
+
+
+def _kind(trial: Trial) -> str:
+    if trial.cancelled:
+        return "cancelled"
+    return "good" if trial.within_budget else "bad"
 
 
 def _start_cell(start: int | None) -> Cell:

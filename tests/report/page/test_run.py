@@ -18,11 +18,16 @@ from accaware.results.inspection import Inspection, Part, PartSensitivity, Sensi
 from accaware.results.layers import LayerSizes
 from accaware.results.sizes import Size
 from accaware.rundir.directory import RunDirectory
+from accaware.rundir.journal import Journal
 from accaware.rundir.lock import locked
+from accaware.search.loop import create_accuracy_aware_training_loop
 from accaware.search.params import Confirmation
+from accaware.search.trials.in_process import InProcessExecutor
 from tests.report.page.conftest import Shown, write_run
 from tests.report.page.reading import Page
 from tests.rundir.test_result_document import EXPORTS, LATENCY, QUANTIZERS, SIZES
+from tests.runners.base import Config
+from tests.runners.benches import FakeBench, Training, several
 from tests.runners.fake import adaptive, holds_up_to
 
 
@@ -81,6 +86,47 @@ def test_the_learning_rate_is_drawn_where_it_is_known(shown: Shown, tmp_path: Pa
     page = Page(accaware.write_report(tmp_path / "run"))
     assert page.column("Epochs", "learning rate") == ["0.003"] * 5
     assert sum("learning rate 0.003" in tip for _, tip in page.tips) == 5
+
+
+def test_trials_side_by_side(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run")
+
+    def metric(rate: float, age: int) -> float:
+        if rate < 0.2:
+            return 1.0
+        return 0.75 if rate < 0.35 else 0.6 + 0.06 * age
+
+    with Journal(directory.events) as journal:
+        bench = FakeBench(Training(metric))
+        loop = create_accuracy_aware_training_loop(
+            Config(several(2, maximal_compression_rate=0.5)),
+            bench.controller,
+            1.0,
+            observers=[journal],
+            executor=InProcessExecutor(bench, lambda: 0.0),
+        )
+        result = loop.drive(bench.runner)
+    assert any(trial.cancelled for trial in result.trials)
+    page = Page(accaware.write_report(directory.path))
+    kinds = [kind for kind, tip in page.tips if re.match(r"trial \d+ \(search\)", tip)]
+    assert "cancelled" in kinds
+    numbers = list(map(int, page.column("Epochs", "epoch")))
+    assert len(numbers) > len(set(numbers)) == max(numbers)
+    # In the middle of a round two of them are at hand.
+    lines = directory.events.read_text().splitlines()
+    at_hand: set[int] = set()
+    cut = len(lines)
+    for end, content in enumerate(map(json.loads, lines), start=1):
+        if content["event"] == "epoch_finished":
+            at_hand.add(content["trial"])
+        elif content["event"] == "trial_finished":
+            at_hand.discard(content["trial"]["number"])
+        if len(at_hand) == 2:
+            cut = end
+            break
+    directory.events.write_text("\n".join(lines[:cut]) + "\n")
+    page = Page(accaware.write_report(directory.path))
+    assert page.column("Epochs", "ended the trial").count("not finished") == 2
 
 
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
