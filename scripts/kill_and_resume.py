@@ -192,7 +192,8 @@ def survives(
             return False
         kill = chance.random() < 0.5
     leftovers = sorted(path.name for path in directory.iterdir())
-    wanted = [".lock", "best", "config.json", "events.jsonl", "manifest.json", "result.json"]
+    wanted = [".lock", "best", "config.json", "events.jsonl", "manifest.json"]
+    wanted += ["report.html", "result.json"]
     (result, tensors), (its_result, its_tensors) = left_behind(directory), expected
     apart = [key for key in its_result if result.get(key) != its_result[key]]
     apart += [name for name in its_tensors if tensors.get(name) != its_tensors[name]]

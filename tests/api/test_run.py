@@ -109,6 +109,9 @@ def test_a_run_leaves_a_page_however_it_ends(config: AccAwareConfig) -> None:
     page.unlink()
     accaware.resume("run", overrides={"report": False})
     assert not page.exists()
+    # As where it was killed before it came to that.
+    accaware.resume("run", overrides={"report": True})
+    assert "The run is finished" in page.read_text()
     with pytest.warns(AccAwareWarning, match=r"report.html could not be written"):
         result = accaware.run(
             config,

@@ -272,4 +272,4 @@ def test_ctrl_c_in_the_middle_keeps_the_best_so_far(tmp_path: Path) -> None:
     saved_model(done)
     left = {path.name for path in directory.iterdir()}
     named = {"config.json", "manifest.json", "result.json", "events.jsonl", "best"}
-    assert left == {*named, "checkpoints", ".lock"}
+    assert left == {*named, "report.html", "checkpoints", ".lock"}

@@ -19,14 +19,15 @@ def final_report(directory: RunDirectory, listener: RunListener, *, wanted: bool
         yield
     finally:
         if wanted and directory.kept:
-            _write(directory, listener)
+            write_final_report(directory, listener)
 
 
 _LAST = ("search_finished", "run_stopped")
 """Events at the end of a journal. One that is interrupted while it is set up again has neither."""
 
 
-def _write(directory: RunDirectory, listener: RunListener) -> None:
+def write_final_report(directory: RunDirectory, listener: RunListener) -> None:
+    """Write it, of a run that has ended or was stopped."""
     try:
         from accaware.report.page.page import page_of
         from accaware.rundir.run_record import read_run

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import accaware
+from accaware.api.lifecycle.final_report import write_final_report
 from accaware.api.listener import RunListener
 from accaware.api.run_result import RunResult
 from accaware.config.load import AccAwareConfig
@@ -71,7 +72,10 @@ def finished(
             f"{directory.path}: the run has finished, and what has changed since would need a "
             f"new one:\n{_listed(changed)}"
         )
-    directory.drop_checkpoints()  # a kill may have come in between
+    # A kill may have come in between.
+    directory.drop_checkpoints()
+    if config.report and not directory.report.exists():
+        write_final_report(directory, listener)
     result = RunResult(
         directory=directory.path,
         search=outcome.result,
