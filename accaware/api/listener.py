@@ -53,6 +53,9 @@ class RunListener(Protocol):
     def had_finished(self, path: Path) -> None:
         """There was nothing left to do: the run in ``path`` had ended before."""
 
+    def took_part(self) -> None:
+        """The run has ended; the first of several processes, which this one isn't, tells how."""
+
     def differs(self, differences: Sequence[str]) -> None:
         """What isn't as it was when the run began, and goes on all the same."""
 
@@ -99,6 +102,9 @@ class PythonListener(RunConsole):
         """The final table, where the search was drawn."""
         if not self._quiet:
             self._console.print(summary, crop=False)
+
+    def took_part(self) -> None:
+        """Whoever called gets the result."""
 
     def differs(self, differences: Sequence[str]) -> None:
         """A warning each."""

@@ -263,12 +263,15 @@ class _Task:
     def take_part(self) -> RunResult:
         """What the first process's run comes to."""
         config: AccAwareConfig | None = self.processes.agree(None)
+        result: RunResult
         if config is None:
-            result: RunResult = self.processes.told()
-            return result
-        silence = Silence()
-        plugin = Overrides(plugin=self.changes.handed_over)
-        return _Attempt(LoadedConfig(config, plugin, silence), self, silence).take_part()
+            result = self.processes.told()
+        else:
+            silence = Silence()
+            plugin = Overrides(plugin=self.changes.handed_over)
+            result = _Attempt(LoadedConfig(config, plugin, silence), self, silence).take_part()
+        self.listener.took_part()
+        return result
 
     def _attempt(self, loaded: LoadedConfig, *, force: bool = False) -> _Attempt:
         self.processes.agree(loaded.config)

@@ -71,6 +71,10 @@ class Output(RunConsole):
         super().had_finished(path)
         self.had_nothing_to_do = True
 
+    def took_part(self) -> None:
+        """What it came to is for the first process's exit code to tell, once."""
+        self.had_nothing_to_do = True
+
     def differs(self, differences: Sequence[str]) -> None:
         """What isn't as it was when the run began, and goes on all the same."""
         for difference in differences:

@@ -81,8 +81,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
 @pytest.mark.parametrize("name", TOGETHER)
 def test_all_processes_have_one_model_and_one_result(cases: Cases, name: str) -> None:
     case = cases[name]
-    assert len(set(case.codes)) == 1, case.said(0) + case.said(1)
-    assert case.codes[0] in (0, 3)
+    # The first one's exit code tells what the run came to.
+    assert case.codes[0] in (0, 3), case.said(0) + case.said(1)
+    assert set(case.codes[1:]) == {0}
     before = case.notes(0, "before")
     assert len(set(before)) == len(before) > 1
     # Layout, weights and statistics: ranked, adapted, measured, corrected alike.
