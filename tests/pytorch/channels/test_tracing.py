@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from accaware.pytorch.channels.groups import find_dependencies
+from accaware.pytorch.channels.tracing.weights.parameters import Parameters
 from accaware.pytorch.channels.verification import verify_groups
 from accaware.pytorch.model.inputs import ExampleInputs
 from tests.pytorch.channels.masked import Masked, assert_near, dense_state
@@ -147,3 +148,17 @@ def test_nothing_that_was_followed_is_wrong(kinds: list[type[Block]], rate: floa
     masked = Masked(dense, dense_state(model, pruning.dense_tensors()), pruning.kept_masks())
     with torch.no_grad():
         assert_near(model.eval()(images), masked.model.eval()(images), 1e-10, str(kinds))
+
+
+def test_a_buffer_that_the_forward_replaced_lends_its_name_to_nobody() -> None:
+    """What is made next may get its identity, as objects that are gone leave theirs."""
+    model = nn.Module()
+    for number in range(50):
+        model.register_buffer(f"grid{number}", torch.zeros(1, 3))
+    identities = {id(buffer) for buffer in model.buffers()}
+    known = Parameters(model)
+    model._buffers.clear()
+    made = [torch.zeros(1, 3) for _ in range(50)]
+    alike = [tensor for tensor in made if id(tensor) in identities]
+    assert alike
+    assert not any(tensor in known or known.names(tensor) for tensor in alike)

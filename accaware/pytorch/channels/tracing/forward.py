@@ -141,8 +141,10 @@ class _Tracer(ForwardWatch):
         self.trace: list[Any] = []
         self._table = table
         self._convolved: Any = WeakIdKeyDictionary()  # what some convolution has had a part in
-        own = (*model.named_parameters(), *model.named_buffers())
-        self._names = {id(tensor): name for name, tensor in own}
+        # By now a former pass may have replaced buffers.
+        self._names: Any = WeakIdKeyDictionary()
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            self._names[tensor] = name
         self._origins: Any = WeakIdKeyDictionary()  # what gave a tensor
         self._registered = {
             name: (module, registration)
@@ -193,7 +195,7 @@ class _Tracer(ForwardWatch):
         place = f"{name or 'the model'} ({type(module).__name__})"
         follow(self._table, place, module, registration, inputs, outputs)
         own = (*module.parameters(), *module.buffers())
-        self.used.update(self._names[id(tensor)] for tensor in own)
+        self.used.update(self._names[tensor] for tensor in own if tensor in self._names)
 
     def _trace_convolutions(self, call: Call) -> None:
         convolved = any(tensor in self._convolved for tensor in call.inputs)
@@ -209,7 +211,7 @@ class _Tracer(ForwardWatch):
     def _write_down(self, call: Call) -> None:
         sources: list[Any] = []
         for tensor in call.inputs:
-            name = self._names.get(id(tensor))
+            name = self._names.get(tensor)
             if name is not None:
                 self.used.add(name)
             sources.append(name or self._origins.get(tensor, tuple(tensor.shape)))
@@ -235,7 +237,7 @@ class _Tracer(ForwardWatch):
                 "with which the forward uses it, or take it out of the model"
             )
             for tensor in seen:
-                of_weight = id(tensor) in self._names or tensor in self._table.parts
+                of_weight = tensor in self._names or tensor in self._table.parts
                 ids = None if of_weight else self._table[tensor]
                 if ids is not None and any(
                     waiting.could_read(tensor.shape, dim) and varies(ids, dim)

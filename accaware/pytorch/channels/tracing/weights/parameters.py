@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.pytorch.channels.weight_norm import weight_norms
 from accaware.pytorch.model.layers import (
@@ -39,12 +42,13 @@ class Parameters:
         self.owners: dict[str, str] = {}
         self.weights: dict[str, str | None] = {}
         self.computed: dict[str, str] = {}
-        self._names: dict[int, list[str]] = {}
+        # A buffer that the forward replaces is forgotten: another tensor may get its identity.
+        self._names: Any = WeakIdKeyDictionary()
         self._norms = {norm.direction: norm.scale for norm in weight_norms(model)}
         for prefix, module in self.modules.items():
             parameters = dict(module.named_parameters(recurse=False))
             for key, tensor in (*parameters.items(), *module.named_buffers(recurse=False)):
-                self._names.setdefault(id(tensor), []).append(_joined(prefix, key))
+                self._names.setdefault(tensor, []).append(_joined(prefix, key))
             origin = weight_origin(module)
             torchs_own = isinstance(module, (*PRODUCERS, *EMBEDDINGS))
             if torchs_own:
@@ -61,11 +65,12 @@ class Parameters:
                 ] = name
 
     def __contains__(self, tensor: Tensor) -> bool:
-        return id(tensor) in self._names
+        return tensor in self._names
 
     def names(self, tensor: Tensor) -> list[str]:
         """Several, where modules share it; none of other tensors."""
-        return self._names.get(id(tensor), [])
+        names: list[str] = self._names.get(tensor, [])
+        return names
 
     def is_torchs(self, layer: str) -> bool:
         """Whether the layer, or the module whose weight it is, is one of torch's own."""
@@ -88,7 +93,7 @@ class Parameters:
 
     def is_weight_norm(self, direction: Tensor, scale: Tensor) -> bool:
         """Whether a layer's weight norm has these two parameters."""
-        mine, theirs = (self._names.get(id(each), [""]) for each in (direction, scale))
+        mine, theirs = (self.names(each) or [""] for each in (direction, scale))
         return self._norms.get(mine[0]) == theirs[0]
 
 
