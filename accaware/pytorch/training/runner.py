@@ -57,6 +57,7 @@ class TorchRunner:
             training goes on with the others.
         references: the dense model's samples, to pair measurements with; None for none.
         told: warnings that the user had already.
+        warnings: asked after each epoch for more of them.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class TorchRunner:
         weight_averaging: str = "none",
         references: DenseReferences | None = None,
         told: Iterable[str] = (),
+        warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._references = references or DenseReferences()
         self._model = model
@@ -88,6 +90,7 @@ class TorchRunner:
         self._averaged_none = False
         self._trained = False
         self._warned = set(told)
+        self._more_warnings = warnings
         self._share = 1.0
         self.optimizer: Optimizer | None = None
         self.lr_scheduler: Any = None
@@ -199,7 +202,7 @@ class TorchRunner:
     def warnings(self) -> Sequence[str]:
         """What was asked for and had no effect, after the first epoch that did without."""
         distillation = self._controller.distillation
-        found = [*self._controller.warnings()]
+        found = [*self._controller.warnings(), *self._more_warnings()]
         if distillation is not None and not distillation.used:
             found.append(_UNUSED_DISTILLATION)
         if self._averaged_none:

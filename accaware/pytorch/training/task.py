@@ -65,7 +65,7 @@ class PluginTask:
         self._plugin = plugin
         self.device = device
         self.observers = observers
-        self._warn, self._told_of_waiting = warn, False
+        self._told_of_waiting = False
         self._replicas = Replicas(sync_batchnorm=config.sync_batchnorm, warn=warn)
         # The plugin's functions get what its create_model gave; all else has the bare module.
         self.handed_over = self._create_model()
@@ -99,23 +99,22 @@ class PluginTask:
         begin_epoch(self.train_data, epoch)
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._notify(LearningRateKnown(max(rates)))
-        loss = self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
-        self._tell_of_waiting()
-        return loss
+        return self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
 
-    def _tell_of_waiting(self) -> None:
-        """Once: where the model waits for its data."""
+    def warnings(self) -> Sequence[str]:
+        """What the user should know of the epoch just trained: once, where it waited for data."""
         waited, taken = self.train_loader.waited, self.train_loader.taken
         if self._told_of_waiting or waited < max(_WORTH_TELLING, _WAITS_FOR_DATA * taken):
-            return
+            return ()
         self._told_of_waiting = True
         more = "more workers"
         if not self._plugin.offers("create_dataloaders"):
             more += f" (num_workers, now {self._config.num_workers})"
-        self._warn(
+        message = (
             f"{waited / taken:.0%} of this epoch's {taken:.0f} s went by waiting for training "
             f"data; {more} would prepare batches while the model trains"
         )
+        return [message]
 
     def train_on(
         self, loader: Any, model: nn.Module, optimizer: Any, compression: classification.Compression

@@ -102,6 +102,7 @@ class SearchSetup:
             weight_averaging=config.accuracy_aware_training.weight_averaging,
             references=references,
             told=told,
+            warnings=task.warnings,
         )
         self.randomness = task.randomness(warn)
         self.parts: dict[str, Stateful] = {

@@ -16,10 +16,13 @@ from accaware import AccAwareConfig
 from accaware.errors import AccAwareError, PluginContractError, PluginFailure, UsageError
 from accaware.plugins.plugin import Plugin
 from accaware.pytorch.run import TorchRun, build
-from accaware.search.events import BatchFinished, Event
+from accaware.search.events import BatchFinished, Event, Warned
 from tests.pytorch.training.scripts import PRUNING, adaptive
 from tests.runners.torch_case import TRAINING_IMAGES, digits, trained_model
 
+TWO_EPOCHS = adaptive(PRUNING, initial_training_phase_epochs=2, maximal_total_epochs=2).to_dict()[
+    "accuracy_aware_training"
+]
 SHORT = {"initial_training_phase_epochs": 1, "maximal_total_epochs": 1}
 
 
@@ -608,12 +611,13 @@ def test_a_training_that_waits_for_its_data_says_so_once(
             return datasets()[0][index]
 
     monkeypatch.setattr("accaware.pytorch.training.task._WORTH_TELLING", 0.1)
-    said: list[str] = []
-    plugin = plugin_with(create_datasets=lambda: (Slow(), datasets()[1]))
-    config = AccAwareConfig.from_dict(
-        {**adaptive(PRUNING, initial_training_phase_epochs=2, maximal_total_epochs=2).to_dict(),
-         "device": "cpu"}
-    )  # fmt: skip
-    build(config, plugin, checkpoints=tmp_path, observers=[], warn=said.append).search()
+    watch = Watch()
+    built(
+        tmp_path,
+        keys={"accuracy_aware_training": TWO_EPOCHS},
+        watch=watch,
+        create_datasets=lambda: (Slow(), datasets()[1]),
+    ).search()
+    said = [event.message for event in watch.events if isinstance(event, Warned)]
     (told,) = [each for each in said if "waiting for training data" in each]
     assert "num_workers, now 0" in told
