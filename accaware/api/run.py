@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from accaware.api.lifecycle.final_report import final_report
-from accaware.api.lifecycle.follower import Silence, follow
-from accaware.api.lifecycle.processes import Processes, ending_together, joined
-from accaware.api.lifecycle.resumption import (
-    Made,
-    check_resumable,
-    check_same_config,
-    finished,
-    is_finished,
-)
-from accaware.api.lifecycle.run_lifecycle import CompressionRun, conduct
-from accaware.api.lifecycle.user_observers import check_observers
-from accaware.api.listener import PythonListener, RunListener
-from accaware.api.loading import ConfigSource, LoadedConfig, check_plugin_is_there
+from accaware.api.lifecycle.run_request import RunRequest, together
+from accaware.api.listener import RunListener
+from accaware.api.loading import ConfigSource
 from accaware.api.overrides import Changes, Overrides
 from accaware.api.run_result import RunResult
-from accaware.config.load import AccAwareConfig
-from accaware.errors import UsageError
-from accaware.results import strict_json
-from accaware.rundir.atomic import write_text
-from accaware.rundir.directory import RunDirectory
-from accaware.rundir.lock import locked
 from accaware.search.ports import Observer
-from accaware.search.replay.replay import Replay
-
-if TYPE_CHECKING:
-    from accaware.pytorch.run import TorchRun
 
 
 def run(
@@ -106,38 +86,17 @@ def run(
         seed=seed,
         changes=overrides,
     )
-    with joined() as processes, ending_together(processes):
-        task = _Task(
-            processes,
-            changes,
-            observers,
-            listener,
-            progress,
-            handle_signals=handle_signals,
-            ray_address=ray_address,
-        )
-        if not processes.is_first:
-            return task.take_part()
-        path = None if output_dir is None else Path(output_dir)
-        loaded = LoadedConfig(config, changes, task.listener)
-        if auto_resume and path is None:
-            raise UsageError(
-                f"{task.listener.option('auto_resume')} goes on with the run in a directory: name "
-                f"it by {task.listener.option('output_dir')}"
-            )
-        if auto_resume and path is not None and RunDirectory.holds_run(path):
-            there = RunDirectory.open(path)
-            with locked(path, there.lock):
-                check_same_config(there, loaded.config)
-                had_finished = is_finished(there)
-                result = task.go_on(there, loaded, force=False)
-            if had_finished:
-                task.listener.had_finished(path)
-        else:
-            name = Path(config).stem if isinstance(config, str | Path) else "run"
-            result = task.begin(loaded, path, name)
-        processes.tell(result)
-        return result
+    request_of = partial(
+        RunRequest,
+        changes=changes,
+        observers=observers,
+        listener=listener,
+        progress=progress,
+        handle_signals=handle_signals,
+        ray_address=ray_address,
+    )
+    path = None if output_dir is None else Path(output_dir)
+    return together(request_of, lambda request: request.run(config, path, auto_resume=auto_resume))
 
 
 def resume(
@@ -180,179 +139,15 @@ def resume(
         seed=seed,
         changes=overrides,
     )
-    with joined() as processes, ending_together(processes):
-        task = _Task(
-            processes,
-            changes,
-            observers,
-            listener,
-            progress,
-            handle_signals=handle_signals,
-            ray_address=ray_address,
-        )
-        if not processes.is_first:
-            return task.take_part()
-        there = RunDirectory.open(Path(directory))
-        with locked(there.path, there.lock):
-            if config is None and not there.config.is_file():
-                raise UsageError(
-                    f"{there.path}: the run was killed before it began; begin it with "
-                    f"{task.listener.to_begin(there.path)}"
-                )
-            loaded = LoadedConfig(
-                there.config if config is None else config, changes, task.listener
-            )
-            result = task.go_on(there, loaded, force=force)
-        processes.tell(result)
-        return result
-
-
-class _Task:
-    """A run that was asked for, by one process or by the first of several; or to take part in.
-
-    Args:
-        changes: over the config.
-        observers: the user's.
-    """
-
-    def __init__(
-        self,
-        processes: Processes,
-        changes: Overrides,
-        observers: Iterable[Observer],
-        listener: RunListener | None,
-        progress: bool | None,
-        *,
-        handle_signals: bool,
-        ray_address: str,
-    ) -> None:
-        self.processes = processes
-        self.changes = changes
-        self.observers = tuple(observers)
-        check_observers(self.observers)
-        self.listener = listener or PythonListener(progress)
-        self.handle_signals = handle_signals
-        self.ray_address = ray_address
-
-    def begin(self, loaded: LoadedConfig, output_dir: Path | None, name: str) -> RunResult:
-        """A new run, in a new directory.
-
-        Args:
-            output_dir: None for runs/NAME-NUMBER.
-        """
-        attempt = self._attempt(loaded)
-        if output_dir is not None:
-            hint = self.listener.to_use_another_directory(output_dir)
-            directory = RunDirectory.create(output_dir, if_taken=hint)
-        else:
-            directory = RunDirectory.create_numbered(name)
-        with directory.provisional(), locked(directory.path, directory.lock):
-            return attempt.make(directory)
-
-    def go_on(self, there: RunDirectory, loaded: LoadedConfig, *, force: bool) -> RunResult:
-        """The run in a directory that is locked, from where it is; one that has ended is told."""
-        ended = finished(there, loaded.config, self.listener)
-        if ended is not None:
-            self.processes.agree(None)
-            return ended
-        check_plugin_is_there(there, self.changes, "resume")
-        attempt = self._attempt(loaded, force=force)
-        attempt.check(there)
-        return attempt.make(there)
-
-    def take_part(self) -> RunResult:
-        """What the first process's run comes to."""
-        config: AccAwareConfig | None = self.processes.agree(None)
-        result: RunResult
-        if config is None:
-            result = self.processes.told()
-        else:
-            silence = Silence()
-            plugin = Overrides(plugin=self.changes.handed_over)
-            result = _Attempt(LoadedConfig(config, plugin, silence), self, silence).take_part()
-        self.listener.took_part()
-        return result
-
-    def _attempt(self, loaded: LoadedConfig, *, force: bool = False) -> _Attempt:
-        self.processes.agree(loaded.config)
-        return _Attempt(loaded, self, self.listener, force=force)
-
-
-class _Attempt:
-    """A config and its plugin, which is imported, on the way to a run."""
-
-    def __init__(
-        self, loaded: LoadedConfig, task: _Task, listener: RunListener, *, force: bool = False
-    ) -> None:
-        self._config = loaded.config
-        self._plugin = loaded.plugin()
-        self._made = Made(loaded.config, self._plugin.name, loaded.provenance())
-        self._listener = listener
-        self._task = task
-        self._force = force
-
-    def check(self, directory: RunDirectory, **there: Any) -> None:
-        """See that the run in ``directory`` can be gone on with.
-
-        Raises:
-            UsageError: the run in ``directory`` began with something else.
-        """
-        check_resumable(directory, self._made, self._listener, force=self._force, **there)
-
-    def make(self, directory: RunDirectory) -> RunResult:
-        """Search there."""
-        resolved = strict_json.document(self._made.config)
-        written = directory.config.read_text("utf-8") if directory.config.exists() else None
-        if written is None:
-            written = resolved
-            write_text(directory.config, resolved)
-
-        processes = self._task.processes
-
-        def start(
-            checkpoints: Path | None, observers: Sequence[Observer], replay: Replay
-        ) -> CompressionRun:
-            run = self._build(checkpoints, observers, replay)
-            there: dict[str, Any] = {
-                "device": run.device,
-                "hardware": run.hardware,
-                "processes": processes.count,
-            }
-            self.check(directory, **there)
-            # In this order: a kill between the two leaves a difference that was allowed just now.
-            if written != resolved:
-                write_text(directory.config, resolved)
-            self._made.manifest(**there).write(directory.manifest)
-            return run
-
-        with final_report(directory, self._listener, wanted=self._config.report):
-            return conduct(
-                start,
-                directory,
-                self._config.metric.name,
-                self._listener,
-                observers=self._task.observers,
-                handle_signals=self._task.handle_signals,
-                processes=processes,
-            )
-
-    def take_part(self) -> RunResult:
-        """Search along with the first process."""
-        task = self._task
-        return follow(self._build, task.processes, handle_signals=task.handle_signals)
-
-    def _build(
-        self, checkpoints: Path | None, observers: Sequence[Observer], replay: Replay
-    ) -> TorchRun:
-        # Imports torch, which takes seconds: only now that everything else is in order.
-        from accaware.pytorch.run import build
-
-        return build(
-            self._config,
-            self._plugin,
-            checkpoints=checkpoints,
-            observers=observers,
-            replay=replay,
-            warn=self._listener.warn,
-            ray_address=self._task.ray_address,
-        )
+    request_of = partial(
+        RunRequest,
+        changes=changes,
+        observers=observers,
+        listener=listener,
+        progress=progress,
+        handle_signals=handle_signals,
+        ray_address=ray_address,
+    )
+    return together(
+        request_of, lambda request: request.resume(Path(directory), config, force=force)
+    )
