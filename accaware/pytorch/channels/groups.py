@@ -59,10 +59,10 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
             traced = trace_channels(model, inputs)
     except AccAwareError:
         raise
-    except Exception as error:  # whatever the user's forward raises
+    except Exception as error:  # the user's forward's, or one of tracing's own
         raise CompressionError(
-            f"{type(model).__name__} can't be pruned: it doesn't run on the example inputs "
-            f"({type(error).__name__}: {first_line(error, 'no message')})"
+            f"{type(model).__name__} can't be pruned: its forward on the example inputs fails "
+            f"while channels are traced ({type(error).__name__}: {first_line(error, 'no message')})"
         ) from error
     found = traced.table
     layers = _layers(found)

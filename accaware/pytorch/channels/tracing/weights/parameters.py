@@ -48,7 +48,7 @@ class Parameters:
         for prefix, module in self.modules.items():
             parameters = dict(module.named_parameters(recurse=False))
             for key, tensor in (*parameters.items(), *module.named_buffers(recurse=False)):
-                self._names.setdefault(tensor, []).append(_joined(prefix, key))
+                self._names[tensor] = [*self.names(tensor), _joined(prefix, key)]
             origin = weight_origin(module)
             torchs_own = isinstance(module, (*PRODUCERS, *EMBEDDINGS))
             if torchs_own:
