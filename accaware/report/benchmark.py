@@ -63,20 +63,8 @@ def _table(found: Benchmark) -> Table:
         gain += " (simulated)"
     table.add_row("latency, median", short_time(dense.median), short_time(compressed.median), gain)
     table.add_row("middle half", _middle(dense), _middle(compressed), "")
-    table.add_row(
-        "throughput",
-        throughput(found.throughput.dense),
-        throughput(found.throughput.compressed),
-        "",
-    )
-    for name, size in (("file size", found.file_size), ("peak memory", found.peak_memory)):
-        if size is not None:
-            table.add_row(
-                name,
-                quantity(size.dense, "B"),
-                quantity(size.compressed, "B"),
-                ratio(size.dense, size.compressed),
-            )
+    for row in beside_latency(found):
+        table.add_row(*row)
     kinds = found.convolutions
     if kinds is not None:
         table.add_row("convolutions", _kinds(kinds.dense), _kinds(kinds.compressed), "")
@@ -87,7 +75,18 @@ def _middle(latency: Latency) -> str:
     return f"{short_time(latency.lower_quartile)} - {short_time(latency.upper_quartile)}"
 
 
-def throughput(samples: float) -> str:
+def beside_latency(found: Benchmark) -> list[list[str]]:
+    """Rows of what else was measured: dense, compressed, and how much smaller."""
+    rates = found.throughput
+    rows = [["throughput", _throughput(rates.dense), _throughput(rates.compressed), ""]]
+    for name, size in (("file size", found.file_size), ("peak memory", found.peak_memory)):
+        if size is not None:
+            dense, compressed = quantity(size.dense, "B"), quantity(size.compressed, "B")
+            rows.append([name, dense, compressed, ratio(size.dense, size.compressed)])
+    return rows
+
+
+def _throughput(samples: float) -> str:
     """Samples a second: 1,234 /s."""
     return f"{samples:,.0f} /s" if samples >= 100 else f"{samples:.3g} /s"
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from accaware.report.benchmark import SIMULATED, setting, throughput
+from accaware.report.benchmark import SIMULATED, beside_latency, setting
 from accaware.report.formatting import (
     NOTHING,
     percent,
     quantity,
-    ratio,
     short_time,
     speedup,
 )
@@ -96,19 +95,7 @@ def _latency(latency: LatencyComparison) -> Iterator[Block]:
 
 def _benchmark(found: Benchmark) -> Iterator[Block]:
     yield from _latency(found.latency)
-    rows = [
-        [
-            "throughput",
-            throughput(found.throughput.dense),
-            throughput(found.throughput.compressed),
-            "",
-        ]
-    ]
-    for name, size in (("file size", found.file_size), ("peak memory", found.peak_memory)):
-        if size is not None:
-            dense, compressed = quantity(size.dense, "B"), quantity(size.compressed, "B")
-            rows.append([name, dense, compressed, ratio(size.dense, size.compressed)])
-    yield _against_dense("The same benchmark's other numbers", rows)
+    yield _against_dense("The same benchmark's other numbers", beside_latency(found))
 
 
 def _against_dense(caption: str, rows: Sequence[Sequence[str]]) -> Table:
