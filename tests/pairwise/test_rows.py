@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +28,9 @@ from tests.pairwise.plugins import MADE
 from tests.pairwise.table import APART, FACTORS, Apart, Row, allowed_pairs, name_of, pairs_of, rows
 from tests.pairwise.task import BATCH, VALIDATION, part, settings, trained
 from tests.pytorch.builtin.conftest import write_idx
+from tests.runners.processes import run_script
 from tests.runners.torch_case import digits
 
-ROOT = Path(__file__).parents[2]
 NUMBERED = list(enumerate(rows()))
 
 
@@ -242,15 +241,7 @@ def test_a_row(row: Row, tmp_path: Path) -> None:
 )
 def test_the_rows_of_two_processes(tmp_path: Path) -> None:
     """In one go, as the processes take their time to begin."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.pairwise.script", "2", str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
+    run_script("tests.pairwise.script", "2", str(tmp_path))
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     expected = [str(number) for number, row in NUMBERED if row["processes"] == "2"]
     assert len(expected) > 1

@@ -22,7 +22,7 @@ from accaware.search.events import Event, RoundFinished, TrialStarted
 from tests.ray import mixed_precision_plugin
 from tests.resume import tiny_plugin
 from tests.resume.test_fake_runs import timeless
-from tests.resume.test_torch_runs import INT8, UNSCHEDULED
+from tests.resume.test_torch_runs import INT8, SEVERAL, UNSCHEDULED
 
 PLUGIN = f"{Path(tiny_plugin.__file__)}:Likely"
 
@@ -31,18 +31,7 @@ CONFIG: dict[str, Any] = {
     "device": "cpu",
     "batch_size": 16,
     "engine": "ray",
-    "accuracy_aware_training": {
-        "mode": "adaptive_compression_level",
-        "params": {
-            "maximal_absolute_accuracy_degradation": 0.35,
-            "strategy": "ramp",
-            "parallel_trials": 2,
-            "patience_epochs": 3,
-            "minimal_compression_rate_step": 0.15,
-            "maximal_compression_rate": 0.8,
-            "weight_averaging": "polynomial",
-        },
-    },
+    "accuracy_aware_training": SEVERAL,
     "compression": [
         {**UNSCHEDULED, "params": {**UNSCHEDULED["params"], "reconstruction_samples": 48}},
         *INT8[1:],

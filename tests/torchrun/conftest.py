@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,12 @@ from typing import Any
 import pytest
 from torch import distributed
 
+from tests.runners.processes import run_script
+
 needs_processes = pytest.mark.skipif(
     not (distributed.is_available() and hasattr(os, "fork")), reason="there are no processes"
 )
 
-ROOT = Path(__file__).parents[2]
 
 PRUNING = {
     "algorithm": "filter_pruning",
@@ -107,16 +106,7 @@ def run_cases(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> dict[str,
         prepared.append({"folder": str(place), "run": arguments, "name": name, **rest})
     list_of_cases = folder / "cases.json"
     list_of_cases.write_text(json.dumps(prepared))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torchrun.forked", str(list_of_cases)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    print(done.stdout)
+    print(run_script("tests.torchrun.forked", str(list_of_cases)))
     ended = {}
     for case in prepared:
         name, place = case["name"], Path(case["folder"])

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.torchrun.conftest import PRUNING, ROOT, config, needs_processes
+from tests.runners.processes import ROOT
+from tests.torchrun.conftest import PRUNING, config, needs_processes
 
 
 @needs_processes

@@ -22,11 +22,6 @@ from tests.pytorch.channels.test_odd_models import check, pruned, reasons
 from tests.pytorch.channels.zoo import prune
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def tokens(batch: int = 2) -> Tensor:
     return torch.randn(batch, 6, 6, dtype=torch.float64)
 

@@ -26,11 +26,6 @@ Change = Callable[[nn.Module], nn.Module]
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def network(change: Change) -> nn.Sequential:
     """Every kind of layer, each with its weight changed."""
     layers = [

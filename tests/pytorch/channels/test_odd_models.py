@@ -18,11 +18,6 @@ from tests.pytorch.channels.masked import Masked, assert_same_training, dense_st
 from tests.pytorch.channels.zoo import prune
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def image(batch: int = 4, *size: int) -> Tensor:
     return torch.randn(batch, 3, *(size or (8, 8)), dtype=torch.float64)
 

@@ -19,11 +19,6 @@ from tests.pytorch.channels.masked import Masked, dense_state
 from tests.pytorch.channels.zoo import prune
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 class Net(nn.Module):
     """Three linear layers, 6 to 16 to 12 to 5, and a forward that is given them."""
 

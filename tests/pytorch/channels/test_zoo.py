@@ -20,11 +20,6 @@ from tests.pytorch.channels.zoo import SIZES, make_inputs, make_model, prune
 RATES = (0.3, 0.6, 0.9)
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("name", SIZES)
 def test_compact_is_masked_at_every_rate_up_and_down(name: str) -> None:
     dense = make_model(name)

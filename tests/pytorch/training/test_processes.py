@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import distributed
 
-ROOT = Path(__file__).parents[3]
+from tests.runners.processes import run_script
+
 WORLD = 2
 ALGORITHMS = (
     "filter_pruning",
@@ -30,15 +28,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of the processes told of each algorithm: they take their time to begin."""
     folder = tmp_path_factory.mktemp("together")
     script = "tests.pytorch.training.one_of_several"
-    done = subprocess.run(
-        [sys.executable, "-m", script, str(WORLD), str(folder), *ALGORITHMS],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
+    run_script(script, str(WORLD), str(folder), *ALGORITHMS)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD)]
 
 

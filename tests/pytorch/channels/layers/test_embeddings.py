@@ -12,11 +12,6 @@ from tests.pytorch.channels.zoo import prune
 WORDS, WIDTH = 20, 8
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def words() -> Tensor:
     return torch.randint(WORDS, (4, 6))
 

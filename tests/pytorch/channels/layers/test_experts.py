@@ -18,19 +18,10 @@ from accaware.pytorch.model.flops import FlopsModel
 from accaware.pytorch.model.inputs import ExampleInputs
 from tests.pytorch.channels.test_odd_models import check, pruned, reasons
 from tests.pytorch.channels.zoo import prune
-from tests.pytorch.training.scripts import early_exit
+from tests.pytorch.training.scripts import SPARSITY, early_exit
 from tests.runners.torch_case import PRUNING
 
 WIDTH, HIDDEN, EXPERTS = 6, 10, 4
-SPARSITY = {
-    "algorithm": "magnitude_sparsity",
-    "params": {"sparsity_target": 0.5, "sparsity_target_epoch": 1, "sparsity_freeze_epoch": 2},
-}
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
 
 
 class Experts(nn.Module):

@@ -21,19 +21,10 @@ from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.runtimes import runtime
 from tests.pytorch.channels.test_odd_models import check, pruned, reasons
 from tests.pytorch.channels.zoo import prune
-from tests.pytorch.training.scripts import early_exit
+from tests.pytorch.training.scripts import SPARSITY, early_exit
 from tests.runners.torch_case import PRUNING
 
 FEATURES, HIDDEN, STEPS = 6, 8, 4
-SPARSITY = {
-    "algorithm": "magnitude_sparsity",
-    "params": {"sparsity_target": 0.5, "sparsity_target_epoch": 1, "sparsity_freeze_epoch": 2},
-}
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
 
 
 def sound(batch: int = 4) -> Tensor:
