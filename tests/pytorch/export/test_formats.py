@@ -233,3 +233,23 @@ def test_metadata_is_in_the_file_and_nothing_of_the_machine(tmp_path: Path) -> N
     export_model(model, EXAMPLE, tmp_path / "model.pt2", format="torch-export", metadata=given)
     with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
         assert any("accaware.metric" in name for name in archive.namelist())
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_layers_of_sequences_multiply_integers(dynamic: bool, tmp_path: Path) -> None:
+    """Their inputs have both signs, and a bias follows; onnxruntime likes to make floats of it."""
+    torch.manual_seed(0)
+    tokens = torch.randn(4, 5, 16)
+    layers = nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))
+    with torch.no_grad():
+        layers[3].bias.zero_()
+    controller, _ = create_compressed_model(
+        layers, early_exit([{"algorithm": "quantization"}]), tokens, [(tokens, torch.zeros(4))]
+    )
+    controller.compression_rate = controller.maximal_compression_rate
+    export_model(layers.eval(), tokens, tmp_path / "model.onnx", dynamic_batch=dynamic)
+    kernels = runtime("onnxruntime").load(tmp_path / "model.onnx", 1).profile({0: tokens.numpy()})
+    products = [
+        one.operator for one in kernels if "MatMul" in one.operator or "Gemm" in one.operator
+    ]
+    assert products == 2 * ["MatMulIntegerToFloat"]

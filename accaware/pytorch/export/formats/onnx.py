@@ -69,6 +69,7 @@ def write_onnx(
     try:
         with quietly():
             made: Any = torch.onnx.export(program, opset_version=opset, dynamo=True, verbose=False)
+            _keep_integers(made.model.graph)
             _tidy(made.model, options.metadata)
             _name_outputs(made.model.graph, names)
             made.save(str(path), external_data=False)
@@ -87,6 +88,40 @@ def check_opset(options: FormatOptions) -> None:
     most = import_extra("onnx", "onnx").defs.onnx_opset_version()
     if options.opset is not None and not OPSET <= options.opset <= most:
         raise UsageError(f"opset {options.opset} is not between {OPSET} and {most}")
+
+
+def _keep_integers(graph: Any) -> None:
+    """Let onnxruntime add a bias after a product of integers, and not in a Gemm of floats.
+
+    Where all sizes are known it makes a Gemm of a MatMul of three dimensions and an Add of a
+    vector; it does not of one row, which is the same sum. The Gemm is one of floats, and signed
+    integers before it make onnxruntime 1.32 refuse the file (its issues 25526 and 28144).
+    """
+    ir = import_extra("onnxscript", "onnx").ir
+    for node in graph:
+        if node.op_type != "Add":
+            continue
+        for at, (product, bias) in enumerate((node.inputs, node.inputs[::-1])):
+            made_by = product.producer()
+            if made_by is None or made_by.op_type != "MatMul":
+                continue
+            if (
+                _is_dequantized(made_by.inputs[0])
+                and bias.is_initializer()
+                and len(bias.shape) == 1
+            ):
+                name = f"{bias.name}_row"
+                if name not in graph.initializers:
+                    row = ir.tensor(bias.const_value.numpy()[None], name=name)
+                    graph.initializers[name] = ir.Value(name=name, const_value=row)
+                node.replace_input_with(1 - at, graph.initializers[name])
+                if not bias.uses():
+                    del graph.initializers[bias.name]
+
+
+def _is_dequantized(value: Any) -> bool:
+    made_by = value.producer()
+    return made_by is not None and made_by.op_type == "DequantizeLinear"
 
 
 def _tidy(model: Any, metadata: Mapping[str, str]) -> None:
