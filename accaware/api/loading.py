@@ -55,11 +55,11 @@ class LoadedConfig:
                 'as in "model": "resnet18", and a "dataset"'
             )
         plugin = self._plugin()
-        if self.config.task is not None and not plugin.takes_config:
-            self._listener.warn(
-                f"plugin {plugin.name} has no use for model, dataset and other keys of "
-                "the built-in one: it isn't a class that takes the config"
-            )
+        if not plugin.takes_config:
+            told = self._outcome.with_unread_task(plugin.name)
+            for diagnostic in told.warnings:
+                if diagnostic not in self._outcome.warnings:
+                    self._listener.config_warning(diagnostic)
         return plugin
 
     def provenance(self) -> Provenance:

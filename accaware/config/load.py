@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,7 @@ from accaware.config.dump import dump
 from accaware.config.examine import examine
 from accaware.config.model.config import AlgorithmConfig, RunConfig
 from accaware.config.text.document import Document
-from accaware.config.text.fault import Fault
+from accaware.config.text.fault import Fault, warning
 from accaware.config.text.override import apply_override
 from accaware.config.text.source import UnreadableError, decode, read
 from accaware.errors import ConfigError, Diagnostic
@@ -94,6 +94,15 @@ class Outcome:
         document, before = self._examined
         more = (Fault((key,), message, at_key=True) for key, message in faults)
         return _outcome(None, document, (*before, *more))
+
+    def with_unread_task(self, plugin: str) -> Outcome:
+        """The same, with a warning at each key of a task, which this plugin doesn't read."""
+        if self.config is None or self.config.task is None or self._examined is None:
+            return self
+        document, before = self._examined
+        message = f"plugin {plugin} can't read it, as it isn't a class that takes the config"
+        faults = (*before, *(warning((key,), message) for key in self.config.task.given()))
+        return replace(self, diagnostics=document.diagnostics(faults), _examined=(document, faults))
 
     def require(self) -> AccAwareConfig:
         """The config.

@@ -11,6 +11,7 @@ from accaware.config.load import AccAwareConfig, Outcome
 from accaware.errors import PluginContractError, PluginFailure, TaskError
 from accaware.plugins.built_in import spec_of
 from accaware.plugins.load import load_plugin
+from accaware.plugins.plugin import Plugin
 
 _NONE = (
     'is missing, and --check-plugin asks for it; add "plugin": "your_file.py", or a "model" and '
@@ -29,16 +30,20 @@ def checked_plugin(outcome: Outcome) -> Outcome:
         return outcome
     if not has_plugin(config):
         return outcome.refused(("plugin", _NONE))
-    fault = _fault(config)
-    if isinstance(fault, TaskError):
-        return outcome.refused(*fault.faults)
-    return outcome if fault is None else outcome.refused(("plugin", fault))
+    loaded = _loaded(config)
+    if isinstance(loaded, TaskError):
+        return outcome.refused(*loaded.faults)
+    if isinstance(loaded, str):
+        return outcome.refused(("plugin", loaded))
+    return outcome if loaded.takes_config else outcome.with_unread_task(loaded.name)
 
 
-def _fault(config: AccAwareConfig) -> str | TaskError | None:
+def _loaded(config: AccAwareConfig) -> Plugin | TaskError | str:
+    """The plugin; or else what is wrong with it."""
+    spec = spec_of(config.plugin)
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no part of our report
-            load_plugin(spec_of(config.plugin), config.plugin_args, config.directory, config)
+            return load_plugin(spec, config.plugin_args, config.directory, config)
     except TaskError as error:
         return error
     except PluginContractError as error:
@@ -50,4 +55,3 @@ def _fault(config: AccAwareConfig) -> str | TaskError | None:
         return f"{failure.function} failed with {type(original).__name__}: {original}"
     except SystemExit as error:
         return f"importing it called sys.exit({error.code!r})"
-    return None

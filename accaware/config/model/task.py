@@ -35,6 +35,15 @@ class TaskConfig:
     compile: bool = False
     channels_last: bool = False
 
+    def given(self) -> list[str]:
+        """The keys whose values aren't the defaults."""
+        default = TaskConfig()
+        return [
+            one.name
+            for one in fields(self)
+            if getattr(self, one.name) != getattr(default, one.name)
+        ]
+
 
 def task_of(data: Mapping[str, Any], directory: Path) -> TaskConfig | None:
     """Of a whole config's data; None where it has none of the keys.
