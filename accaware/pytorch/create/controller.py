@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -74,10 +75,11 @@ def create_compressed_model(
 
     Raises:
         CompressionError: the model can't be compressed as asked; says why.
-        UsageError: the model has no parameters, or some without values; a scope matches nothing;
-            example_inputs, a train_loader or ranking_callbacks
-            are missing; ranking coefficients don't fit.
+        UsageError: the config isn't an AccAwareConfig; the model has no parameters, or some
+            without values; a scope matches nothing; example_inputs, a train_loader or
+            ranking_callbacks are missing; ranking coefficients don't fit.
     """
+    _check_config(config)
     handed_over, model = model, unwrapped(model)
     check_model(model)
     if train_loader is None:
@@ -120,6 +122,15 @@ def create_compressed_model(
     )
     recompile(handed_over)
     return controller, handed_over
+
+
+def _check_config(config: object) -> None:
+    if not isinstance(config, RunConfig):
+        maker = "from_dict" if isinstance(config, Mapping) else "from_json"
+        raise UsageError(
+            f"the config is {reprlib.repr(config)}: make one that is checked and complete of it by "
+            f"accaware.AccAwareConfig.{maker}(...)"
+        )
 
 
 def _make_runner(

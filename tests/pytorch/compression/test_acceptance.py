@@ -107,3 +107,12 @@ def test_another_models_state_is_refused() -> None:
         states.append(copy.deepcopy(controller.state_dict()))
     with pytest.raises(CheckpointError, match="not this model"):
         controller.load_state_dict(states[0])
+
+
+@pytest.mark.parametrize(
+    ("config", "maker"),
+    [({"compression": {"algorithm": "filter_pruning"}}, "from_dict"), ("a.json", "from_json")],
+)
+def test_a_config_has_to_be_made_first(config: Any, maker: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"AccAwareConfig.{maker}(...)")):
+        create_compressed_model(nn.Linear(3, 4), config, INPUTS)
