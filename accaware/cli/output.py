@@ -66,6 +66,13 @@ class Output(RunConsole):
             self._json.write(result_json)
             self._json.flush()
 
+    def next_steps(self, lines: Sequence[str]) -> None:
+        """The very last: commands for people to copy, whole however narrow the screen."""
+        if lines and self._json is None:
+            self._say("")
+            for line in lines:
+                self._say(line)
+
     def had_finished(self, path: Path) -> None:
         """A line, and it is noted for the exit code."""
         super().had_finished(path)

@@ -48,6 +48,7 @@ def test_a_plugin_that_nobody_prepared(run: Run, tmp_path: Path) -> None:
     assert filters == result["model"]["filters"]["compressed"] < 28
     assert "WITHIN BUDGET" in done.out
     assert str(done.directory / "best" / "model.pt") in done.out
+    assert f"accaware benchmark {done.directory}\n" in done.out
 
 
 def test_a_metric_that_is_better_when_it_is_lower(run: Run, tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def run(
         raise UsageError("--force means something with --resume only")
     from accaware.api.run import resume as go_on
     from accaware.api.run import run as begin
+    from accaware.cli.next_steps import next_steps
     from accaware.cli.output import Output
 
     output = Output(json=json, quiet=quiet)
@@ -165,7 +166,10 @@ def run(
             assert config is not None
             go = partial(begin, config, output_dir=output_dir, auto_resume=auto_resume)
         result = go(**arguments, listener=output, handle_signals=True)
-    return ExitCode.NOTHING_TO_DO if output.had_nothing_to_do else exit_code(result)
+    if output.had_nothing_to_do:
+        return ExitCode.NOTHING_TO_DO
+    output.next_steps(next_steps(result))
+    return exit_code(result)
 
 
 def exit_code(result: RunResult) -> ExitCode:
