@@ -151,7 +151,10 @@ def test_the_bar_names_what_is_going_on_and_starts_anew_for_each() -> None:
             SCRIPT, params, observers=[progress], train_epoch_fn=train, validate_fn=validate
         ).run()
     plain = [re.sub(r"[^\x20-\x7e]+| {2,}", " ", bar) for bar in bars]
-    shown = [re.sub(r" +[\d:-]+$|-+", "", bar).replace("  ", " ").strip() for bar in plain]
+    shown = [
+        re.sub(r"( trial <= [\d:]+, search <=)? +[\d:-]+$|-+", "", bar).replace("  ", " ").strip()
+        for bar in plain
+    ]
     assert [re.sub(r" +", " ", bar) for bar in shown] == [
         "baseline: validating 1/3",
         "baseline: validating 2/3",
@@ -166,6 +169,54 @@ def test_the_bar_names_what_is_going_on_and_starts_anew_for_each() -> None:
         "validating 1/?",
         "validating 2/?",
     ]
+
+
+def _begun(number: int, worker: str | None = None) -> TrialStarted:
+    return TrialStarted(number, TrialPhase.SEARCH, 0.5, 0.5, 5, 1.0, None, worker)
+
+
+def _trained(number: int, seconds: float) -> Epoch:
+    return Epoch(
+        number=number, compression_rate=0.5, fully_compressed=True, metric=0.8, seconds=seconds
+    )
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_bar_tells_what_the_trial_and_the_search_may_still_take(width: int) -> None:
+    console = _terminal(width=width)
+    progress = LiveProgress(console, "top1")
+
+    def bar() -> str:
+        screen = _terminal(width=width)
+        screen.print(progress.screen())
+        return _text(_written(screen)).splitlines()[-1].strip()
+
+    progress.notify(SearchStarted(AccuracyBudget(0.9, 0.1), 0.9, 31))
+    progress.notify(_begun(0))
+    progress.notify(EpochStarted(0, 1))
+    progress.notify(BatchFinished("train", 7, 391))
+    assert bar().startswith("trial 0, epoch 1/5: training ")
+    assert "<=" not in bar()
+    # By the clock no second passes here; the epoch's time is the recorded one.
+    progress.notify(EpochFinished(0, _trained(1, 3601.0)))
+    progress.notify(EpochStarted(0, 2))
+    progress.notify(BatchFinished("train", 8, 391))
+    assert bar().startswith("trial 0, epoch 2/5: training ")
+    assert bar().endswith("8/391 trial <= 4:00:04, search <= 30:00:30")
+
+
+def test_trials_on_other_workers_have_a_bar_of_their_epochs() -> None:
+    progress = LiveProgress(_terminal(), "top1")
+    progress.notify(SearchStarted(AccuracyBudget(0.9, 0.1), 0.9, 101))
+    for number in (3, 4):
+        progress.notify(_begun(number, f"w{number}"))
+    assert re.search(r"^trials 3 and 4: epochs .* 0/10 ", _drawn(progress), re.MULTILINE)
+    progress.notify(EpochStarted(3, 1))
+    progress.notify(EpochFinished(3, _trained(1, 3600.0)))
+    progress.notify(Waited())
+    last = _drawn(progress).splitlines()[-1]
+    # Trial 4, which has begun no epoch, is as slow as the other one is known to be.
+    assert re.match(r"trials 3 and 4: epochs .* 1/10 trial <= 5:00:00, search <= 100:00:00", last)
 
 
 def test_the_bar_tells_of_a_ranking_that_is_learned() -> None:

@@ -8,19 +8,12 @@ from typing import Self
 from rich import box
 from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
 from accaware.report.formatting import NOTHING, MetricText, percent
+from accaware.report.progress.epoch_bar import EpochBar
 from accaware.report.progress.line_progress import confirmation_line, search_header
 from accaware.report.progress.trial_row import STOPPED, TrialRow
 from accaware.search.events import (
@@ -36,12 +29,6 @@ from accaware.search.events import (
     TrialStarted,
     Waited,
 )
-
-ACTIVITIES = {
-    "train": "training",
-    "validate": "validating",
-    "adapt": "adapting batch norm",
-}
 
 FURNITURE = 5
 """Screen lines beside the rows: head, rule, what is hidden, the bar, and one to spare."""
@@ -82,6 +69,7 @@ class LiveProgress:
 
     def notify(self, event: Event) -> None:
         """Draw what an event changes, or print what is to stay."""
+        self._bar.time_left.notify(event)
         if isinstance(event, BatchFinished):
             self._bar.batch(event)
             return
@@ -100,11 +88,11 @@ class LiveProgress:
             self._rows[event.number] = (
                 TrialRow.opened(event) if before is None else before.on(event.worker)
             )
-            self._bar.goes_on_with(f"trial {event.number}, ")
+            self._bar.goes_on_with(f"trial {event.number}, ", event.number)
         elif isinstance(event, EpochStarted):
             row = self._rows[event.trial]
             epoch = f"epoch {row.epochs + 1}/{row.planned_epochs}"
-            self._bar.goes_on_with(f"trial {row.number}, {epoch}: ")
+            self._bar.goes_on_with(f"trial {row.number}, {epoch}: ", row.number)
         elif isinstance(event, EpochFinished) and self._metric:
             row = self._rows[event.trial].with_epoch(event.epoch, self._metric.budget)
             self._rows[event.trial] = row
@@ -114,6 +102,9 @@ class LiveProgress:
             row = self._rows[event.trial.number]
             self._rows[event.trial.number] = row.closed(event.trial)
             self._bar.goes_on_with("")
+        elsewhere = [row for row in self._rows.values() if row.running and row.worker is not None]
+        if elsewhere:
+            self._bar.epochs(elsewhere)
         self._changes += 1
 
     def table(self, rows: int | None = None) -> Table:
@@ -182,48 +173,3 @@ def _next_candidate(event: GenerationFinished) -> str:
         return ""
     best = "" if event.best is None else f" (best {event.best:.4g})"
     return f"ranking, candidate {event.number + 1}/{event.generations}{best}: "
-
-
-class EpochBar:
-    """A bar for what is going on: training, validating or adapting, one after the other."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            auto_refresh=False,
-        )
-        self._task: TaskID | None = None
-        self._occasion = "baseline: "
-        self._activity = ""
-        self._done = 0
-
-    @property
-    def renderable(self) -> RenderableType:
-        """The bar as rich draws it."""
-        return self._progress.get_renderable()
-
-    def goes_on_with(self, occasion: str) -> None:
-        """What the batches to come belong to, as the beginning of a description."""
-        self._occasion = occasion
-        self._end()
-
-    def batch(self, event: BatchFinished) -> None:
-        """Go on by a batch; another activity starts a bar of its own."""
-        if self._task is None or event.activity != self._activity or event.done < self._done:
-            self._end()
-            self._activity = event.activity
-            description = self._occasion + ACTIVITIES.get(event.activity, event.activity)
-            self._task = self._progress.add_task(description, total=event.total)
-        self._done = event.done
-        self._progress.update(self._task, completed=event.done)
-
-    def _end(self) -> None:
-        # A task doesn't outlive its activity: a validation batch's speed says nothing of a
-        # training batch's.
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-            self._task = None
