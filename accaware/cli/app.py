@@ -11,6 +11,7 @@ from accaware.cli.commands import (
     benchmark,
     compare,
     export,
+    init,
     inspect,
     report,
     run,
@@ -38,6 +39,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback(
     epilog="""\b
 Examples:
+  accaware init --from plugin
   accaware validate-config config.json
   accaware run config.json
   accaware run config.json --device cuda --output-dir runs/first
@@ -62,6 +64,7 @@ def accaware_command(
     """Find the most compressed model that stays within the accuracy you can afford to lose."""
 
 
+app.command("init", short_help="Write a first config, and a plugin with blanks.")(init.command)
 app.command("run", short_help="Search the highest rate within the accuracy budget.")(run.command)
 app.command("status", short_help="Tell where a run stands and how to go on.")(status.command)
 app.command("report", short_help="Show runs on a page that any browser opens.")(report.command)

@@ -65,7 +65,7 @@ def command(
       accaware validate-config config.json --set compression.params.pruning_target=0.3 --resolved
     """
     from accaware.api.overrides import Overrides
-    from accaware.cli.commands.validation import ValidateOptions, validate
+    from accaware.cli.validation.validate import ValidateOptions, validate
 
     options = ValidateOptions(
         configs=tuple(configs),

@@ -43,6 +43,13 @@ def algorithm_fault(entry: dict[str, Any], path: KeyPath) -> Fault | None:
     return Fault(place, f"{shown(name)} is not {listed(SUPPORTED)}")
 
 
+def algorithm_instead(name: str) -> str | None:
+    """What to use in the place of an algorithm that only NNCF has; None where nothing is alike."""
+    words = _INSTEAD.get(name, "").replace(",", "").split()
+    named = [word for word in words if word in SUPPORTED]
+    return named[0] if len(named) == 1 else None
+
+
 def algorithm_meant(entry: dict[str, Any]) -> str | None:
     """The algorithm of ``entry``, or the one that was probably meant."""
     name = entry.get("algorithm", entry.get(next(filter(names_algorithm, entry), "")))

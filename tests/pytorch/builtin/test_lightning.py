@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import Result
 from torch import nn
+from typer.testing import CliRunner
 
 import accaware
+from accaware.cli.app import app
 from accaware.config.load import AccAwareConfig
 from accaware.errors import MissingExtraError, PluginContractError, PluginFailure
 from accaware.pytorch import load_compressed
@@ -239,3 +242,27 @@ def test_an_exception_of_the_users_own_stays_theirs(tmp_path: Path) -> None:
     pytest.importorskip("lightning", reason="lightning is not installed")
     with pytest.raises(PluginFailure, match="the user's own"):
         task(tmp_path, module="broken.py:LitNet")
+
+
+@pytest.mark.usefixtures("lightning")
+def test_what_init_writes_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def call(*words: str) -> Result:
+        return CliRunner().invoke(app, words, catch_exceptions=False)
+
+    classes = ("--module", "blanks.py:Net", "--datamodule", "blanks.py:Digits")
+    written = call("init", "--from", "lightning", *classes, "--monitor", "f1")
+    assert written.exit_code == 0, written.output
+    done = call("validate-config", "config.json", "--check-plugin")
+    assert (done.exit_code, done.output) == (0, "config.json: ok\n")
+    assert AccAwareConfig.from_json("config.json").plugin_args["monitor"] == "f1"
+    text = Path("blanks.py").read_text()
+    assert 'self.log("f1", ' in text
+    assert "FILL IN: of Lightning" in Path("config.json").read_text()
+    # A file that is there is used as it is.
+    Path("config.json").unlink()
+    assert call("init", "--from", "lightning", *classes).exit_code == 0
+    assert Path("blanks.py").read_text() == text
+    del sys.modules["blanks"]

@@ -65,7 +65,7 @@ def _examined(path: Path, options: ValidateOptions) -> Outcome:
         outcome = examine_file(path, options.settings)
     if options.check_plugin:
         # Imported late: it is seldom asked for.
-        from accaware.cli.commands.plugin_check import checked_plugin
+        from accaware.cli.validation.plugin_check import checked_plugin
 
         return checked_plugin(outcome)
     return outcome

@@ -1,0 +1,1 @@
+"""What ``accaware init`` does: asks for what it wasn't told, and writes two files."""

@@ -1,0 +1,1 @@
+"""What ``accaware validate-config`` does: what a config says, and what its plugin offers."""
