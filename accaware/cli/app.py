@@ -10,6 +10,7 @@ import accaware
 from accaware.cli.commands import (
     benchmark,
     compare,
+    doctor,
     export,
     init,
     inspect,
@@ -51,6 +52,7 @@ Examples:
   accaware inspect config.json --samples 500
   accaware export runs/config-1 --format onnx
   accaware benchmark runs/config-1
+  accaware doctor
 """
 )
 def accaware_command(
@@ -76,6 +78,9 @@ app.command("export", short_help="Write a run's model for deployment.")(export.c
 app.command("benchmark", short_help="Time a run's model against the dense one.")(benchmark.command)
 app.command("validate-config", short_help="Check config files without running anything.")(
     validate.command
+)
+app.command("doctor", short_help="Tell what is installed here, and whether it works.")(
+    doctor.command
 )
 app.command("schema", short_help="Print the JSON Schema of a config, for editors.")(schema.command)
 
