@@ -23,7 +23,6 @@ from accaware.cli.commands import (
 
 app = typer.Typer(
     name="accaware",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts faster, and reads well in a pipe

@@ -8,12 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
+from accaware.cli import completion
+
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def device_option(help: str) -> Any:
     """``--device``, which every command has a use of its own for."""
-    return typer.Option(metavar=f"<{'|'.join(_DEVICES)}>", parser=_device, help=help)
+    return typer.Option(
+        metavar=f"<{'|'.join(_DEVICES)}>",
+        parser=_device,
+        help=help,
+        autocompletion=completion.words(*_DEVICES),
+    )
 
 
 def _device(name: str) -> str:
@@ -36,7 +43,12 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config; may be repeated."),
 ]
 RunDir = Annotated[
-    Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run that has a model.")
+    Path,
+    typer.Argument(
+        metavar="RUN_DIR",
+        help="The directory of a run that has a model.",
+        autocompletion=completion.runs,
+    ),
 ]
 Json = Annotated[
     bool,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accaware.errors import UsageError
 from accaware.rundir.atomic import digest_of, naming
-from accaware.rundir.file_names import is_file_name
+from accaware.rundir.file_names import JOURNAL, holds_run, is_file_name
 from accaware.rundir.journal_reader import SNAPSHOT, Recording, read_journal, recording_of
 
 
@@ -88,7 +88,7 @@ class RunDirectory:
     @classmethod
     def holds_run(cls, path: Path) -> bool:
         """Whether there is a run in ``path``, even one that was killed before it began."""
-        return cls(path, ()).events.is_file()
+        return holds_run(path)
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -120,7 +120,7 @@ class RunDirectory:
     @property
     def events(self) -> Path:
         """The journal."""
-        return self.path / "events.jsonl"
+        return self.path / JOURNAL
 
     @property
     def result(self) -> Path:

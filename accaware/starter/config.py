@@ -13,8 +13,6 @@ PATIENCE = 5
 
 _EARLY_EXIT_EPOCHS = 10
 
-ALGORITHMS = ("filter_pruning", "magnitude_sparsity", "quantization")
-
 
 def lightning_module(
     *, module: str, datamodule: str | None, monitor: str, checkpoint: str | None

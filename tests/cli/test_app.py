@@ -54,7 +54,8 @@ def test_help_lists_commands_and_examples(option: str) -> None:
     assert done.stderr == ""
     for word in ("run", "validate-config", "--version", "accaware run config.json --device cuda"):
         assert word in done.stdout
-    assert "completion" not in done.stdout
+    assert "--install-completion" in done.stdout
+    assert "--show-completion" in done.stdout
 
 
 def test_help_of_run_tells_of_options_and_exit_codes(call: Call) -> None:

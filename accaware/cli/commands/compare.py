@@ -9,13 +9,17 @@ from typing import Annotated
 
 import typer
 
+from accaware.cli import completion
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 
 
 def command(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="RUN_DIR...", help="Directories of runs.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN_DIR...", help="Directories of runs.", autocompletion=completion.runs
+        ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:

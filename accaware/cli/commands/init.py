@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from accaware.cli import completion
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
+from accaware.cli.init import ALGORITHMS, SOURCES
 from accaware.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,14 +29,16 @@ def command(
             metavar="[DIR]",
             help="Folder for the files; the current one if not given. With --from nncf-config, "
             "the FILE that is read stands here too.",
+            autocompletion=completion.configs,
         ),
     ] = None,
     source: Annotated[
         str | None,
         typer.Option(
             "--from",
-            metavar="<torchvision|timm|plugin|lightning|nncf-config FILE>",
+            metavar=f"<{'|'.join(SOURCES)} FILE>",
             help="Where the model comes from: a library, code of yours, or an NNCF config.",
+            autocompletion=completion.words(*SOURCES),
         ),
     ] = None,
     model: Annotated[
@@ -68,8 +72,9 @@ def command(
     algorithm: Annotated[
         str | None,
         typer.Option(
-            metavar="<filter_pruning|magnitude_sparsity|quantization>",
+            metavar=f"<{'|'.join(ALGORITHMS)}>",
             help="What compresses; filter_pruning if not given.",
+            autocompletion=completion.words(*ALGORITHMS),
         ),
     ] = None,
     budget: Annotated[
@@ -123,7 +128,7 @@ def init(paths: Sequence[Path], source: str | None, options: Options) -> ExitCod
         OSError: a file can't be written.
     """
     from accaware.cli.init.answers import Asked
-    from accaware.cli.init.drafts import SOURCES, drafted
+    from accaware.cli.init.drafts import drafted
     from accaware.cli.init.interview import Interview
 
     folder, old = _apart(paths, reads_file=source == "nncf-config")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from accaware.cli import completion
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.options import Data, Download, Json, Seed, Settings, device_option
@@ -15,7 +16,12 @@ from accaware.cli.options import Data, Download, Json, Seed, Settings, device_op
 
 def command(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
+        Path,
+        typer.Argument(
+            metavar="CONFIG",
+            help="What to compress and how far; JSON.",
+            autocompletion=completion.configs,
+        ),
     ],
     samples: Annotated[
         int | None,
@@ -26,7 +32,11 @@ def command(
     ] = None,
     plugin: Annotated[
         str | None,
-        typer.Option(metavar="PLUGIN", help="As of accaware run. Overrides the config's."),
+        typer.Option(
+            metavar="PLUGIN",
+            help="As of accaware run. Overrides the config's.",
+            autocompletion=completion.plugins,
+        ),
     ] = None,
     data: Data = None,
     download: Download = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from accaware.cli import completion
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.options import Data, Download, Seed, Settings, device_option
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 def command(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG", help="What to compress and how far; JSON.")
+        Path | None,
+        typer.Argument(
+            metavar="CONFIG",
+            help="What to compress and how far; JSON.",
+            autocompletion=completion.configs,
+        ),
     ] = None,
     output_dir: Annotated[
         Path | None,
@@ -43,6 +49,7 @@ def command(
         typer.Option(
             metavar="DIR",
             help="Go on with the run in this directory; CONFIG is the run's own if not given.",
+            autocompletion=completion.runs,
         ),
     ] = None,
     force: Annotated[
@@ -56,6 +63,7 @@ def command(
             help="Your model, data and training: file.py or package.module, with an optional "
             ":Class behind it. Overrides the config's; without one, the config's model and dataset "
             "are torchvision's.",
+            autocompletion=completion.plugins,
         ),
     ] = None,
     data: Data = None,
@@ -70,6 +78,7 @@ def command(
             metavar="<local|auto|HOST:PORT>",
             help="Where the config's engine is ray, the cluster that runs the trials: one of this "
             "machine alone, the one that this machine is a node of, or the one at an address.",
+            autocompletion=completion.words("local", "auto"),
         ),
     ] = "local",
     seed: Seed = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from accaware.cli import completion
 from accaware.cli.errors import reported
 from accaware.cli.exit_codes import ExitCode
 from accaware.cli.hints import how_to_resume
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run's directory.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="A run's directory.", autocompletion=completion.runs),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Tell where the run in DIR stands: its trials, the best of them, and how to go on.

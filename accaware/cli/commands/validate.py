@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from accaware.cli import completion
 from accaware.cli.errors import reported
 from accaware.cli.options import Settings
 
@@ -23,7 +24,11 @@ class Format(str, Enum):
 def command(
     configs: Annotated[
         list[Path],
-        typer.Argument(metavar="CONFIG...", help="Files to check; - is standard input."),
+        typer.Argument(
+            metavar="CONFIG...",
+            help="Files to check; - is standard input.",
+            autocompletion=completion.configs,
+        ),
     ],
     form: Annotated[
         Format,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from accaware.cli.init import ALGORITHMS
 from accaware.cli.init.answers import (
     Asked,
     class_name,
@@ -20,8 +21,6 @@ from accaware.extras import import_extra
 from accaware.starter import config, plugins
 from accaware.starter.commented import commented
 from accaware.starter.words import words_for
-
-SOURCES = ("torchvision", "timm", "plugin", "lightning", "nncf-config")
 
 PLUGIN = "plugin.py"
 
@@ -77,8 +76,8 @@ def _finished(
         "--algorithm",
         asked.options.algorithm,
         "What is it to be compressed by",
-        config.ALGORITHMS,
-        default=config.ALGORITHMS[0],
+        ALGORITHMS,
+        default=ALGORITHMS[0],
     )
     budget = asked.interview.answer(
         "--budget",
