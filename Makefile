@@ -27,6 +27,7 @@ demo: setup
 test: setup
 	@command -v chromium > /dev/null || \
 		echo "no chromium here: the report's page is not tested in a browser"
+	@command -v zsh > /dev/null || echo "no zsh here: the tab key is tested in bash alone"
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: lint types imports test
