@@ -94,6 +94,14 @@ def test_nothing_is_overwritten(call: Call, tmp_path: Path, there: str) -> None:
         (["--from", "plugin", "--algorithm", "x"], "--algorithm: 'x' is none of them; it is one"),
         (["--from", "nncf-config", "no.json"], "--from nncf-config FILE: there is no file no.json"),
         (["--from", "plugin", "a", "b"], "a and b: name one folder"),
+        (
+            ["--from", "plugin", "--model", "resnet18", "--download"],
+            "--model and --download: without a meaning with --from plugin",
+        ),
+        (
+            ["--from", "nncf-config", "--algorithm", "quantization"],
+            "--algorithm: without a meaning with --from nncf-config",
+        ),
     ],
 )
 def test_without_a_terminal_one_message_says_what_is_missing_or_wrong(

@@ -110,6 +110,22 @@ def test_nncfs_model_is_kept_where_a_library_has_it(
     assert not (tmp_path / "new" / "plugin.py").exists()
 
 
+def test_paths_of_nncfs_lead_where_they_led(
+    accaware: Accaware, accepted: Accepted, tmp_path: Path
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    torch.save({}, there / "mine.pt")
+    old = _nncf(there / "old.json", model="resnet18", dataset="fake", weights="mine.pt")
+    done = accaware("init", "new", "--from", "nncf-config", old)
+    assert done.exit_code == 0, done.output
+    assert "changed weights: is the same, from the new file's folder on" in done.stdout
+    task = accepted("new").task
+    assert task is not None
+    assert task.weights is not None
+    assert Path(task.weights).resolve() == there / "mine.pt"
+
+
 def test_nncfs_model_is_a_plugins_where_no_library_has_it(
     accaware: Accaware, accepted: Accepted, tmp_path: Path
 ) -> None:

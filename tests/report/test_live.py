@@ -216,7 +216,7 @@ def test_trials_on_other_workers_have_a_bar_of_their_epochs() -> None:
     progress.notify(Waited())
     last = _drawn(progress).splitlines()[-1]
     # Trial 4, which has begun no epoch, is as slow as the other one is known to be.
-    assert re.match(r"trials 3 and 4: epochs .* 1/10 trial <= 5:00:00, search <= 100:00:00", last)
+    assert re.match(r"trials 3 and 4: epochs .* 1/10 trials <= 5:00:00, search <= 100:00:00", last)
 
 
 def test_the_bar_tells_of_a_ranking_that_is_learned() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +25,7 @@ def command(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="Folder for the files; the current one if not given. With --from nncf-config, "
             "the FILE that is read stands here too.",
             autocompletion=completion.configs,
@@ -116,7 +115,7 @@ def command(
         )
         return init(paths or (), source, options)
 
-    raise typer.Exit(reported(partial(deed)))
+    raise typer.Exit(reported(deed))
 
 
 def init(paths: Sequence[Path], source: str | None, options: Options) -> ExitCode:

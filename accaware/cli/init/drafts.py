@@ -17,12 +17,24 @@ from accaware.cli.init.answers import (
 )
 from accaware.cli.init.named import named_model
 from accaware.cli.init.old_config import translated
+from accaware.errors import UsageError
 from accaware.extras import import_extra
 from accaware.starter import config, plugins
 from accaware.starter.commented import commented
 from accaware.starter.words import words_for
 
 PLUGIN = "plugin.py"
+
+_NAMED = frozenset({"model", "weights", "dataset", "data", "download"})
+_SHARED = frozenset({"algorithm", "budget"})
+_OPTIONS = {
+    "torchvision": _NAMED | _SHARED,
+    "timm": _NAMED | _SHARED,
+    "plugin": _SHARED,
+    "lightning": _SHARED | {"module", "datamodule", "monitor", "checkpoint"},
+    "nncf-config": frozenset({"weights", "data", "download", "budget"}),
+}
+"""Those that mean something, by where the model comes from."""
 
 _HEAD = """\
 accaware run FILE finds the most compressed model within the budget below.
@@ -53,6 +65,10 @@ def drafted(asked: Asked, source: str, old: Path | None) -> Draft:
     Raises:
         UsageError: something is missing or wrong, and there is no terminal to ask at.
     """
+    given = [name for name, value in vars(asked.options).items() if value]
+    idle = [f"--{name}" for name in given if name not in _OPTIONS[source]]
+    if idle:
+        raise UsageError(f"{' and '.join(idle)}: without a meaning with --from {source}")
     if source == "nncf-config":
         translation = translated(asked, old, PLUGIN)
         files = {PLUGIN: plugins.own_model(PLUGIN)} if "plugin" in translation.data else {}

@@ -28,6 +28,9 @@ QUESTION = {
 }
 """The option that is asked for again, by the key of the config that is refused."""
 
+_FOLDER = "data"
+"""Of a dataset, where nobody says anything else."""
+
 _FETCHED = ("cifar10", "cifar100", "mnist", "fashion_mnist")
 _EXAMPLES = {"torchvision": "resnet18", "timm": "mobilenetv3_small_100"}
 
@@ -57,6 +60,7 @@ def named_model(asked: Asked, library: str) -> config.Data:
                 raise UsageError(f"{key}: {why}")
             asked.interview.refuse(f"--{option}", why)
             if option == "data":
+                answers["data"] = answers["data"] or _FOLDER
                 answers |= other_data(asked, answers["dataset"], answers["data"])
             else:
                 answers[option] = _answer(asked, library, option, None)
@@ -101,7 +105,7 @@ def _answer(asked: Asked, library: str, key: str, given: str | None) -> str | No
         "dataset": f"Which dataset ({', '.join(_FETCHED)}, imagenet, image_folder, fake)?",
         "data": "The folder of the data",
     }
-    default = "data" if key == "data" else None
+    default = _FOLDER if key == "data" else None
     return asked.interview.answer(f"--{key}", given, questions[key], something, default=default)
 
 

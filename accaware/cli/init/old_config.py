@@ -6,6 +6,7 @@ from pathlib import Path
 
 from accaware.cli.init.answers import Asked, existing_file, percent
 from accaware.cli.init.named import QUESTION, other_data, refused, weights_of
+from accaware.config.model.task import is_file
 from accaware.config.text.source import UnreadableError, read
 from accaware.errors import UsageError
 from accaware.starter.nncf import Translation
@@ -36,6 +37,7 @@ def translated(asked: Asked, old: Path | None, plugin: str) -> Translation:
         translation = Translation(read(file), str(file))
     except UnreadableError as error:
         raise UsageError(f"{file}: {error}") from error
+    _set_paths(asked, translation, file.parent)
     _set_options(asked, translation)
     if not translation.names_model:
         translation.use_plugin(plugin, "it names no model")
@@ -47,6 +49,16 @@ def translated(asked: Asked, old: Path | None, plugin: str) -> Translation:
             asked.interview.refuse(f"--{QUESTION[key]}", why)
             _ask_again(asked, translation, QUESTION[key])
     return translation
+
+
+def _set_paths(asked: Asked, translation: Translation, folder: Path) -> None:
+    """Paths that begin where the old file is begin where the new one is."""
+    for key in ("dataset_dir", "weights"):
+        path = translation.data.get(key)
+        if isinstance(path, str) and is_file(path):
+            moved = asked.relative(str(folder / Path(path).expanduser()))
+            if moved != path:
+                translation.set(key, moved, "is the same, from the new file's folder on")
 
 
 def _set_options(asked: Asked, translation: Translation) -> None:

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from accaware.report.progress.time_left import AtMost, TimeLeft
+from accaware.report.progress.time_left import TimeLeft
 from accaware.report.progress.trial_row import TrialRow
 from accaware.search.events import BatchFinished
 
@@ -51,7 +51,7 @@ class EpochBar:
             TextColumn("{task.description}", markup=False),
             self._bar,
             MofNCompleteColumn(),
-            _TimeLeftColumn(self._at_most),
+            _TimeLeftColumn(self._left),
             console=console,
             auto_refresh=False,
         )
@@ -92,8 +92,13 @@ class EpochBar:
         planned, done = (sum(row.planned_epochs for row in rows), sum(row.epochs for row in rows))
         self._task = self._progress.add_task(description, total=planned, completed=done)
 
-    def _at_most(self) -> AtMost | None:
-        return self.time_left.of(self._trials)
+    def _left(self) -> str | None:
+        """What is said of the time; None where nothing was measured yet."""
+        left = self.time_left.of(self._trials)
+        if left is None:
+            return None
+        trials = "trials" if len(self._trials) > 1 else "trial"
+        return f"{trials} <= {_clock(left.trial)}, search <= {_clock(left.search)}"
 
     def _end(self) -> None:
         # A task doesn't outlive its activity: a validation batch's speed says nothing of a
@@ -106,18 +111,17 @@ class EpochBar:
 class _TimeLeftColumn(ProgressColumn):
     """That of the trial and of the search where it is known, else that of what is going on."""
 
-    def __init__(self, at_most: Callable[[], AtMost | None]) -> None:
+    def __init__(self, left: Callable[[], str | None]) -> None:
         super().__init__()
-        self._at_most = at_most
+        self._left = left
         self._activity = TimeRemainingColumn()
 
     def render(self, task: Task) -> Text:
         """Hours, minutes and seconds."""
-        left = self._at_most()
+        left = self._left()
         if left is None:
             return self._activity.render(task)
-        trial, search = map(_clock, (left.trial, left.search))
-        return Text(f"trial <= {trial}, search <= {search}", style="progress.remaining")
+        return Text(left, style="progress.remaining")
 
 
 def _clock(seconds: float) -> str:
