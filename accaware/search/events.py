@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accaware.search.budget import AccuracyBudget
@@ -54,6 +55,16 @@ class LearningRateKnown:
     """What an epoch's training begins with, from the runner: the highest of all groups'."""
 
     value: float
+
+
+@dataclass(frozen=True)
+class FiltersKnown:
+    """The filters of each layer while an epoch is trained, from the runner, where they changed.
+
+    Layers are in the order of the network.
+    """
+
+    kept: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,7 @@ Event = (
     | TrialStarted
     | EpochStarted
     | LearningRateKnown
+    | FiltersKnown
     | EpochFinished
     | TrialFinished
     | RoundFinished

@@ -237,6 +237,10 @@ class PTCompressionController:
         """The same of each layer with parameters, in the order of the network."""
         return self._reference.compare_layers(self._model)
 
+    def kept_filters(self) -> Mapping[str, int]:
+        """How many filters each layer that has some has now, in the order of the network."""
+        return self._reference.filters(self._model)
+
     def attach_optimizer(self, optimizer: Optimizer) -> None:
         """Follow an optimizer: its state changes shape with the model, its steps keep zeros.
 

@@ -58,6 +58,11 @@ class SizeReference:
             if name in now
         )
 
+    def filters(self, model: nn.Module) -> dict[str, int]:
+        """Of each layer that has some, as it is now, in the order of the network."""
+        now = _filters(model, self._filters)
+        return {name: now[name] for name in self._dense_layers if name in now}
+
 
 @dataclass
 class _Layer:
@@ -77,12 +82,20 @@ def _layers(model: nn.Module, filters: FilterCount, flops: FlopsModel) -> dict[s
         layer = layers[_owner(name)]
         layer.parameters += parameter.numel()
         layer.nonzero_parameters += int(parameter.count_nonzero())
-    for name, count in filters.by_tensor(shapes).items():
-        layer = layers[_owner(name)]
-        layer.filters = (layer.filters or 0) + count
+    for name, kept in _filters(model, filters).items():
+        layers[name].filters = kept
     for name, count in flops.count_by_layer(shapes).items():
         layers[name].flops += count
     return dict(layers)
+
+
+def _filters(model: nn.Module, filters: FilterCount) -> dict[str, int]:
+    """Of layers that have some, by name."""
+    shapes = {name: tensor.shape for name, tensor in tensors_of(model).items()}
+    found: dict[str, int] = defaultdict(int)
+    for name, count in filters.by_tensor(shapes).items():
+        found[_owner(name)] += count
+    return dict(found)
 
 
 def _owner(tensor: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ from accaware.pytorch.training import classification
 from accaware.pytorch.training.optimizers import build_optimizer
 from accaware.pytorch.training.replicas import Replicas, check_can_synchronize
 from accaware.pytorch.training.returned import named, number_of
-from accaware.search.events import BatchFinished, LearningRateKnown
+from accaware.search.events import BatchFinished, FiltersKnown, LearningRateKnown
 from accaware.search.params import AdaptiveParams
 from accaware.search.ports import Observer
 
@@ -66,6 +66,7 @@ class PluginTask:
         self.device = device
         self.observers = observers
         self._told_of_waiting = False
+        self._told_filters: Mapping[str, int] = {}
         self._replicas = Replicas(sync_batchnorm=config.sync_batchnorm, warn=warn)
         # The plugin's functions get what its create_model gave; all else has the bare module.
         self.handed_over = self._create_model()
@@ -99,6 +100,10 @@ class PluginTask:
         begin_epoch(self.train_data, epoch)
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._notify(LearningRateKnown(max(rates)))
+        kept = controller.kept_filters()
+        if kept != self._told_filters:
+            self._told_filters = kept
+            self._notify(FiltersKnown(kept))
         return self.train_on(self.train_loader, model, optimizer, TrainingCompression(controller))
 
     def warnings(self) -> Sequence[str]:
@@ -369,7 +374,7 @@ class PluginTask:
             return loss
         raise self._fault(f"loss must return a tensor of one element; it returned {named(loss)}")
 
-    def _notify(self, event: BatchFinished | LearningRateKnown) -> None:
+    def _notify(self, event: BatchFinished | FiltersKnown | LearningRateKnown) -> None:
         for observer in self.observers:
             observer.notify(event)
 
