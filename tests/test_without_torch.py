@@ -65,6 +65,7 @@ def test_the_block_works(tmp_path: Path) -> None:
         Path("run/events.jsonl").touch()
         assert accaware.status("run").can_resume
         assert accaware.write_report("run").is_file()
+        assert not {"tensorboard", "mlflow"} & set(sys.modules)
         """,
         """
         from accaware.runtimes import RUNTIMES, runtime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ class Overrides:
 
     Attributes:
         plugin: as a config names it, or the module, class or object itself.
+        trackers: by their names; none of them where it is empty.
         changes: of any other key.
     """
 
@@ -29,6 +30,7 @@ class Overrides:
     download: bool = False
     device: str | None = None
     seed: int | None = None
+    trackers: Sequence[str] | None = None
     changes: Changes = ()
 
     @property
@@ -50,6 +52,7 @@ class Overrides:
             "download": self.download or None,
             "device": self.device,
             "seed": self.seed,
+            "trackers": None if self.trackers is None else list(self.trackers),
         }
         said = {key: value for key, value in own.items() if value is not None}
         return (*_settings(self.changes), *_settings(said))

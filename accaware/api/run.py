@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ def run(
     download: bool = False,
     device: str | None = None,
     seed: int | None = None,
+    trackers: Sequence[str] | None = None,
     overrides: Changes = (),
     observers: Iterable[Observer] = (),
     progress: bool | None = None,
@@ -49,7 +50,7 @@ def run(
             config's own. Its create_model makes the trained model, anew each time it is asked.
         data: folder of the dataset, in place of the config's dataset_dir.
         download: fetch the dataset into that folder.
-        device: in place of the config's, as are ``seed`` and ``overrides``.
+        device: in place of the config's, as are ``seed``, ``trackers`` and ``overrides``.
         overrides: more keys to change, as in ``{"compression.params.pruning_target": 0.3}``, or
             ``KEY=VALUE`` each.
         observers: told of every event (accaware.events).
@@ -84,6 +85,7 @@ def run(
         download=download,
         device=device,
         seed=seed,
+        trackers=trackers,
         changes=overrides,
     )
     request_of = partial(
@@ -109,6 +111,7 @@ def resume(
     download: bool = False,
     device: str | None = None,
     seed: int | None = None,
+    trackers: Sequence[str] | None = None,
     overrides: Changes = (),
     observers: Iterable[Observer] = (),
     progress: bool | None = None,
@@ -137,6 +140,7 @@ def resume(
         download=download,
         device=device,
         seed=seed,
+        trackers=trackers,
         changes=overrides,
     )
     request_of = partial(

@@ -99,6 +99,7 @@ def config(
             "metric",
             "export",
             "report",
+            "trackers",
         )
         if key in data
     }

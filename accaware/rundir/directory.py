@@ -26,6 +26,8 @@ class RunDirectory:
     report.html    the outcome, to be looked at
     best/model.pt  the model that the run hands over
     exports/       the same for deployment, where that was asked for
+    tensorboard/   event files, where that tracker was asked for
+    mlflow.json    which run of an MLflow server is this one, likewise
     checkpoints/   what going on needs; gone once the search has ended
     .lock          held by the process that runs here
     ============== =====================================================
@@ -150,6 +152,16 @@ class RunDirectory:
     def exports(self) -> Path:
         """The folder of the same model for deployment."""
         return self.path / "exports"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def mlflow(self) -> Path:
+        """Which run of an MLflow server is this one."""
+        return self.path / "mlflow.json"
 
     @property
     def checkpoints(self) -> Path:

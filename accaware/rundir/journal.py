@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
@@ -15,6 +14,7 @@ from typing import Any, Self
 from accaware.results import strict_json
 from accaware.rundir.atomic import naming, write_all
 from accaware.rundir.flush import BackgroundFlush
+from accaware.rundir.journal_events import name_of
 from accaware.rundir.journal_reader import ANSWER, SNAPSHOT, encoded
 from accaware.search.events import BatchFinished, Event, SearchFinished, Waited
 from accaware.search.ports import Observer
@@ -93,7 +93,7 @@ class Journal:
         if isinstance(event, SearchFinished):
             # The lines above tell of every trial already.
             del content["result"]["trials"]
-        self._append(_snake_case(type(event).__name__), content)
+        self._append(name_of(type(event)), content)
 
     def _append(self, event: str, content: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -121,7 +121,3 @@ class WhileLive:
         """Pass it on, unless it is one of a replay."""
         if not self._replay.replaying:
             self._observer.notify(event)
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

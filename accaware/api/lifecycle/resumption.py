@@ -146,7 +146,8 @@ def check_same_config(directory: RunDirectory, config: AccAwareConfig) -> None:
 
 def _what_counts(config: dict[str, Any]) -> dict[str, Any]:
     """Data are the same, whether they were fetched or found, and a run whether it is shown."""
-    return {key: value for key, value in config.items() if key not in ("download", "report")}
+    aside = "download", "report", "trackers"
+    return {key: value for key, value in config.items() if key not in aside}
 
 
 def _with_config(manifest: Manifest, config: dict[str, Any]) -> Manifest:

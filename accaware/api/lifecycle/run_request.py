@@ -30,6 +30,8 @@ from accaware.rundir.directory import RunDirectory
 from accaware.rundir.lock import locked
 from accaware.search.ports import Observer
 from accaware.search.replay.replay import Replay
+from accaware.trackers import TRACKERS, check_installed
+from accaware.trackers.tracking import Tracking
 
 if TYPE_CHECKING:
     from accaware.pytorch.run import TorchRun
@@ -121,9 +123,11 @@ class RunRequest:
 
     def _go_on(self, there: RunDirectory, loaded: LoadedConfig, *, force: bool) -> RunResult:
         """The run in a directory that is locked; one that has ended is told."""
+        check_installed(loaded.config.trackers)
         ended = finished(there, loaded.config, self.listener)
         if ended is not None:
             self.processes.agree(None)
+            self.tracking(there, loaded.config).send_ended()
             return ended
         check_plugin_is_there(there, self.changes, "resume")
         attempt = self._attempt(loaded, force=force)
@@ -143,7 +147,18 @@ class RunRequest:
         self.listener.took_part()
         return result
 
+    def tracking(self, directory: RunDirectory, config: AccAwareConfig) -> Tracking:
+        """The observer for those trackers that the config names."""
+        return Tracking(
+            directory,
+            config.to_dict(),
+            [TRACKERS[name](directory) for name in config.trackers],
+            warn=self.listener.warn,
+            to_resume=self.listener.to_resume(directory.path),
+        )
+
     def _attempt(self, loaded: LoadedConfig, *, force: bool = False) -> _Attempt:
+        check_installed(loaded.config.trackers)
         self.processes.agree(loaded.config)
         return _Attempt(loaded, self, self.listener, force=force)
 
@@ -200,13 +215,15 @@ class _Attempt:
             self._made.manifest(**there).write(directory.manifest)
             return run
 
-        with final_report(directory, self._listener, wanted=self._config.report):
+        report = final_report(directory, self._listener, wanted=self._config.report)
+        # It has the page, too: left when that is written.
+        with self._request.tracking(directory, self._config) as tracking, report:
             return conduct(
                 start,
                 directory,
                 self._config.metric.name,
                 self._listener,
-                observers=self._request.observers,
+                observers=[tracking, *self._request.observers],
                 handle_signals=self._request.handle_signals,
                 processes=processes,
             )

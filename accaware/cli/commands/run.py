@@ -82,6 +82,15 @@ def command(
         ),
     ] = "local",
     seed: Seed = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<tensorboard|mlflow>",
+            help="What shows the run while it goes on; may be repeated. TensorBoard's files go to "
+            "the run's directory, MLflow's server is that of MLFLOW_TRACKING_URI. Overrides the "
+            "config's trackers.",
+        ),
+    ] = None,
     settings: Settings = None,
     json: Annotated[
         bool,
@@ -115,6 +124,7 @@ def command(
       accaware run config.json --plugin model.py:Cifar --device cuda
       accaware run resnet18_cifar10.json --data ~/cifar --download
       accaware run config.json --json > result.json
+      accaware run config.json --track tensorboard --track mlflow
       accaware run --resume runs/config-1
       torchrun --nproc-per-node 8 -m accaware run config.json --output-dir runs/a --auto-resume
     """
@@ -133,6 +143,7 @@ def command(
         device=device,
         ray_address=ray_address,
         seed=seed,
+        trackers=track,
         overrides=settings or (),
         json=json,
         quiet=quiet,

@@ -12,7 +12,7 @@ from typing import TextIO
 from accaware.cli.exit_codes import ExitCode
 from accaware.config.load import Outcome, examine_bytes, examine_file
 from accaware.config.text.source import LARGEST
-from accaware.errors import Diagnostic, UsageError
+from accaware.errors import Diagnostic, MissingExtraError, UsageError
 from accaware.report.diagnostics import diagnostics_json, diagnostics_text, github_annotation
 
 _STANDARD_INPUT = Path("-")
@@ -63,11 +63,25 @@ def _examined(path: Path, options: ValidateOptions) -> Outcome:
         outcome = examine_bytes(raw, _ITS_NAME, Path.cwd(), options.settings)
     else:
         outcome = examine_file(path, options.settings)
+    outcome = _with_trackers(outcome)
     if options.check_plugin:
         # Imported late: it is seldom asked for.
         from accaware.cli.validation.plugin_check import checked_plugin
 
         return checked_plugin(outcome)
+    return outcome
+
+
+def _with_trackers(outcome: Outcome) -> Outcome:
+    """The same, with the trackers that aren't installed: a run wouldn't begin."""
+    if outcome.config is None or not outcome.config.trackers:
+        return outcome
+    from accaware.trackers import check_installed
+
+    try:
+        check_installed(outcome.config.trackers)
+    except MissingExtraError as error:
+        return outcome.refused(("trackers", str(error)))
     return outcome
 
 

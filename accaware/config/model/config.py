@@ -206,6 +206,7 @@ class RunConfig:
     seed: int = 0
     export: tuple[str, ...] = ()
     report: bool = True
+    trackers: tuple[str, ...] = ()
     directory: Path = field(default_factory=Path)
 
     @property

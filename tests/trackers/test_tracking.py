@@ -1,0 +1,143 @@
+"""What trackers are told, and that a run is none the worse for them."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from accaware.rundir.directory import RunDirectory
+from accaware.rundir.journal import Journal
+from accaware.rundir.journal_events import events
+from accaware.rundir.journal_reader import read_journal
+from accaware.search.loop import create_accuracy_aware_training_loop
+from accaware.trackers import tracking
+from accaware.trackers.tracked_run import TrackedRun
+from accaware.trackers.tracking import Tracking
+from tests.runners.base import Config
+from tests.runners.benches import FakeBench, MixedUpExecutor, Training, several
+from tests.runners.fake import holds_up_to
+from tests.trackers.conftest import Tracked
+
+
+class Listed:
+    """A tracker that knows how often it was told of what."""
+
+    name = "a list"
+
+    def __init__(self, fails: type[BaseException] | None = None) -> None:
+        self._fails = fails
+        self.sent: list[int] = []
+        self.ended = 0
+        self.run: TrackedRun | None = None
+
+    def send(self, run: TrackedRun) -> None:
+        self.run = run
+        self.sent.append(len(run.points))
+        if self._fails is not None:
+            raise self._fails("it is broken")
+
+    def end(self, run: TrackedRun, directory: RunDirectory) -> None:
+        self.send(run)
+        self.ended += 1
+
+
+def told(run: Tracked, *trackers: Listed) -> None:
+    """Have a run tell these trackers in place of its own."""
+
+    def made(directory: RunDirectory | None = None) -> Tracking:
+        return Tracking(
+            directory or RunDirectory.open(run.path),
+            {},
+            trackers,
+            warn=run.warned.append,
+            to_resume="again",
+        )
+
+    run.tracking = made  # type: ignore[method-assign]
+    assert run.go() is not None
+
+
+@pytest.mark.usefixtures("at_once")
+def test_each_epoch_is_told_and_one_tracker_is_nothing_to_the_other(tmp_path: Path) -> None:
+    run = Tracked(tmp_path / "run", [])
+    good, bad = Listed(), Listed(RuntimeError)
+    told(run, bad, good)
+    # The begin, 5 epochs, 3 trials, and the end: each time there is something new.
+    assert len(good.sent) == len(set(good.sent)) == 10
+    assert good.ended == 1
+    assert len(bad.sent) == 10
+    assert [warning.split(":")[0] for warning in run.warned] == [
+        "a list",
+        "a list lacks some of the run",
+    ]
+
+
+def test_one_that_takes_long_is_told_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "_SHARE", 1e-9)
+    tracker = Listed()
+    told(Tracked(tmp_path / "run", []), tracker)
+    assert len(tracker.sent) == 2
+    assert tracker.ended == 1
+
+
+def test_numbers_that_are_none_are_shown_as_such(tmp_path: Path) -> None:
+    def metric(rate: float, age: int) -> float:
+        return math.nan if rate > 0.55 else 1.0
+
+    run, tracker = Tracked(tmp_path / "run", [], metric), Listed()
+    told(run, tracker)
+    assert run.warned == []
+    assert tracker.run is not None
+    values = [point.value for (name, _), point in tracker.run.points.items() if "metric" in name]
+    assert any(map(math.isnan, values))
+
+
+def test_a_journal_that_cant_be_read_ends_the_tracking_alone(tmp_path: Path) -> None:
+    run = Tracked(tmp_path / "run", [])
+    run.go()
+    (run.path / "events.jsonl").write_text('{"event": "search_started"}\n')
+    tracker = Listed()
+    one = Tracking(
+        RunDirectory.open(run.path), {}, [tracker], warn=run.warned.append, to_resume="again"
+    )
+    one.send_ended()
+    (warning,) = run.warned
+    assert warning.startswith("the run is tracked no further: the journal can't be read")
+    assert tracker.sent == []
+
+
+def test_trials_side_by_side_have_their_own_curves(tmp_path: Path) -> None:
+    training = Training(holds_up_to(0.7))
+    params = several(3, patience_epochs=3, minimal_compression_rate_step=0.08)
+    bench = FakeBench(training)
+    directory = RunDirectory.create(tmp_path / "run")
+    known = TrackedRun("run", {"accuracy_aware_training": {"params": {"parallel_trials": 3}}})
+    with Journal(directory.events) as journal:
+        loop = create_accuracy_aware_training_loop(
+            Config(params),
+            bench.controller,
+            1.0,
+            observers=[journal],
+            executor=MixedUpExecutor(training, random.Random(1), bench.runner.saved, 1),
+        )
+        result = loop.drive(bench.runner)
+    for time, event in events(read_journal(directory.events)):
+        known.take(event, time)
+    assert len(known.trials) == len(result.trials) > 3
+    for trial in result.trials:
+        points = known.trials[trial.number].points
+        losses = {step: point.value for (name, step), point in points.items() if "loss" in name}
+        assert losses == {epoch.number: epoch.loss for epoch in trial.epochs}
+    # Of the whole run there is a number a trial, and none an epoch: those have the same numbers.
+    assert {name.split("/")[0] for name, _ in known.points} == {"search"}
+    rates = {
+        step: point.value
+        for (name, step), point in known.points.items()
+        if name == "search/compression_rate"
+    }
+    assert rates == {trial.number: trial.compression_rate for trial in result.trials}
