@@ -43,7 +43,7 @@ IN_STEPS = {
     "params": {"sparsity_target_epoch": 1, "update_per_optimizer_step": True},
 }
 CASES: dict[str, dict[str, Any]] = {
-    "pruning": {"config": config(PRUNING, search=CONFIRMED)},
+    "pruning": {"config": config(PRUNING, search=CONFIRMED, trackers=["tensorboard"])},
     "pruning in one": {"config": config(PRUNING, search=CONFIRMED), "world": 1},
     "learned ranking, quantization, distillation": {
         "config": config(ALL_AT_ONCE, plugin_args={"autocast": True})
@@ -117,6 +117,15 @@ def test_each_sample_counts_once_in_its_place(cases: Cases) -> None:
 def test_shapes_follow_the_search(cases: Cases) -> None:
     shapes = [json.dumps(each) for each in cases["pruning"].notes(1, "weights")]
     assert len(set(shapes)) == 2  # of two trials
+
+
+def test_the_first_process_alone_tells_trackers(cases: Cases) -> None:
+    files = [*(cases["pruning"].folder / "run" / "tensorboard").glob("**/*tfevents*")]
+    # Of the run, the budget's line and two trials, each with a name that has its process.
+    assert sorted(file.parent.name for file in files) == [
+        *("limit", "tensorboard", "trial-000", "trial-001")
+    ]
+    assert len({file.name.split(".")[-2] for file in files}) == 1
 
 
 def test_batches_are_shared_out(cases: Cases) -> None:
