@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -62,10 +62,6 @@ class MlflowIdentity:
             OSError: it can't be written.
         """
         write_text(path, strict_json.document(asdict(self)))
-
-    def completed(self) -> Self:
-        """The same, once nothing is missing."""
-        return replace(self, complete=True)
 
 
 def without_password(uri: str) -> str:

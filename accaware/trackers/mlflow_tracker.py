@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accaware.rundir.directory import RunDirectory
@@ -31,23 +31,24 @@ _VERDICTS = {
     TrialState.FAILED: "FAILED",
     TrialState.CANCELLED: "KILLED",
 }
-_CLOSED = ("FINISHED", "FAILED")
-"""A trial's status that it gets when all of it has been sent; an interrupted one is KILLED."""
+_COMPLETE = ("FINISHED", "FAILED")
+"""A trial gets it when all of it has been sent. KILLED is one that was interrupted, too."""
 
 _MOST_METRICS, _MOST_PARAMS = 800, 100
 """Of one request, which may have 1000 entries in all."""
 
 _LONGEST = 500
-"""Characters of a parameter, that older servers take too; the file config.json has all."""
+"""Characters of a text, that older servers take too; the file config.json has all."""
 
 
 @dataclass
 class _Held:
-    """A run, as far as the server has it."""
+    """A run, as far as the server has it; of one that is ``complete`` nothing more comes."""
 
     id: str
     experiment: str
     status: str = _RUNNING
+    complete: bool = False
     params: set[str] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: set[tuple[str, int]] = field(default_factory=set)
@@ -89,15 +90,14 @@ class MlflowTracker:
             if identity.complete:
                 return
             parent = self._send(session, run)
-        with self._talking(PATIENCE_WITH_FILES) as (session, _):
-            session.upload(parent, directory, with_model=run.state is RunState.FINISHED)
-        with self._talking(PATIENCE) as (session, _):
             for held in self._trials.values():
                 if held.status == _RUNNING:
                     session.close(held, "KILLED", run.last)
             session.close(parent, _STATES[run.state], run.last)
+        with self._talking(PATIENCE_WITH_FILES) as (session, _):
+            session.upload(parent, directory, with_model=run.state is RunState.FINISHED)
         if run.state is RunState.FINISHED:
-            identity.completed().write(self._file)
+            replace(identity, complete=True).write(self._file)
 
     def _send(self, session: _Session, run: TrackedRun) -> _Held:
         parent = self._parent
@@ -109,13 +109,14 @@ class MlflowTracker:
             held = self._trials.get(trial.number)
             if held is None:
                 held = self._trials[trial.number] = session.begin_trial(parent, trial)
-            verdict = trial.verdict
-            if verdict is not None and held.status in _CLOSED:
+            if held.complete:
                 continue
-            tags = {} if verdict is None else {"accaware.reason": verdict.reason}
+            verdict = trial.verdict
+            tags = {} if verdict is None else {"accaware.reason": verdict.reason[:_LONGEST]}
             session.bring(held, _texts(trial.params), trial.points, tags)
             if verdict is not None:
                 session.close(held, _VERDICTS[verdict.state], trial.ended or run.last)
+                held.complete = True
             elif held.status != _RUNNING:
                 session.reopen(held)
         return parent
@@ -179,7 +180,7 @@ class _Session:
                 number = int(one.data.tags.get(_TRIAL_TAG, -1))
                 trial = run.trials.get(number)
                 judged = trial is not None and trial.verdict is not None
-                complete = judged and one.info.status in _CLOSED
+                complete = judged and one.info.status in _COMPLETE
                 if trial is not None:
                     found[number] = self._held(one, complete=complete)
             token = page.token
@@ -256,9 +257,15 @@ class _Session:
                 for name in run.data.metrics
                 for point in self._client.get_metric_history(run.info.run_id, name)
             }
-        tags, params = dict(run.data.tags), set(run.data.params)
-        info = run.info
-        return _Held(info.run_id, info.experiment_id, info.status, params, tags, metrics)
+        return _Held(
+            id=run.info.run_id,
+            experiment=run.info.experiment_id,
+            status=run.info.status,
+            complete=complete,
+            params=set(run.data.params),
+            tags=dict(run.data.tags),
+            metrics=metrics,
+        )
 
     def _experiment(self) -> str:
         """The id of the experiment that was asked for when the run began; made where need be."""

@@ -66,6 +66,7 @@ def test_help_of_run_tells_of_options_and_exit_codes(call: Call) -> None:
         "--plugin PLUGIN",
         "--device",
         "--seed N",
+        "--track",
         "--set KEY=VALUE",
         "--json",
         "--quiet",

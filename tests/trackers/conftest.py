@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -21,17 +22,25 @@ from accaware.api.run_result import RunResult
 from accaware.cli.output import Output
 from accaware.results import strict_json
 from accaware.rundir.directory import RunDirectory
-from accaware.search import AdaptiveParams
+from accaware.rundir.journal import Journal
+from accaware.search import AdaptiveParams, SearchResult
 from accaware.search.events import EpochFinished, Event
+from accaware.search.loop import create_accuracy_aware_training_loop
 from accaware.search.ports import Observer
 from accaware.trackers import TRACKERS, tracking
 from accaware.trackers.tracking import Tracking
 from tests.cli.scripted_run import starting
+from tests.runners.base import Config
+from tests.runners.benches import FakeBench, MixedUpExecutor, Training, several
 from tests.runners.fake import Script, adaptive, holds_up_to
 from tests.runners.processes import ROOT
 
 PARAMS = adaptive(patience_epochs=2, minimal_compression_rate_step=0.1)
-CONFIG = {"accuracy_aware_training": {"params": {"patience_epochs": 2}}, "batch_size": 16}
+CONFIG = {
+    "accuracy_aware_training": {"params": {"patience_epochs": 2}},
+    "batch_size": 16,
+    "plugin_args": {"any key: a/b = c": "long " * 2000, "a key: a=b / c": None},
+}
 
 
 class AtEpoch:
@@ -95,6 +104,28 @@ class Tracked:
         return conduct(
             start, directory, "top1", listener, observers=observers, handle_signals=False
         )
+
+
+SIDE_BY_SIDE = {"accuracy_aware_training": {"params": {"parallel_trials": 2}}}
+
+
+def side_by_side(directory: RunDirectory) -> SearchResult:
+    """A search with two trials at a time, whose reports are mixed up, and its journal.
+
+    Some are left when a higher rate passes.
+    """
+    training = Training(lambda rate, age: 1.0 if rate > 0.3 and age > 1 else 0.8)
+    params = several(2, maximal_compression_rate=0.5)
+    bench = FakeBench(training)
+    with Journal(directory.events) as journal:
+        loop = create_accuracy_aware_training_loop(
+            Config(params),
+            bench.controller,
+            1.0,
+            observers=[journal],
+            executor=MixedUpExecutor(training, random.Random(1), bench.runner.saved, 1),
+        )
+        return loop.drive(bench.runner)
 
 
 @pytest.fixture

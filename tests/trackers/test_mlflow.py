@@ -13,9 +13,19 @@ from pathlib import Path
 import pytest
 
 from accaware.api.run_result import RunResult
+from accaware.rundir.directory import RunDirectory
+from accaware.search.trial import TrialState
 from accaware.trackers.mlflow_manners import mannered
 from accaware.trackers.mlflow_tracker import MlflowTracker
-from tests.trackers.conftest import AtEpoch, MlflowServer, Tracked, interrupt
+from accaware.trackers.tracking import Tracking
+from tests.trackers.conftest import (
+    SIDE_BY_SIDE,
+    AtEpoch,
+    MlflowServer,
+    Tracked,
+    interrupt,
+    side_by_side,
+)
 
 Curves = dict[str, dict[int, float]]
 """By metric: steps and values."""
@@ -107,6 +117,7 @@ def test_a_run_and_its_trials_are_there_with_all_that_they_were(undisturbed: Und
     assert whole.status == "FINISHED"
     assert whole.params["batch_size"] == "16"
     assert whole.params["accuracy_aware_training.params.patience_epochs"] == "2"
+    assert whole.params["plugin_args.any key_ a_b _ c"].startswith("long long")
     assert float(whole.params["baseline"]) == result.baseline
     epochs = [epoch for trial in result.trials for epoch in trial.epochs]
     assert whole.curves["validation/metric"] == {epoch.number: epoch.metric for epoch in epochs}
@@ -215,6 +226,30 @@ def test_what_is_missing_in_the_end_is_sent_when_the_run_is_resumed(
     mlflow_server.kill()
     run.tracking().send_ended()
     assert len(run.warned) == 2
+
+
+def test_trials_side_by_side_end_each_in_its_own_way(
+    tmp_path: Path, mlflow_server: MlflowServer
+) -> None:
+    directory = RunDirectory.create(tmp_path / "run")
+    result = side_by_side(directory)
+    assert {trial.state for trial in result.trials} > {TrialState.CANCELLED}
+    for _ in range(2):  # the second time there is nothing to send
+        Tracking(
+            directory,
+            SIDE_BY_SIDE,
+            [MlflowTracker(directory)],
+            warn=pytest.fail,
+            to_resume="",
+        ).send_ended()
+    found = shown(mlflow_server)
+    assert found.pop("run").status == "KILLED"  # it left no result
+    for trial in result.trials:
+        own = found.pop(f"trial {trial.number}")
+        assert own.status == ("KILLED" if trial.cancelled else "FINISHED")
+        losses = {epoch.number: epoch.loss for epoch in trial.epochs}
+        assert own.curves.get("train/loss", {}) == losses
+    assert found == {}
 
 
 def test_it_tells_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

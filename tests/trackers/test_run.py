@@ -90,7 +90,12 @@ def test_a_run_that_is_gone_on_with_is_shown_in_whole() -> None:
     shutil.rmtree(Path("run", "tensorboard"))
     accaware.resume("run", trackers=())
     assert not Path("run", "tensorboard").exists()
-    accaware.resume("run", trackers=["tensorboard"])
+    ended = CliRunner().invoke(app, ["run", "--resume", "run", "--track", "tensorboard"])
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert curves(Path("run", "tensorboard")) == found
+    # The run's own config is the one that names it.
+    shutil.rmtree(Path("run", "tensorboard"))
+    CliRunner().invoke(app, ["run", "--resume", "run"])
     assert curves(Path("run", "tensorboard")) == found
 
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-import random
 from pathlib import Path
 
 import pytest
 
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.journal import Journal
 from accaware.rundir.journal_events import events
 from accaware.rundir.journal_reader import read_journal
-from accaware.search.loop import create_accuracy_aware_training_loop
 from accaware.trackers import tracking
 from accaware.trackers.tracked_run import TrackedRun
 from accaware.trackers.tracking import Tracking
-from tests.runners.base import Config
-from tests.runners.benches import FakeBench, MixedUpExecutor, Training, several
-from tests.runners.fake import holds_up_to
-from tests.trackers.conftest import Tracked
+from tests.trackers.conftest import SIDE_BY_SIDE, Tracked, side_by_side
 
 
 class Listed:
@@ -112,20 +106,9 @@ def test_a_journal_that_cant_be_read_ends_the_tracking_alone(tmp_path: Path) -> 
 
 
 def test_trials_side_by_side_have_their_own_curves(tmp_path: Path) -> None:
-    training = Training(holds_up_to(0.7))
-    params = several(3, patience_epochs=3, minimal_compression_rate_step=0.08)
-    bench = FakeBench(training)
     directory = RunDirectory.create(tmp_path / "run")
-    known = TrackedRun("run", {"accuracy_aware_training": {"params": {"parallel_trials": 3}}})
-    with Journal(directory.events) as journal:
-        loop = create_accuracy_aware_training_loop(
-            Config(params),
-            bench.controller,
-            1.0,
-            observers=[journal],
-            executor=MixedUpExecutor(training, random.Random(1), bench.runner.saved, 1),
-        )
-        result = loop.drive(bench.runner)
+    result = side_by_side(directory)
+    known = TrackedRun("run", SIDE_BY_SIDE)
     for time, event in events(read_journal(directory.events)):
         known.take(event, time)
     assert len(known.trials) == len(result.trials) > 3

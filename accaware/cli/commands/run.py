@@ -143,7 +143,7 @@ def command(
         device=device,
         ray_address=ray_address,
         seed=seed,
-        trackers=track,
+        trackers=track or None,
         overrides=settings or (),
         json=json,
         quiet=quiet,
