@@ -20,7 +20,9 @@ _SHARE = 0.1
 """Of a run's time that may go by with trackers, where they answer; the end's is beside that."""
 
 _AFTER_FAILURE = 30.0
-"""Seconds at least until a tracker that didn't answer is asked again."""
+_MOST_AFTER_FAILURE = 600.0
+"""Seconds at least until a tracker that failed is asked again: at first, and twice as many each
+time up to the most."""
 
 
 class Tracker(Protocol):
@@ -130,6 +132,7 @@ class _Courier:
         self._warn = warn
         self._to_resume = to_resume
         self._next = 0.0
+        self._failures = 0
         self._warned = False
 
     def send(self, run: TrackedRun) -> None:
@@ -140,8 +143,10 @@ class _Courier:
         pause = 0.0
         try:
             self._tracker.send(run)
+            self._failures = 0
         except Exception as failure:  # noqa: BLE001 - no run fails because of a tracker
-            pause = _AFTER_FAILURE
+            pause = min(_AFTER_FAILURE * 2**self._failures, _MOST_AFTER_FAILURE)
+            self._failures += 1
             if not self._warned:
                 self._warned = True
                 self._warn(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal_events import events
 from accaware.rundir.journal_reader import read_journal
+from accaware.search.events import EpochFinished, Event
+from accaware.search.ports import Observer
 from accaware.trackers import tracking
 from accaware.trackers.tracked_run import TrackedRun
 from accaware.trackers.tracking import Tracking
@@ -24,12 +30,14 @@ class Listed:
     def __init__(self, fails: type[BaseException] | None = None) -> None:
         self._fails = fails
         self.sent: list[int] = []
+        self.minutes: list[float] = []
         self.ended = 0
         self.run: TrackedRun | None = None
 
     def send(self, run: TrackedRun) -> None:
         self.run = run
         self.sent.append(len(run.points))
+        self.minutes.append(tracking.time.monotonic() / 60)
         if self._fails is not None:
             raise self._fails("it is broken")
 
@@ -38,7 +46,7 @@ class Listed:
         self.ended += 1
 
 
-def told(run: Tracked, *trackers: Listed) -> None:
+def told(run: Tracked, *trackers: Listed, first: Sequence[Observer] = ()) -> None:
     """Have a run tell these trackers in place of its own."""
 
     def made(directory: RunDirectory | None = None) -> Tracking:
@@ -51,7 +59,7 @@ def told(run: Tracked, *trackers: Listed) -> None:
         )
 
     run.tracking = made  # type: ignore[method-assign]
-    assert run.go() is not None
+    assert run.go(*first) is not None
 
 
 @pytest.mark.usefixtures("at_once")
@@ -77,6 +85,28 @@ def test_one_that_takes_long_is_told_seldom(
     told(Tracked(tmp_path / "run", []), tracker)
     assert len(tracker.sent) == 2
     assert tracker.ended == 1
+
+
+def test_one_that_fails_is_asked_more_and_more_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        """Of a run whose epochs take a minute each."""
+
+        now = 0.0
+
+        def notify(self, event: Event) -> None:
+            self.now += 60 * isinstance(event, EpochFinished)
+
+    clock, tracker = Clock(), Listed(RuntimeError)
+    monkeypatch.setattr(
+        tracking, "time", SimpleNamespace(monotonic=lambda: clock.now, time=time.time)
+    )
+    run = Tracked(tmp_path / "run", [])
+    run.params = replace(run.params, patience_epochs=10, stop_trial_when_within_budget=False)
+    told(run, tracker, first=[clock])
+    *asked, _ = tracker.minutes  # the last is the run's end
+    assert asked == [0, 1, 2, 4, 8, 16]
 
 
 def test_numbers_that_are_none_are_shown_as_such(tmp_path: Path) -> None:
@@ -109,8 +139,8 @@ def test_trials_side_by_side_have_their_own_curves(tmp_path: Path) -> None:
     directory = RunDirectory.create(tmp_path / "run")
     result = side_by_side(directory)
     known = TrackedRun("run", SIDE_BY_SIDE)
-    for time, event in events(read_journal(directory.events)):
-        known.take(event, time)
+    for when, event in events(read_journal(directory.events)):
+        known.take(event, when)
     assert len(known.trials) == len(result.trials) > 3
     for trial in result.trials:
         points = known.trials[trial.number].points
