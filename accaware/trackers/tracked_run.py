@@ -131,6 +131,8 @@ class TrackedRun:
     def _note_epoch(
         self, trial: int, epoch: int, time: float, numbers: Mapping[str, float | None]
     ) -> None:
+        if trial not in self.trials:
+            return
         # Epochs of trials side by side have the same numbers, and nobody tells whose rate it is.
         if not self._side_by_side:
             _note(self.points, epoch, time, numbers)

@@ -14,7 +14,7 @@ import pytest
 from accaware.rundir.directory import RunDirectory
 from accaware.rundir.journal_events import events
 from accaware.rundir.journal_reader import read_journal
-from accaware.search.events import EpochFinished, Event
+from accaware.search.events import EpochFinished, Event, LearningRateKnown
 from accaware.search.ports import Observer
 from accaware.trackers import tracking
 from accaware.trackers.tracked_run import TrackedRun
@@ -119,6 +119,12 @@ def test_numbers_that_are_none_are_shown_as_such(tmp_path: Path) -> None:
     assert tracker.run is not None
     values = [point.value for (name, _), point in tracker.run.points.items() if "metric" in name]
     assert any(map(math.isnan, values))
+
+
+def test_what_is_trained_before_the_first_trial_is_no_epoch() -> None:
+    run = TrackedRun("run", {})
+    run.take(LearningRateKnown(0.1), 1.0)
+    assert (run.points, run.trials) == ({}, {})
 
 
 def test_a_journal_that_cant_be_read_ends_the_tracking_alone(tmp_path: Path) -> None:
