@@ -48,7 +48,9 @@ class Ended:
             hardware=None,
             seed=0,
             config={
-                key: value for key, value in resolved.items() if key not in ("download", "report")
+                key: value
+                for key, value in resolved.items()
+                if key not in ("download", "report", "trackers")
             },
             plugin="plugin.py",
             plugin_digest=None,

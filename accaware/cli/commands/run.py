@@ -86,6 +86,7 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="<tensorboard|mlflow>",
+            autocompletion=completion.words("tensorboard", "mlflow"),
             help="What shows the run while it goes on; may be repeated. TensorBoard's files go to "
             "the run's directory, MLflow's server is that of MLFLOW_TRACKING_URI. Overrides the "
             "config's trackers.",
