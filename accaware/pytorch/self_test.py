@@ -167,7 +167,7 @@ def _pair() -> str | None:
 def _devices() -> Iterator[Device]:
     yield Device(
         name="cpu",
-        hardware=f"{hardware_of(torch.device('cpu'))}, {torch.get_num_threads()} threads",
+        hardware=hardware_of(torch.device("cpu")),
         memory_free=None,
         memory_total=None,
     )

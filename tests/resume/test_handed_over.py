@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -185,6 +186,26 @@ def test_a_model_that_gives_nothing_to_compare_is_refused_before_it_is_trained(
     assert next(epochs) == 0
     assert "gives no numbers for the example inputs" in capsys.readouterr().err
     assert not directory.path.exists()
+
+
+def test_other_threads_are_told_when_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They share sums out, so that what is computed isn't the same to the bit."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        code, directory = ran(Drifting, tmp_path, monkeypatch)
+        assert code == 1
+        capsys.readouterr()
+        torch.set_num_threads(2)
+        monkeypatch.setattr(Tiny, "create_model", lambda self: Net())
+        assert accaware(resume=directory.path) == 0
+    finally:
+        torch.set_num_threads(before)
+    told = capsys.readouterr().err
+    assert 'changed: the hardware: "' in told
+    assert re.search(r', 1 thread" when the run began, ".*, 2 threads" now', told)
 
 
 def test_another_processor_is_told_when_the_run_goes_on(

@@ -34,11 +34,18 @@ def named_device(name: str) -> torch.device:
 
 
 def hardware_of(device: torch.device) -> str:
-    """What computes there: the GPU's name and number, else the processor's model."""
+    """What computes there: the GPU's name and number, else the processor's model.
+
+    On the CPU with the number of torch's threads, which share sums out and so decide how these are
+    rounded.
+    """
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         return f"{torch.cuda.get_device_name(index)} (cuda:{index})"
-    return _processor()
+    if device.type != "cpu":
+        return _processor()
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' * (threads > 1)}"
 
 
 def _processor() -> str:
