@@ -23,7 +23,7 @@ SMALL = {
     '"model": "resnet18"': '"model": "resnet18", "input_info": {"sample_size": [1, 3, 32, 32]}',
     "resnet18": "squeezenet1_1",
 }
-SETTINGS = {"start/first-run.md": ("plugin_args.width=8", "plugin_args.epochs=2")}
+SETTINGS = {"start/first-run.md": ("plugin_args.width=8", "plugin_args.epochs=1")}
 INSTEAD = {
     "guides/python.md": {
         'output_dir="runs/x")': (
