@@ -4,7 +4,7 @@ Sybil finds the blocks and keeps a page's Python names; a block is known by its 
 
     ```sh               commands, run one after another in the page's folder
     ```sh elsewhere     commands that need what isn't here (a cluster, a GPU, a download): checked
-    ```bash             a script for elsewhere: bash reads it, and what it starts is checked
+    ```sh title="x.sh"  a script for elsewhere: bash reads it, and what it starts is checked
     ```python           run, with the names of the blocks before it
     ```json5            a config, or keys of one, which has nothing to complain of
     ```... title="x"    written as the file x first; Python is imported by who uses it, not run
@@ -90,6 +90,8 @@ class Page:
 
 
 def _commands(page: Page, example: Example, text: str, only_checked: bool) -> None:
+    if text.startswith("#!"):
+        text = _started(text)
     for words in commands.commands(text):
         if only_checked:
             commands.check(words)
@@ -97,12 +99,12 @@ def _commands(page: Page, example: Example, text: str, only_checked: bool) -> No
             commands.run(words, page.settings)
 
 
-def _script(page: Page, example: Example, text: str, only_checked: bool) -> None:
-    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
-    started = re.findall(r"^srun (?:.*\\\n)*.*$", text, re.MULTILINE)
-    assert started, f"{example.path}:{example.line}: nothing of it is known"
-    for command in started:
-        _commands(page, example, command, True)
+def _started(script: str) -> str:
+    """The commands that a script for a cluster starts, once bash has read it."""
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    found: list[str] = re.findall(r"^srun (?:.*\\\n)*.*$", script, re.MULTILINE)
+    assert found, "nothing of the script is known"
+    return "\n".join(found)
 
 
 def _python(page: Page, example: Example, text: str, only_compiled: bool) -> None:
@@ -156,9 +158,10 @@ def _nothing(page: Page, example: Example, text: str, only_checked: bool) -> Non
 
 _DO: dict[str, Callable[[Page, Example, str, bool], None]] = {
     "sh": _commands,
-    "bash": _script,
+    "bash": _commands,
     "python": _python,
     "json5": _config,
+    "json": _config,
     "yaml": _yaml,
     "text": _nothing,
 }

@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
+OTHERS = {"mlflow", "tensorboard", "trtexec"}
+"""Programs of others, which are taken as they are."""
+
 QUICKLY = (
     "device=cpu",
     "num_workers=0",
@@ -55,7 +58,7 @@ def check(words: Sequence[str]) -> None:
         case "pytest":
             assert (ROOT / rest[0].partition("::")[0]).exists(), rest[0]
         case _:
-            assert program == "trtexec", f"nobody knows how to check {program}"
+            assert program in OTHERS, f"nobody knows how to check {program}"
 
 
 def run(words: Sequence[str], settings: Sequence[str]) -> str:
@@ -68,7 +71,7 @@ def run(words: Sequence[str], settings: Sequence[str]) -> str:
         AssertionError: it failed.
     """
     words, target = _redirected(words)
-    if words[0] != "accaware":
+    if words[0] != "accaware" or words[1].startswith("-"):
         check(words)
         return ""
     arguments = _expanded(words[1:])
@@ -84,9 +87,17 @@ def run(words: Sequence[str], settings: Sequence[str]) -> str:
 
 
 def parse(arguments: Sequence[str]) -> None:
-    """Let the command line's own parser take the words of an accaware command."""
+    """Let the command line's own parser take the words of an accaware command.
+
+    Options before a command act as soon as they are parsed (one installs completions), so that
+    these are only looked up.
+    """
     group: Any = typer.main.get_command(app)
     words, _ = _redirected(arguments)
+    if words[0].startswith("-"):
+        known = {name for option in group.params for name in (*option.opts, *option.secondary_opts)}
+        assert set(words) <= known, words
+        return
     with group.make_context("accaware", list(words)) as context:
         _, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
         command.make_context(command.name, rest, parent=context)
