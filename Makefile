@@ -3,13 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench clean
+.PHONY: help setup demo test check lint types imports docs dist bench clean
 
 help:
 	@echo "make demo    the main job on real data: how many filters of a small ResNet can go?"
 	@echo "make test    the tests"
 	@echo "make check   the tests, formatting, lint, types and the layers of imports"
-	@echo "make bench   the measurements that README quotes"
+	@echo "make docs    the documentation, as a site in build/docs"
+	@echo "make dist    sdist and wheel in dist/, checked, and tried in an environment of their own"
+	@echo "make bench   the measurements that the documentation quotes"
 
 setup: .venv/ready
 
@@ -41,6 +43,17 @@ types: setup
 
 imports: setup
 	$(BIN)/lint-imports
+
+# A dead link, a missing anchor or name, or a page that asks another server for something is an error.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python scripts/try_wheel.py dist/*.whl
 
 bench: setup
 	for script in scripts/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

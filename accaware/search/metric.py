@@ -23,23 +23,25 @@ class Metric(float):
 
     From the samples follow the standard error of a drop, paired with the dense model's values of
     the same samples, and how many samples a drop is.
-
-    Args:
-        value: the metric; a number, or a tensor or an array of one element.
-        per_sample: of each sample of the validation data one number, in the same order at each
-            validation: 1 or 0 for right or wrong, an absolute error. A 1-d sequence, array or
-            tensor. ``value`` has to be their mean, or 100 times that; a metric that is no mean over
-            samples (an F-score, a root of a mean) has none to give. None for a bare number.
-
-    Raises:
-        PluginContractError: ``per_sample`` isn't one number a sample, or ``value`` is neither.
     """
 
     per_sample: array[float] | None
     scale: float
 
     def __new__(cls, value: Any, per_sample: Any = None) -> Metric:
-        """A float, whose samples are checked."""
+        """A float, whose samples are checked.
+
+        Args:
+            value: the metric; a number, or a tensor or an array of one element.
+            per_sample: of each sample of the validation data one number, in the same order at each
+                validation: 1 or 0 for right or wrong, an absolute error. A 1-d sequence, array or
+                tensor. ``value`` has to be their mean, or 100 times that; a metric that is no mean
+                over samples (an F-score, a root of a mean) has none to give. None for a bare
+                number.
+
+        Raises:
+            PluginContractError: ``per_sample`` isn't one number a sample, or ``value`` is neither.
+        """
         metric = super().__new__(cls, value)
         metric.per_sample, metric.scale = None, 1.0
         if per_sample is not None and math.isfinite(metric):

@@ -1,6 +1,8 @@
 """The JSON Schema files of the package, by name.
 
-Beyond JSON Schema's own keywords, which `jsonschema` checks, they carry these annotations:
+Each key has a description and, where none follows from its type, an example: the documentation's
+page of all keys is made of them. Beyond JSON Schema's own keywords, which `jsonschema` checks, they
+carry these annotations:
 
 x-ignored               {"why": ..., "when": value}: accepted without effect, with a warning;
                         only for the value ``when`` where there is one

@@ -44,7 +44,8 @@ class LightningTask:
         checkpoint: of Lightning, with the trained weights; only tensors and plain values are read
             from it. None where the class's own constructor brings trained weights.
         datamodule: the LightningDataModule's class; None where the module has the data loaders.
-        module_args, datamodule_args: keyword arguments of the two.
+        module_args: keyword arguments of the module's class.
+        datamodule_args: and of the data module's.
 
     Raises:
         MissingExtraError: Lightning isn't installed.

@@ -174,7 +174,9 @@ def test_what_no_layer_could_be_is_told_at_once(register: Callable[[], None], to
 
 
 def test_the_example_of_the_page() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "layers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "explained" / "layers.md").read_text(
+        encoding="utf-8"
+    )
     names: dict[str, Any] = {}
     exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), names)
     layer = names["model"][2]
