@@ -1,25 +1,30 @@
 """How many workers pay: searches over learning curves, timed in epochs, without any training.
 
     python scripts/simulate_workers.py --workers 1 2 4 8 16 32 64
+    python scripts/simulate_workers.py --curves made-up
 
-A trial loses with its rate, and recovers by a power law over its epochs, with noise; where it is
-beyond the limit for good differs from one model to the next. The search is the real one, with all
-its rules, and so are its rounds; only the clock is made up: each worker takes one unit for an
-epoch. Printed are, over all models: rounds, epochs trained (those beyond what counts included),
-the wall time, the longest chain (the time with workers that are never waited for), how much faster
-than with one trial at a time that is, and how far the rate found is from the highest that holds.
+The curves are those that record_curves.py recorded, of real models; between two rates they are
+mixed. Made-up ones lose with the rate and recover by a power law, with a little noise, each model
+up to a rate of its own. The search is the real one, with all its rules, and so are its rounds; only
+the clock is made up: each worker takes one unit for an epoch. Printed are, over all models: rounds,
+epochs trained (those beyond what counts included), the wall time, the longest chain (the time with
+workers that are never waited for), how much faster than with one trial at a time that is, and how
+far the rate found is from the highest that holds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Protocol
 
 from accaware.search.loop import create_accuracy_aware_training_loop
 from accaware.search.metric import Measurement
@@ -31,16 +36,60 @@ from accaware.search.trials.course import TrialCourse
 from accaware.search.trials.order import Began, EpochDone, Report, TrialOrder, TrialProgress
 
 BUDGET = 0.01
+RECORDED = Path(__file__).with_name("learning_curves.jsonl")
+
+
+class Curves(Protocol):
+    """What training would measure: 1 for the dense model.
+
+    Attributes:
+        holds: the highest rate that is within budget in the end.
+        epochs: of a trial at the most.
+    """
+
+    @property
+    def holds(self) -> float: ...
+
+    @property
+    def epochs(self) -> int: ...
+
+    def metric(self, rate: float, age: int, trial: int) -> float:
+        """At a rate, after so many epochs."""
+
+
+class RecordedCurves:
+    """Those of one model, as record_curves.py has them."""
+
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        curves = {float(rate): metrics for rate, metrics in line["curves"].items()}
+        self._rates = sorted(curves)
+        self._losses = [[1 - each / line["dense"] for each in curves[at]] for at in self._rates]
+        self.epochs = min(map(len, self._losses))
+        grid = [step / 1000 for step in range(int(1000 * self._rates[-1]) + 1)]
+        self.holds = max(rate for rate in grid if self._least_lost(rate) <= BUDGET)
+
+    def metric(self, rate: float, age: int, trial: int) -> float:
+        """Mixed of the two curves nearest to a rate; nothing is lost at rate 0."""
+        above = min(bisect_left(self._rates, rate), len(self._rates) - 1)
+        high, of_high = self._rates[above], self._losses[above][age - 1]
+        low, of_low = (
+            (self._rates[above - 1], self._losses[above - 1][age - 1]) if above else (0, 0)
+        )
+        return 1 - (of_low + (rate - low) / (high - low) * (of_high - of_low))
+
+    def _least_lost(self, rate: float) -> float:
+        return min(1 - self.metric(rate, age, 0) for age in range(1, self.epochs + 1))
+
+
 NOISE = 1e-6
 """Between two epochs: with more of it, trials are given up long before their last epoch."""
 
 
 @dataclass(frozen=True)
-class Curves:
-    """What training would measure: 1 for the dense model.
+class MadeUpCurves:
+    """A power law.
 
     Attributes:
-        holds: the highest rate that is within budget in the end.
         seed: of the noise.
     """
 
@@ -237,14 +286,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--trials", type=int, help="at a time; as many as workers if not given")
-    parser.add_argument("--epochs", type=int, default=200, help="of a trial at the most")
+    parser.add_argument("--curves", default=RECORDED, help="a file of them, or made-up")
     parser.add_argument("--step", type=float, default=0.005, help="minimal step between rates")
-    parser.add_argument("--models", type=int, default=40)
     options = parser.parse_args()
-    chance = random.Random(0)
-    models = [
-        Curves(chance.uniform(0.3, 0.93), seed, options.epochs) for seed in range(options.models)
-    ]
+    models: list[Curves] = []
+    if str(options.curves) == "made-up":
+        chance = random.Random(0)
+        models += [MadeUpCurves(chance.uniform(0.3, 0.93), seed, 200) for seed in range(24)]
+    else:
+        lines = Path(options.curves).read_text(encoding="utf-8").splitlines()
+        models += [RecordedCurves(json.loads(line)) for line in lines]
     alone = mean(searched(model, 1, 1, options.step).wall for model in models)
     print(
         "| workers | trials at a time | rounds | epochs | wall time | longest chain | faster "
