@@ -124,7 +124,7 @@ APART = (
         ("form", ("datasets",)),
         ("precision", ("mixed",)),
         "the training that a plugin gets where it brings none is in full precision",
-        "has no use for",
+        "can't read it",
     ),
     Apart(
         ("form", ("datasets", "own training", "class", "torchvision")),

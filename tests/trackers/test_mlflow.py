@@ -96,7 +96,8 @@ def exported(path: Path) -> None:
     (path / "exports" / "model.onnx").write_bytes(b"a model")
 
 
-@pytest.fixture(scope="module")
+# As long as the server is there: xdist may come back to this module, where another was begun.
+@pytest.fixture(scope="session")
 def undisturbed(
     mlflow_process: MlflowServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Undisturbed:
