@@ -20,7 +20,7 @@ def lightning(file: str, module: str, datamodule: str | None, monitor: str) -> s
         module: the name of the class; ``datamodule`` likewise, None for none.
         monitor: what its validation logs.
     """
-    text = _LIGHTNING + (_DATAMODULE if datamodule else _LOADERS)
+    text = _LIGHTNING + (_DATAMODULE if datamodule else "") + _LOADERS
     words = {"FILE": file, "MODULE": module, "DATA": datamodule or "", "MONITOR": monitor}
     return Template(text).substitute(words)
 
@@ -101,11 +101,7 @@ class $MODULE(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
 '''
 
-_DATAMODULE = '''
-
-class $DATA(lightning.LightningDataModule):
-    """The data of training and validation."""
-
+_LOADERS = """
     def train_dataloader(self):
         # FILL IN:
         #     return torch.utils.data.DataLoader(train, batch_size=64, shuffle=True)
@@ -115,6 +111,10 @@ class $DATA(lightning.LightningDataModule):
         # FILL IN:
         #     return torch.utils.data.DataLoader(validation, batch_size=256)
         raise NotImplementedError("$FILE: val_dataloader is still a blank")
-'''
+"""
 
-_LOADERS = _DATAMODULE.split('validation."""\n')[1]
+_DATAMODULE = '''
+
+class $DATA(lightning.LightningDataModule):
+    """The data of training and validation."""
+'''

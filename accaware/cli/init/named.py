@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,6 @@ from accaware.config.model.task import is_file
 from accaware.errors import UsageError
 from accaware.extras import import_extra
 from accaware.starter import config
-from accaware.starter.commented import commented
 
 PRETRAINED = "pretrained"
 """In the place of a file of weights, for what the library publishes."""
@@ -78,7 +78,7 @@ def refused(data: Mapping[str, Any], folder: Path) -> dict[str, str]:
         for key in ("dataset_dir", "weights")
         if key in data and is_file(str(data[key]))
     }
-    text = commented({**data, **there}, lambda path, value: None, head="")
+    text = json.dumps({**data, **there})
     outcome = checked_plugin(examine_text(text, "", folder.absolute()))
     return {one.path: one.message for one in outcome.diagnostics if one.severity == "error"}
 
