@@ -25,12 +25,16 @@ class Output(RunConsole):
 
     With ``json`` standard output carries the JSON and nothing else; all that people read goes to
     standard error. ``quiet`` leaves out everything up to the final table.
+
+    Attributes:
+        is_told_elsewhere: what the run came to: it was told when the run ended, or it is by the
+            first of several processes.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         super().__init__(console_on(sys.stderr if json else sys.stdout), quiet=quiet)
         self._json: TextIO | None = sys.stdout if json else None
-        self.had_nothing_to_do = False
+        self.is_told_elsewhere = False
 
     @contextmanager
     def guarding_stdout(self) -> Iterator[None]:
@@ -74,13 +78,13 @@ class Output(RunConsole):
                 self._say(line)
 
     def had_finished(self, path: Path) -> None:
-        """A line, and it is noted for the exit code."""
+        """A line; the exit code says no more of it."""
         super().had_finished(path)
-        self.had_nothing_to_do = True
+        self.is_told_elsewhere = True
 
     def took_part(self) -> None:
         """What it came to is for the first process's exit code to tell, once."""
-        self.had_nothing_to_do = True
+        self.is_told_elsewhere = True
 
     def differs(self, differences: Sequence[str]) -> None:
         """What isn't as it was when the run began, and goes on all the same."""

@@ -187,7 +187,7 @@ def run(
             assert config is not None
             go = partial(begin, config, output_dir=output_dir, auto_resume=auto_resume)
         result = go(**arguments, listener=output, handle_signals=True)
-    if output.had_nothing_to_do:
+    if output.is_told_elsewhere:
         return ExitCode.NOTHING_TO_DO
     output.next_steps(next_steps(result))
     return exit_code(result)
