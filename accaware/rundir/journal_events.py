@@ -41,20 +41,37 @@ _READ: dict[str, type[Event]] = {
 }
 
 
-def events(lines: Iterable[JournalLine]) -> Iterator[tuple[float, Event]]:
-    """What the lines tell of trials and their epochs, each with its time, in seconds since 1970.
+def event_of(line: JournalLine) -> Event | None:
+    """What a line tells of the search, a trial or an epoch; None for any other line.
 
     A number that isn't finite is None.
+
+    Raises:
+        JournalError: the line isn't what an event is written as.
+    """
+    kind = _READ.get(line.event)
+    try:
+        return None if kind is None else structured(kind, line.content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(line, error) from error
+
+
+def events(lines: Iterable[JournalLine]) -> Iterator[tuple[float, Event]]:
+    """The same of all lines, each event with its time, in seconds since 1970.
 
     Raises:
         JournalError: a line isn't what an event is written as.
     """
     for line in lines:
-        kind = _READ.get(line.event)
-        if kind is None:
+        event = event_of(line)
+        if event is None:
             continue
         try:
             time = datetime.fromisoformat(line.content["time"]).timestamp()
-            yield time, structured(kind, line.content)
         except (KeyError, TypeError, ValueError) as error:
-            raise JournalError(f"the journal can't be read: {line.event}: {error!r}") from error
+            raise _unreadable(line, error) from error
+        yield time, event
+
+
+def _unreadable(line: JournalLine, error: Exception) -> JournalError:
+    return JournalError(f"the journal can't be read: {line.event}: {error!r}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,28 +14,25 @@ from accaware.results.comparison import ComparedRun
 from accaware.results.from_json import structured
 from accaware.results.inspection import Inspection
 from accaware.rundir.directory import RunDirectory
-from accaware.rundir.journal_reader import JournalLine, read_journal
+from accaware.rundir.journal_events import event_of
+from accaware.rundir.journal_reader import read_journal
 from accaware.rundir.manifest import Manifest
 from accaware.rundir.result_file import ResultFile, read_result
 from accaware.rundir.run_status import RunStatus, standing
 from accaware.search.budget import AccuracyBudget
+from accaware.search.events import (
+    EpochFinished,
+    EpochStarted,
+    Event,
+    LearningRateKnown,
+    SearchStarted,
+    TrialFinished,
+    TrialStarted,
+)
 from accaware.search.result import Best
-from accaware.search.trial import Epoch, Trial, TrialPhase
+from accaware.search.trial import Epoch, Trial
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialAtHand:
-    """A trial that has no verdict yet, as it began, and what it was trained since."""
-
-    number: int
-    phase: TrialPhase
-    target_rate: float
-    compression_rate: float
-    lr_factor: float
-    start: int | None
-    epochs: tuple[Epoch, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +41,7 @@ class RunRecord:
 
     Attributes:
         status: whether it goes on, and its finished trials, with all of their epochs.
-        at_hand: the trials that it is at, or was at when it stopped.
+        at_hand: the epochs of each trial that it is at, or was at when it stopped.
         result: None before there is one.
         config: the resolved config; None where the run was killed before it was written.
         manifest: None where the run was killed before it was written.
@@ -60,7 +56,7 @@ class RunRecord:
     """
 
     status: RunStatus
-    at_hand: tuple[TrialAtHand, ...]
+    at_hand: Mapping[int, tuple[Epoch, ...]]
     result: ResultFile | None
     config: Mapping[str, Any] | None
     manifest: Manifest | None
@@ -158,20 +154,21 @@ def read_run(directory: RunDirectory, *, ended: bool = False) -> RunRecord:
         OSError: likewise.
     """
     lines = read_journal(directory.events)
-    started = _last(lines, "search_started")
-    confirmation = started.get("confirmation")
-    left_out = _last(lines, "run_started").get("left_out", ())
+    told = [event for line in lines if (event := event_of(line)) is not None]
+    started = next((one for one in reversed(told) if isinstance(one, SearchStarted)), None)
+    run_started = next((one for one in reversed(lines) if one.event == "run_started"), None)
+    left_out = () if run_started is None else run_started.content.get("left_out", ())
     return RunRecord(
         status=standing(directory, ended=ended),
-        at_hand=_at_hand(lines),
+        at_hand=_at_hand(told),
         result=read_result(directory.result),
         config=_json(directory.config),
         manifest=Manifest.read(directory.manifest) if directory.manifest.is_file() else None,
         began=lines[0].content.get("time") if lines else None,
         last=lines[-1].content.get("time") if lines else None,
-        maximal_rate=started.get("maximal_rate"),
-        confirmation_budget=confirmation and structured(AccuracyBudget, confirmation),
-        learning_rates=_learning_rates(lines),
+        maximal_rate=None if started is None else started.maximal_rate,
+        confirmation_budget=None if started is None else started.confirmation,
+        learning_rates=_learning_rates(told),
         left_out=[(each["layer"], each["reason"]) for each in left_out],
         warnings=[line.content["message"] for line in lines if line.event == "warned"],
         benchmark=_found(directory.path / "benchmark.json", Benchmark),
@@ -179,45 +176,36 @@ def read_run(directory: RunDirectory, *, ended: bool = False) -> RunRecord:
     )
 
 
-def _last(lines: Sequence[JournalLine], event: str) -> dict[str, Any]:
-    """The content of the last such line; empty where there is none."""
-    return next((line.content for line in reversed(lines) if line.event == event), {})
-
-
-def _learning_rates(lines: Sequence[JournalLine]) -> dict[int, float]:
-    """Not of trials that run side by side: no line tells which one's it is."""
+def _learning_rates(told: Iterable[Event]) -> dict[int, float]:
+    """Not of trials that run side by side: no event tells which one's it is."""
     rates: dict[int, float] = {}
     epoch = 0
     begun: set[int] = set()
-    for line in lines:
-        if line.event == "trial_started":
-            begun.add(line.content["number"])
-        elif line.event == "trial_finished":
-            begun.discard(line.content["trial"]["number"])
-        elif line.event == "epoch_started":
-            epoch = line.content["number"]
-        elif line.event == "learning_rate_known" and len(begun) == 1:
-            rates[epoch] = line.content["value"]
+    for event in told:
+        match event:
+            case TrialStarted(number):
+                begun.add(number)
+            case TrialFinished(trial):
+                begun.discard(trial.number)
+            case EpochStarted(_, epoch):
+                pass
+            case LearningRateKnown(value) if len(begun) == 1:
+                rates[epoch] = value
     return rates
 
 
-def _at_hand(lines: Sequence[JournalLine]) -> tuple[TrialAtHand, ...]:
-    trials: dict[int, TrialAtHand] = {}
-    epochs: dict[int, dict[int, Epoch]] = defaultdict(dict)
-    for line in lines:
-        content = line.content
-        if line.event == "trial_started":
-            # Its "epochs" are how many are planned.
-            trials[content["number"]] = structured(TrialAtHand, {**content, "epochs": ()})
-        elif line.event == "epoch_finished":
-            epoch = structured(Epoch, content["epoch"])
-            epochs[content["trial"]][epoch.number] = epoch
-        elif line.event == "trial_finished":
-            trials.pop(content["trial"]["number"], None)
-    return tuple(
-        replace(trial, epochs=tuple(epochs[number].values()))
-        for number, trial in sorted(trials.items())
-    )
+def _at_hand(told: Iterable[Event]) -> dict[int, tuple[Epoch, ...]]:
+    """By the trials' numbers; an epoch that was trained again counts once."""
+    epochs: dict[int, dict[int, Epoch]] = {}
+    for event in told:
+        match event:
+            case TrialStarted(number):
+                epochs.setdefault(number, {})
+            case EpochFinished(trial, epoch):
+                epochs.setdefault(trial, {})[epoch.number] = epoch
+            case TrialFinished(trial):
+                epochs.pop(trial.number, None)
+    return {number: tuple(epochs[number].values()) for number in sorted(epochs)}
 
 
 def _json(path: Path) -> Any:

@@ -63,9 +63,9 @@ def _courses(run: RunRecord) -> Iterator[_Course]:
     for trial in run.trials:
         if trial.epochs:
             yield _Course(trial.number, trial.epochs, trial.reason)
-    for at_hand in run.at_hand:
-        if at_hand.epochs:
-            yield _Course(at_hand.number, at_hand.epochs, _AT_HAND)
+    for number, epochs in run.at_hand.items():
+        if epochs:
+            yield _Course(number, epochs, _AT_HAND)
 
 
 def _plot(

@@ -57,7 +57,7 @@ def metric_axis(run: RunRecord, budget: AccuracyBudget) -> Axis:
     measured = [
         epoch.metric for trial in run.trials for epoch in trial.epochs if epoch.metric is not None
     ]
-    at_hand = (epoch for trial in run.at_hand for epoch in trial.epochs)
+    at_hand = (epoch for epochs in run.at_hand.values() for epoch in epochs)
     measured += [epoch.metric for epoch in at_hand if epoch.metric is not None]
     shown = [value for value in measured if budget.deficit(value) <= _SHOWN]
     edge = _SHOWN * (budget.tolerance or abs(budget.baseline) / 100 or 1.0)
