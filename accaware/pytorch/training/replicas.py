@@ -112,7 +112,7 @@ class Replicas:
     def _agree(self, model: nn.Module) -> None:
         """Each process has normalised by batches of its own; the first one's statistics count."""
         weights = [each for each in model.parameters() if each.requires_grad]
-        apart = any(gathered(not _same(weights)))
+        apart = not _same(weights)
         if apart and not self._told:
             self._told = True
             self._warn(_APART)
@@ -139,10 +139,13 @@ def check_can_synchronize(model: nn.Module, device: torch.device) -> None:
 
 @torch.no_grad()
 def _same(weights: Sequence[Tensor]) -> bool:
-    """Whether the weights are the first process's; every process has to ask."""
+    """Whether all processes have the same weights; every one of them has to ask."""
     if not weights:
         return True
     squares = torch.stack([each.float().square().sum().to(weights[0].device) for each in weights])
-    first = squares.clone()
-    take_from_first([first])
-    return bool(torch.allclose(squares, first, rtol=_CLOSE, equal_nan=True))
+    first, *others = gathered(squares.tolist())
+    expected = torch.tensor(first)
+    return all(
+        torch.allclose(torch.tensor(other), expected, rtol=_CLOSE, equal_nan=True)
+        for other in others
+    )

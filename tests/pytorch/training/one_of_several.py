@@ -17,6 +17,7 @@ from torch import distributed, nn
 
 from accaware import create_accuracy_aware_training_loop
 from accaware.pytorch import RankingCallbacks, create_compressed_model
+from accaware.pytorch.distributed.agreement import agreed, gathered
 from tests.pytorch.training.scripts import EXAMPLE, SPARSITY, adaptive
 from tests.runners.forks import in_forks
 from tests.runners.torch_case import (
@@ -53,6 +54,10 @@ BY_GRADIENTS = {
 
 RECONSTRUCTED = {**PRUNING, "params": {**PRUNING["params"], "reconstruction_samples": 200}}
 
+MESSAGES = "messages"
+LENGTHS = (0, 1, *range(2015, 2060), 5000, 100_000)
+"""Of texts; somewhere in the middle they no longer fit into one message."""
+
 SECTIONS = {
     "filter_pruning": PRUNING,
     "filter_pruning_by_gradients": BY_GRADIENTS,
@@ -75,10 +80,20 @@ def main(rank: int, world: int, folder: Path, algorithms: list[str]) -> None:
         distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
         averaging = "polynomial" if algorithm == "averaged_weights" else "none"
         confirmation = {} if algorithm == "confirmed" else None
-        told[algorithm] = search(rank, world, place, SECTIONS[algorithm], averaging, confirmation)
+        if algorithm == MESSAGES:
+            told[algorithm] = messages(rank)
+        else:
+            section = SECTIONS[algorithm]
+            told[algorithm] = search(rank, world, place, section, averaging, confirmation)
         distributed.barrier()
         distributed.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(told))
+
+
+def messages(rank: int) -> list[Any]:
+    """What is heard of texts of all lengths; each process has its letter, and one's is longer."""
+    texts = [f"{rank}" * (length + 7 * rank) for length in LENGTHS]
+    return [(agreed(text), gathered(text)) for text in texts]
 
 
 def search(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from torch import distributed
 
+from tests.pytorch.training.one_of_several import LENGTHS, MESSAGES
 from tests.runners.processes import run_script
 
 WORLD = 2
@@ -28,7 +29,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of the processes told of each algorithm: they take their time to begin."""
     folder = tmp_path_factory.mktemp("together")
     script = "tests.pytorch.training.one_of_several"
-    run_script(script, str(WORLD), str(folder), *ALGORITHMS)
+    run_script(script, str(WORLD), str(folder), *ALGORITHMS, MESSAGES)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD)]
 
 
@@ -68,3 +69,8 @@ def test_the_first_process_decides_and_all_load(algorithm: str, told: list[dict[
     assert first["dumped"] > 0
     assert second["dumped"] == 0
     assert set(second["loaded"]) == {"of the first process"}
+
+
+def test_objects_of_any_length_arrive_whole(told: list[dict[str, Any]]) -> None:
+    expected = [["0" * length, ["0" * length, "1" * (length + 7)]] for length in LENGTHS]
+    assert [each[MESSAGES] for each in told] == [expected] * WORLD
