@@ -21,22 +21,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from accaware.pytorch.channels.compact import CompactModel
 from accaware.pytorch.channels.layout import ChannelGroup, ExcludedLayer
 from accaware.pytorch.channels.trials.bench import (
     OUTPUT,
     Bench,
     Fault,
-    failure_of,
-    layout_without,
 )
-from accaware.pytorch.channels.trials.comparison import same_shapes
 from accaware.pytorch.channels.trials.removal import removal
+from accaware.pytorch.channels.trials.shape_bench import ShapeBench
 from accaware.pytorch.channels.trials.trial import RemovalTrial
-from accaware.pytorch.model.copies import copy_without_values
 from accaware.pytorch.model.device import (
     SMALLER_INPUTS,
-    raise_if_out_of_memory,
     reporting_memory_shortage,
 )
 from accaware.pytorch.model.inputs import ExampleInputs
@@ -44,6 +39,7 @@ from accaware.pytorch.model.layers import Mode
 
 _ALL_NEEDED = "each of its channels is the only one that some layer has"
 _Try = Callable[[Sequence[int]], Fault | None]
+_TryWithin = Callable[[int, str], Fault | None]
 
 
 def verify_groups(
@@ -101,9 +97,10 @@ def _tried(
     faults: dict[int, str] = {}
     by_values = bench.fault
     if by_values(passed) is not None:
-        for fault in (_shape_fault_finder(model, groups, bench.trials), by_values):
-            passed, more_faults = _sift(passed, fault, groups)
-            faults |= more_faults
+        shapes = ShapeBench(model, groups, bench.trials)
+        passed, faults = _sift(passed, shapes.fault, groups, shapes.fault_within)
+        passed, more_faults = _sift(passed, by_values, groups)
+        faults |= more_faults
     unproven = _unproven(bench, passed)
     if unproven:
         bench.negate(unproven)
@@ -148,15 +145,22 @@ def _noisy(inputs: ExampleInputs) -> ExampleInputs | None:
 
 
 def _sift(
-    members: Sequence[int], fault_of: _Try, groups: Sequence[ChannelGroup]
+    members: Sequence[int],
+    fault_of: _Try,
+    groups: Sequence[ChannelGroup],
+    fault_within: _TryWithin | None = None,
 ) -> tuple[list[int], dict[int, str]]:
     """Those that pass, and those that don't with their faults: suspects apart, or by halving.
 
     Where two of a kind failed alone, as the heads of one block after another do, all others of it
     are tried alone.
+
+    Args:
+        fault_within: tries a group in a module alone; where its like failed that tells quickly.
     """
     passed: list[int] = []
     failed: dict[int, str] = {}
+    places: dict[str, tuple[str, ...]] = {}
     pending = [list(members)] if members else []
     found: dict[frozenset[int], Fault | None] = {}
     while pending:
@@ -167,6 +171,12 @@ def _sift(
             others = [index for index in tried if index not in doubtful]
             pending += [*([index] for index in doubtful), *([others] if others else [])]
             continue
+        if doubtful and fault_within is not None:
+            place = _place_like(places[_kind(groups[tried[0]])], groups[tried[0]])
+            within = None if place is None else fault_within(tried[0], place)
+            if within is not None:
+                failed[tried[0]] = within.reason
+                continue
         # Together with those already passed: groups that only fail side by side are caught.
         # Where one half has passed, that makes the whole again, which was tried.
         side_by_side = frozenset([*passed, *tried])
@@ -177,6 +187,7 @@ def _sift(
             passed.extend(tried)
         elif len(tried) == 1:
             failed[tried[0]] = fault.reason
+            places[_kind(groups[tried[0]])] = fault.running
         else:
             # The channels of the outputs are most often the last layer's.
             last = fault.reason == OUTPUT and len(tried) == len(members)
@@ -204,6 +215,18 @@ def _suspects(fault: Fault, tried: Sequence[int], groups: Sequence[ChannelGroup]
     return []
 
 
+def _place_like(running: Sequence[str], group: ChannelGroup) -> str | None:
+    """The module of a group that is like the innermost one in which a group of its kind failed."""
+    for module in running:
+        for slot in group.slots:
+            names = slot.tensor.split(".")
+            for count in range(1, len(names)):
+                name = ".".join(names[:count])
+                if _unnumbered(name) == _unnumbered(module):
+                    return name
+    return None
+
+
 def _kind(group: ChannelGroup) -> str:
     """The same for what stands at the same place in several blocks."""
     return _unnumbered(next(iter(group.producers), ""))
@@ -211,35 +234,3 @@ def _kind(group: ChannelGroup) -> str:
 
 def _unnumbered(name: str) -> str:
     return re.sub(r"\d+", "", name)
-
-
-def _shape_fault_finder(
-    model: nn.Module, groups: Sequence[ChannelGroup], trials: Sequence[RemovalTrial]
-) -> _Try:
-    """Tries sets of groups on the meta device; one channel of each is removed."""
-    shapes = copy_without_values(model)
-    compact = CompactModel(shapes, groups)
-    wanted: dict[RemovalTrial, Sequence[Tensor]] = {}
-    for mode in dict.fromkeys(trial.mode for trial in trials):
-        example = next(trial.inputs for trial in trials if trial.mode is mode)
-        trial = RemovalTrial(mode, example.on(torch.device("meta")))
-        try:
-            with torch.no_grad():
-                wanted[trial] = trial.run(shapes).outputs
-        except Exception as error:  # noqa: BLE001 - it reads values; the real trial judges it
-            raise_if_out_of_memory(error)
-
-    def fault(members: Sequence[int]) -> Fault | None:
-        compact.set_layout(layout_without(groups, members, [removal(g)[:1] for g in groups]))
-        for trial, expected in wanted.items():
-            try:
-                with torch.no_grad():
-                    outputs = trial.run(shapes).outputs
-            except Exception as error:  # noqa: BLE001 - what the forward says is the answer
-                raise_if_out_of_memory(error)
-                return failure_of(error, shapes)
-            if not same_shapes(expected, outputs):
-                return Fault(OUTPUT)
-        return None
-
-    return fault

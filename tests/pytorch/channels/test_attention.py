@@ -150,6 +150,54 @@ def test_a_width_that_does_not_follow_is_named(
     assert re.search(reason, reasons(pruning)[f"3.attention.{layer}"])
 
 
+class Given:
+    """By itself it doesn't run: what it takes is given to it for one time."""
+
+    tokens: list[Tensor]
+
+    def forward(self) -> Tensor:
+        result: Tensor = super().forward(self.tokens.pop())  # type: ignore[misc]
+        return result
+
+
+class GivenHardCoded(Given, kinds.HardCoded):
+    pass
+
+
+class GivenPacked(Given, kinds.PackedQkv):
+    pass
+
+
+class Giving(nn.Module):
+    def __init__(self, attention: Given) -> None:
+        super().__init__()
+        self.within = attention
+        self.within.tokens = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.within.tokens.append(x)
+        result: Tensor = self.within()  # type: ignore[operator]
+        return result
+
+
+def test_of_many_alike_each_is_judged_by_itself() -> None:
+    """Where some of a kind failed, the others are tried in their own module first."""
+    names = ("HardCoded", "HardCoded", "PackedQkv", "HardCoded", "HardCoded")
+    model = Tokens(nn.Sequential(*(getattr(kinds, name)() for name in names)))
+    pruning = check(model, tokens())
+    assert pruned(pruning) == {"attention.1.proj", "attention.2.qkv"}
+    for block in (0, 1, 3, 4):
+        assert "at y = " in reasons(pruning)[f"attention.{block}.qkv"]
+
+
+def test_a_module_that_is_not_itself_without_the_others_is_judged_with_them() -> None:
+    attentions = (GivenHardCoded(), GivenHardCoded(), GivenPacked())
+    model = Tokens(nn.Sequential(*map(Giving, attentions)))
+    pruning = check(model, tokens())
+    assert "attention.2.within.qkv" in pruned(pruning)
+    assert "at y = " in reasons(pruning)["attention.1.within.qkv"]
+
+
 @pytest.mark.parametrize("part", ["query", "key", "value", "dense"])
 @pytest.mark.parametrize("across_layers", [False, True])
 def test_a_head_matters_as_much_as_all_four_projections(part: str, across_layers: bool) -> None:
