@@ -236,8 +236,8 @@ class Examination:
         self._stage("training", lambda: judged(inputs, training=True))
 
     def _train(self, model: nn.Module) -> str:
+        model = copied(model).train()  # of what a step makes of it nothing else is to be told
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-        model.train()
         outputs = [
             tensor
             for tensor in output_tensors(self._candidate.inputs.call(model))
@@ -248,8 +248,10 @@ class Examination:
         loss = torch.stack([tensor.square().mean() for tensor in outputs]).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        model.eval()
-        return RIGHT if torch.isfinite(loss) else f"{_UNTOLD}: a loss of {float(loss)}"
+        if not torch.isfinite(loss):
+            return f"{_UNTOLD}: a loss of {float(loss)}"
+        finite = all(bool(each.isfinite().all()) for each in model.parameters())
+        return RIGHT if finite else f"{_UNTOLD}: weights that aren't finite"
 
     def _reload(self, model: nn.Module, kept: KeptMasks) -> str:
         with tempfile.TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ from accaware.errors import RunError, UsageError
 from accaware.extras import import_extra
 from accaware.pytorch.export.formats.format import FormatOptions, LoadedModel, Written
 from accaware.pytorch.export.formats.loaded import runtime_model
+from accaware.pytorch.export.network.attention import attending_in_four_dimensions
 from accaware.pytorch.export.network.deployed import deployed
 from accaware.pytorch.export.network.named_outputs import free_name, giving_named, named_tensors
 from accaware.pytorch.export.network.program import exported_program, quietly
@@ -64,7 +65,7 @@ def write_onnx(
     opset = OPSET if options.opset is None else options.opset
     with torch.no_grad():
         names = [name for name, _ in named_tensors(inputs.call(model))]
-    own = giving_named(deployed(model, inputs, QuantizeDequantize()))
+    own = attending_in_four_dimensions(giving_named(deployed(model, inputs, QuantizeDequantize())))
     program, fixed = exported_program(own, inputs, options.dynamic_batch)
     try:
         with quietly():
@@ -74,9 +75,17 @@ def write_onnx(
             _name_outputs(made.model.graph, names)
             made.save(str(path), external_data=False)
     except Exception as error:  # torch's exporter raises whatever came up in its many steps
-        reason = first_line(error, repr(error))
-        raise RunError(f"{type(model).__name__} can't be written as ONNX: {reason}") from error
+        raise RunError(
+            f"{type(model).__name__} can't be written as ONNX: {_reason(error)}"
+        ) from error
     return Written(opset=opset, fixed_batch=fixed)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong within the exporter, which wraps it in advice for its own developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error, repr(error))
 
 
 def check_opset(options: FormatOptions) -> None:
