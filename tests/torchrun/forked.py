@@ -2,8 +2,9 @@
 
     python -m tests.torchrun.forked CASES.json
 
-A case has a folder, a number of processes, and the arguments of the command. What the processes
-printed goes to FOLDER/out-RANK and FOLDER/err-RANK; how they ended to FOLDER/codes.json.
+A case has a folder, a number of processes, the arguments of the command, and the modules that its
+processes have from the one that is forked. What the processes printed goes to FOLDER/out-RANK and
+FOLDER/err-RANK; how they ended to FOLDER/codes.json.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ def note(case: dict[str, Any], codes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    for module in NEEDED:
+    cases = json.loads(Path(sys.argv[1]).read_text())
+    for module in (*NEEDED, *dict.fromkeys(name for case in cases for name in case["imports"])):
         importlib.import_module(module)
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    main(cases)

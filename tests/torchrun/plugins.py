@@ -32,6 +32,7 @@ class Watched(Tiny):
     """Notes what it was handed, and what became of it, in ``FOLDER/RANK.jsonl``.
 
     Args:
+        folder: empty for the one where the process works.
         autocast: train in bfloat16.
         breaks: what the process of this rank does, once, before the second batch of the third
             epoch: raise, run out of memory, hang, or get the signal of this number.
@@ -41,7 +42,7 @@ class Watched(Tiny):
 
     def __init__(
         self,
-        folder: str,
+        folder: str = "",
         autocast: bool = False,
         breaks: str | None = None,
         rank: int = 1,
