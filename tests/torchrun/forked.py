@@ -25,6 +25,7 @@ from torch.distributed import TCPStore
 
 from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
+from tests.runners.forks import torchrun_environment
 
 TOO_LONG = 90.0
 """Seconds after which a process tells where it is, and ends."""
@@ -67,15 +68,7 @@ def _fork(case: dict[str, Any], rank: int, port: int) -> int:
         return process
     faulthandler.dump_traceback_later(TOO_LONG, exit=True)
     world = case.get("world", 2)
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        TORCHELASTIC_USE_AGENT_STORE="True",
-        TORCHELASTIC_RESTART_COUNT="0",
-    )
+    os.environ.update(torchrun_environment(rank, world, port))
     os.environ.update(case.get("environment", {}))
     folder = Path(case["folder"])
     os.chdir(folder)

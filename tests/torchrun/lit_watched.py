@@ -51,7 +51,12 @@ class Net(lightning.LightningModule):
             trained=digest_of(self),
             temperature=self.temperature.item(),
             samples=self.seen,
-            place=[trainer.world_size, trainer.local_rank, trainer.is_global_zero],
+            place=[
+                trainer.world_size,
+                trainer.num_devices,
+                self.local_rank,
+                trainer.is_global_zero,
+            ],
         )
         self.seen = []
 

@@ -103,7 +103,7 @@ def test_training_data_are_shared_out_anew_each_epoch(cases: Cases) -> None:
 
 def test_the_module_knows_which_process_it_is_in(cases: Cases) -> None:
     for rank in range(2):
-        assert cases["two"].notes(rank, "place")[0] == [2, rank, rank == 0]
+        assert cases["two"].notes(rank, "place")[0] == [2, 2, rank, rank == 0]
     assert (cases["two"].folder / "prepared").read_text() == "once\n"
 
 
