@@ -29,6 +29,7 @@ def in_forks(world: int, main: Callable[[int], None]) -> int:
         if status:
             for other in running:  # which would wait for it
                 os.kill(other, signal.SIGKILL)
+                os.waitpid(other, 0)
             return 1
     return 0
 

@@ -33,6 +33,7 @@ BY_GRADIENTS = {
         "reconstruction_samples": 40,
     },
 }
+SIDE_BY_SIDE = {"strategy": "ramp", "parallel_trials": 2, "patience_epochs": 1}
 SHORT = {"maximal_total_epochs": 2}
 EARLY_EXIT = {
     "mode": "early_exit",
@@ -80,6 +81,7 @@ TOGETHER = [name for name, case in CASES.items() if case.get("world") != 1]
 WRONG: dict[str, dict[str, Any]] = {
     "shares": {"config": config(PRUNING, batch_size_total=15) | {"batch_size": None}},
     "norms": {"config": config(PRUNING, sync_batchnorm=True)},
+    "trials": {"config": config(PRUNING, search=SIDE_BY_SIDE, engine="ray")},
     "key": {"config": config(PRUNING, colour="red")},
     "nowhere": {"config": config(PRUNING), "run": {"auto_resume": True, "output_dir": None}},
 }
@@ -187,6 +189,7 @@ def test_what_goes_wrong_before_is_told_once(cases: Cases) -> None:
     for name, message in (
         ("shares", "batch_size_total: 15 samples can't be shared equally by 2 processes"),
         ("norms", "sync_batchnorm: torch synchronizes batch norms on GPUs alone"),
+        ("trials", "parallel_trials above 1 is for a run in one process"),
         ("key", "colour"),
         ("nowhere", "--auto-resume goes on with the run in a directory: name it by --output-dir"),
     ):
