@@ -31,6 +31,7 @@ class Net(lightning.LightningModule):
         self.accuracy = MulticlassAccuracy(4, average="micro")
         self.counted = SumMetric()
         self.seen: list[float] = []
+        self.epochs = 0
 
     def note(self, **seen: Any) -> None:
         with Path(f"{self.global_rank}.jsonl").open("a") as file:
@@ -46,6 +47,7 @@ class Net(lightning.LightningModule):
         return nn.functional.cross_entropy(self(images) / self.temperature, classes)
 
     def on_train_epoch_end(self) -> None:
+        self.epochs += 1
         trainer = self.trainer
         self.note(
             trained=digest_of(self),
@@ -85,6 +87,18 @@ class WithSpare(Net):
     def __init__(self) -> None:
         super().__init__()
         self.spare = nn.Linear(2, 2)
+
+
+class Breaks(WithSpare):
+    """Fails once, in the second process, within the third epoch."""
+
+    def training_step(self, batch: Any) -> Any:
+        loss = super().training_step(batch)
+        broken = Path("broken")
+        if self.epochs == 2 and self.global_rank == 1 and not broken.exists():
+            broken.touch()
+            raise ValueError("the module fails here")
+        return loss
 
 
 class LeavesOut(Net):

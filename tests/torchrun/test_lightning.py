@@ -36,12 +36,17 @@ def of_lightning(module: str = "Net", world: int = 2, **keys: Any) -> dict[str, 
     return {"config": made, "world": world, "imports": ["lightning", "torchmetrics"]}
 
 
-CASES = {
+SHARES = {"data": {"batch_size": 16, "shuffle": True}, "metric": {"reduce": "mean"}}
+CASES: dict[str, dict[str, Any]] = {
     "one": of_lightning(world=1),
     "two": of_lightning(),
-    "shares": of_lightning(
-        "WithSpare", data={"batch_size": 16, "shuffle": True}, metric={"reduce": "mean"}
-    ),
+    "shares": of_lightning("WithSpare", **SHARES),
+    "breaks": of_lightning("Breaks", **SHARES),
+    "goes on": {
+        **of_lightning("Breaks", **SHARES),
+        "in": "breaks",
+        "run": {"auto_resume": True},
+    },
     "leaves out": of_lightning("LeavesOut"),
 }
 
@@ -111,3 +116,12 @@ def test_a_batch_that_is_left_out_is_no_wait_for_ever(cases: Cases) -> None:
     case = cases["leaves out"]
     assert case.codes == [2, 2]
     assert case.complained(0).count("training_step returned None to leave a batch out") == 1
+
+
+def test_as_many_go_on_as_if_nothing_had_been(cases: Cases) -> None:
+    whole, broken, case = (cases[name] for name in ("shares", "breaks", "goes on"))
+    assert broken.codes == [1, 1]
+    assert "in the process of rank 1, of 2" in broken.complained(1)
+    assert case.codes == [0, 0], case.said(0) + case.said(1)
+    assert case.result["trials"] == whole.result["trials"]
+    torch.testing.assert_close(model(case), model(whole), rtol=0, atol=0)
