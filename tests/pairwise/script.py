@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import traceback
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ from accaware import AccAwareConfig, create_accuracy_aware_training_loop
 from accaware.pytorch import create_compressed_model, export_model, save_compressed
 from tests.pairwise import plugins
 from tests.pairwise.handed_over import check_exported, check_loads
-from tests.pairwise.table import Row, rows
+from tests.pairwise.table import Row
 from tests.pairwise.task import (
     BATCH,
     CONFIRMATION,
@@ -30,7 +26,6 @@ from tests.pairwise.task import (
     settings,
     trained,
 )
-from tests.runners.forks import in_forks
 
 
 def run(row: Row, folder: Path) -> dict[str, Any]:
@@ -103,29 +98,3 @@ def run(row: Row, folder: Path) -> dict[str, Any]:
         "quantizers": [each.to_str() for each in controller.quantizers()],
         "model": {name: value.tolist() for name, value in model.state_dict().items()},
     }
-
-
-def main(rank: int, world: int, folder: Path) -> None:
-    """All rows of several processes, one after another; tells what became of each."""
-    told: dict[int, Any] = {}
-    for number, row in enumerate(rows()):
-        if int(row["processes"]) != world:
-            continue
-        place = folder / str(number)
-        place.mkdir(exist_ok=True)
-        store = (place / "store").as_uri()
-        distributed.init_process_group(
-            "gloo", store, timeout=timedelta(minutes=5), rank=rank, world_size=world
-        )
-        try:
-            told[number] = run(row, place)
-        except Exception:  # noqa: BLE001 - it is told, and the rows after it have their turn
-            told[number] = traceback.format_exc()
-        distributed.destroy_process_group()
-    (folder / f"{rank}.json").write_text(json.dumps(told))
-
-
-if __name__ == "__main__":
-    world, folder = int(sys.argv[1]), Path(sys.argv[2])
-    trained()  # once for all processes
-    sys.exit(in_forks(world, lambda rank: main(rank, world, folder)))

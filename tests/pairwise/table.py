@@ -127,11 +127,6 @@ APART = (
         "can't read it",
     ),
     Apart(
-        ("form", ("datasets", "own training", "class", "torchvision")),
-        ("processes", ("2",)),
-        "the command is one process; several are a script's, and torchrun's to start",
-    ),
-    Apart(
         ("form", ("script",)),
         ("course", ("interrupted",)),
         "a loop of a script's keeps no journal to go on from; the command does",
@@ -140,17 +135,6 @@ APART = (
         ("form", ("script",)),
         ("exported", ("by the run",)),
         "a script exports by itself; its loop writes no files",
-    ),
-    # What follows from the ones before.
-    Apart(
-        ("processes", ("2",)),
-        ("course", ("interrupted",)),
-        "several processes are a script's, and a script is not resumed",
-    ),
-    Apart(
-        ("processes", ("2",)),
-        ("exported", ("by the run",)),
-        "several processes are a script's, and a script exports by itself",
     ),
 )
 
@@ -169,7 +153,7 @@ def allowed_pairs() -> set[Pair]:
 @cache
 def rows() -> Sequence[Row]:
     """About as few as there can be; the same ones each time."""
-    found = make(dict(FACTORS), constraints=[entry.condition for entry in APART], salt="15")
+    found = make(dict(FACTORS), constraints=[entry.condition for entry in APART], salt="75")
     return [{factor: row[factor] for factor in FACTORS} for row in found]
 
 

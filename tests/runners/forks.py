@@ -9,6 +9,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from torch.distributed import TCPStore
+
 TOO_LONG = 400.0
 """Seconds after which a process tells where it is, and ends."""
 
@@ -27,8 +29,39 @@ def in_forks(world: int, main: Callable[[int], None]) -> int:
         if status:
             for other in running:  # which would wait for it
                 os.kill(other, signal.SIGKILL)
+                os.waitpid(other, 0)
             return 1
     return 0
+
+
+def in_forks_of_torchrun(world: int, main: Callable[[int], None]) -> int:
+    """The same, with what torchrun tells its processes of each other."""
+    # torchrun's own process has the store by which they meet.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+    def told(rank: int) -> None:
+        os.environ.update(torchrun_environment(rank, world, store.port))
+        main(rank)
+
+    return in_forks(world, told)
+
+
+def torchrun_environment(rank: int, world: int, port: int) -> dict[str, str]:
+    """Of a process on one machine.
+
+    Args:
+        port: of the store of torchrun's own process.
+    """
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
 
 
 def _end_after(main: Callable[[int], None], rank: int) -> None:

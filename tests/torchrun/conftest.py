@@ -90,7 +90,7 @@ class Case:
 
 
 def run_cases(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Case]:
-    """Run each in a folder of its name; ``config`` is written there, ``plugin_args`` completed."""
+    """Run each in a folder of its name, where it works; ``config`` is written there."""
     prepared: list[dict[str, Any]] = []
     for name, case in cases.items():
         place = folder / case.get("in", name)
@@ -98,12 +98,14 @@ def run_cases(folder: Path, cases: Mapping[str, Mapping[str, Any]]) -> dict[str,
         arguments: dict[str, Any] = {"output_dir": str(place / "run"), **case.get("run", {})}
         if "config" in case:
             own = {key: value for key, value in case["config"].items() if value is not None}
-            own["plugin_args"] = {"folder": str(place), **own.get("plugin_args", {})}
             file = place / f"{name}.json"
             file.write_text(json.dumps(own))
             arguments["config"] = str(file)
         rest = {key: case[key] for key in ("world", "environment", "meanwhile") if key in case}
-        prepared.append({"folder": str(place), "run": arguments, "name": name, **rest})
+        imports = case.get("imports", [])
+        prepared.append(
+            {"folder": str(place), "run": arguments, "name": name, "imports": imports, **rest}
+        )
     list_of_cases = folder / "cases.json"
     list_of_cases.write_text(json.dumps(prepared))
     print(run_script("tests.torchrun.forked", str(list_of_cases)))

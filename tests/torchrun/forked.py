@@ -2,8 +2,9 @@
 
     python -m tests.torchrun.forked CASES.json
 
-A case has a folder, a number of processes, and the arguments of the command. What the processes
-printed goes to FOLDER/out-RANK and FOLDER/err-RANK; how they ended to FOLDER/codes.json.
+A case has a folder, a number of processes, the arguments of the command, and the modules that its
+processes have from the one that is forked. What the processes printed goes to FOLDER/out-RANK and
+FOLDER/err-RANK; how they ended to FOLDER/codes.json.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.distributed import TCPStore
 
 from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
+from tests.runners.forks import torchrun_environment
 
 TOO_LONG = 90.0
 """Seconds after which a process tells where it is, and ends."""
@@ -66,15 +68,7 @@ def _fork(case: dict[str, Any], rank: int, port: int) -> int:
         return process
     faulthandler.dump_traceback_later(TOO_LONG, exit=True)
     world = case.get("world", 2)
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        TORCHELASTIC_USE_AGENT_STORE="True",
-        TORCHELASTIC_RESTART_COUNT="0",
-    )
+    os.environ.update(torchrun_environment(rank, world, port))
     os.environ.update(case.get("environment", {}))
     folder = Path(case["folder"])
     os.chdir(folder)
@@ -117,6 +111,7 @@ def note(case: dict[str, Any], codes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    for module in NEEDED:
+    cases = json.loads(Path(sys.argv[1]).read_text())
+    for module in (*NEEDED, *dict.fromkeys(name for case in cases for name in case["imports"])):
         importlib.import_module(module)
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    main(cases)

@@ -32,6 +32,7 @@ class Watched(Tiny):
     """Notes what it was handed, and what became of it, in ``FOLDER/RANK.jsonl``.
 
     Args:
+        folder: empty for the one where the process works.
         autocast: train in bfloat16.
         breaks: what the process of this rank does, once, before the second batch of the third
             epoch: raise, run out of memory, hang, or get the signal of this number.
@@ -41,7 +42,7 @@ class Watched(Tiny):
 
     def __init__(
         self,
-        folder: str,
+        folder: str = "",
         autocast: bool = False,
         breaks: str | None = None,
         rank: int = 1,
@@ -77,12 +78,15 @@ class Watched(Tiny):
             batches=len(loader),
             rates=[group["lr"] for group in optimizer.param_groups],
         )
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            loss = classification.train_epoch(
-                model, self._watched(loader), optimizer, compression, classification.cross_entropy
-            )
+        loss = self._trained(model, self._watched(loader), optimizer, compression)
         self.note(random=float(torch.rand(())), weights=[list(p.shape) for p in model.parameters()])
         return loss
+
+    def _trained(self, model: Any, loader: Any, optimizer: Any, compression: Any) -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+            return classification.train_epoch(
+                model, loader, optimizer, compression, classification.cross_entropy
+            )
 
     def _watched(self, loader: Any) -> Any:
         for number, batch in enumerate(loader):
@@ -126,6 +130,46 @@ class Judged(Watched):
                 self.break_down()
         self.note(validated=digest_of(model), samples=samples)
         return 10.0 + 2 * int(os.environ.get(RANK, 0))
+
+
+class Mixed(Watched):
+    """Trains and validates in half precision; with float16 gradients are scaled.
+
+    Args:
+        half: bfloat16 or float16.
+    """
+
+    def __init__(self, half: str) -> None:
+        super().__init__()
+        self._half = getattr(torch, half)
+        self.scaler = torch.amp.GradScaler("cpu", enabled=half == "float16")
+
+    def _trained(self, model: Any, loader: Any, optimizer: Any, compression: Any) -> float:
+        """In each epoch the second process has a batch whose gradients are too large for a step."""
+        stepped, scales = [], []
+        filters = next(model.parameters())
+        for number, (images, classes) in enumerate(loader):
+            with torch.autocast("cpu", self._half):
+                outputs = model(images)
+                loss = nn.functional.cross_entropy(outputs, classes) + compression.loss()
+            if self.scaler.is_enabled() and number == 1 and os.environ.get(RANK) == "1":
+                loss = 1e38 * loss
+            before = filters.detach().clone()
+            optimizer.zero_grad()
+            self.scaler.scale(loss).backward()
+            self.scaler.step(optimizer)
+            self.scaler.update()
+            compression.step()
+            stepped.append(not torch.equal(filters, before))
+            scales.append(self.scaler.get_scale())
+        weights = [each.detach().double().sum().item() for each in model.parameters()]
+        self.note(half=str(outputs.dtype), stepped=stepped, scales=scales, trained=weights)
+        return loss.item()
+
+    @classification.by_sample
+    def validate(self, model: nn.Module, loader: Any) -> Any:
+        with torch.autocast("cpu", self._half):
+            return classification.validate(model, loader)
 
 
 class Loading(Watched):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.torchrun.conftest import PRUNING, Case, Cases, config, needs_processes, run_cases
+from tests.torchrun.conftest import PRUNING, Cases, config, needs_processes, run_cases
 
 pytestmark = needs_processes
 
@@ -33,6 +33,7 @@ BY_GRADIENTS = {
         "reconstruction_samples": 40,
     },
 }
+SIDE_BY_SIDE = {"strategy": "ramp", "parallel_trials": 2, "patience_epochs": 1}
 SHORT = {"maximal_total_epochs": 2}
 EARLY_EXIT = {
     "mode": "early_exit",
@@ -69,13 +70,27 @@ CASES: dict[str, dict[str, Any]] = {
         "config": config(PRUNING, plugin="Loading", search=SHORT),
         "run": {"output_dir": None},
     },
+    "bfloat16": {
+        "config": config(PRUNING, plugin="Mixed", search=SHORT, plugin_args={"half": "bfloat16"})
+    },
+    "float16": {
+        "config": config(PRUNING, plugin="Mixed", search=SHORT, plugin_args={"half": "float16"})
+    },
 }
 TOGETHER = [name for name, case in CASES.items() if case.get("world") != 1]
+WRONG: dict[str, dict[str, Any]] = {
+    "shares": {"config": config(PRUNING, batch_size_total=15) | {"batch_size": None}},
+    "norms": {"config": config(PRUNING, sync_batchnorm=True)},
+    "trials": {"config": config(PRUNING, search=SIDE_BY_SIDE, engine="ray")},
+    "key": {"config": config(PRUNING, colour="red")},
+    "nowhere": {"config": config(PRUNING), "run": {"auto_resume": True, "output_dir": None}},
+}
+KEYS = ("half", "stepped", "scales", "trained")
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
-    return run_cases(tmp_path_factory.mktemp("launch"), CASES)
+    return run_cases(tmp_path_factory.mktemp("launch"), {**CASES, **WRONG})
 
 
 @pytest.mark.parametrize("name", TOGETHER)
@@ -155,26 +170,30 @@ def test_without_a_directory_there_is_one(cases: Cases) -> None:
     assert (folder / "runs" / "loaders-1" / "best" / "model.pt").is_file()
 
 
-def test_what_goes_wrong_before_is_told_once(tmp_path: Any) -> None:
-    wrong: dict[str, Case] = run_cases(
-        tmp_path,
-        {
-            "shares": {"config": config(PRUNING, batch_size_total=15) | {"batch_size": None}},
-            "norms": {"config": config(PRUNING, sync_batchnorm=True)},
-            "key": {"config": config(PRUNING, colour="red")},
-            "nowhere": {
-                "config": config(PRUNING),
-                "run": {"auto_resume": True, "output_dir": None},
-            },
-        },
-    )
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_in_half_precision_all_take_the_same_steps(cases: Cases, half: str) -> None:
+    first, second = ([cases[half].notes(rank, key) for key in KEYS] for rank in range(2))
+    # Before anybody makes the weights the same, who would tell of it.
+    assert first == second
+    assert "weights were no longer the same" not in cases[half].complained(0)
+    halves, stepped, scales, _ = first
+    assert set(halves) == {f"torch.{half}"}
+    # What is too large in one of them is skipped by both.
+    scaled = half == "float16"
+    assert stepped == 2 * [[True, not scaled, True]]
+    one, other = 2.0**15, 2.0**14
+    assert scales == ([[2 * one, one, one], [one, other, other]] if scaled else 2 * [[1.0] * 3])
+
+
+def test_what_goes_wrong_before_is_told_once(cases: Cases) -> None:
     for name, message in (
         ("shares", "batch_size_total: 15 samples can't be shared equally by 2 processes"),
         ("norms", "sync_batchnorm: torch synchronizes batch norms on GPUs alone"),
+        ("trials", "parallel_trials above 1 is for a run in one process"),
         ("key", "colour"),
         ("nowhere", "--auto-resume goes on with the run in a directory: name it by --output-dir"),
     ):
-        case = wrong[name]
+        case = cases[name]
         assert case.codes == [2, 2], case.said(0) + case.said(1)
         assert case.said(0).count(message) == 1
         assert case.said(1) == ""

@@ -55,7 +55,12 @@ def is_first() -> bool:
 
 def local_rank() -> int:
     """The number of this process among those on its machine."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return int(os.environ.get("LOCAL_RANK", "0")) if is_one_of_several() else 0
+
+
+def local_processes() -> int:
+    """How many there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", processes())) if is_one_of_several() else 1
 
 
 @contextmanager

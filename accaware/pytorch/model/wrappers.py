@@ -26,14 +26,15 @@ class Replica(DistributedDataParallel):
 
     Args:
         module: the model, in torch.compile's wrapper if it came in one.
-        unused: names of parameters that get no gradient, for which nobody is to wait.
+        unused: names of parameters that get no gradient, for which nobody is to wait; None where
+            these may be others in each step, which then has to be searched for them.
     """
 
-    def __init__(self, module: nn.Module, unused: Sequence[str]) -> None:
+    def __init__(self, module: nn.Module, unused: Sequence[str] | None) -> None:
         # What DDP's own docs of ignored parameters name; it has no argument for them.
-        self._set_params_and_buffers_to_ignore_for_model(module, unused)  # type: ignore[no-untyped-call]
+        self._set_params_and_buffers_to_ignore_for_model(module, unused or ())  # type: ignore[no-untyped-call]
         try:
-            super().__init__(module)
+            super().__init__(module, find_unused_parameters=unused is None)
         finally:
             del module._ddp_params_and_buffers_to_ignore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,19 @@ _APART = (
     "each process does as many steps"
 )
 
+_AVERAGES = "accaware_averages_gradients"
+
+TrainEpoch = TypeVar("TrainEpoch", bound=Callable[..., Any])
+
+
+def averages_gradients(train_epoch: TrainEpoch) -> TrainEpoch:
+    """Mark a plugin's train_epoch that gets the bare model and makes a replica by itself.
+
+    It computes more than what the model gives when it is called.
+    """
+    setattr(train_epoch, _AVERAGES, True)
+    return train_epoch
+
 
 class Replicas:
     """Gives train_epoch a replica of the model, and sees that the processes end it with one model.
@@ -48,12 +61,15 @@ class Replicas:
         self._known: tuple[object, list[str]] = None, []
 
     @contextmanager
-    def training(self, model: nn.Module) -> Iterator[nn.Module]:
+    def training(
+        self, model: nn.Module, train_epoch: Callable[..., Any] | None = None
+    ) -> Iterator[nn.Module]:
         """What is to be trained meanwhile; afterwards all processes have the first one's model.
 
         Args:
             model: the same in all processes, in torch.compile's or DataParallel's wrapper if it
                 came in one.
+            train_epoch: that trains it, where it is the plugin's.
         """
         if not is_one_of_several():
             yield model
@@ -61,8 +77,11 @@ class Replicas:
         within = unwrapped(model)
         module = model if is_compiler(model) else within
         with self._synchronized(within):
-            # Anew each time: of what it remembers of earlier steps no resumed run knows.
-            yield Replica(module, self._unused(module))
+            if getattr(train_epoch, _AVERAGES, False):
+                yield module
+            else:
+                # Anew each time: of what it remembers of earlier steps no resumed run knows.
+                yield Replica(module, self._unused(module))
         self._agree(within)
 
     def _unused(self, model: nn.Module) -> list[str]:

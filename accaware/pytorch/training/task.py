@@ -125,8 +125,9 @@ class PluginTask:
         self, loader: Any, model: nn.Module, optimizer: Any, compression: classification.Compression
     ) -> Any:
         """The plugin's way of training, on other batches than those of an epoch."""
-        with self._replicas.training(self._as_handed_over(model)) as trained:
-            if self._plugin.offers("train_epoch"):
+        own = self._plugin.function("train_epoch")
+        with self._replicas.training(self._as_handed_over(model), own) as trained:
+            if own is not None:
                 return self._plugin.call("train_epoch", trained, loader, optimizer, compression)
             loss = self._loss if self._plugin.offers("loss") else classification.cross_entropy
             return guarded(
@@ -196,7 +197,9 @@ class PluginTask:
         """The plugin's, or the first training batch's inputs, a batch of 1."""
         if self._plugin.offers("example_inputs"):
             made = self._plugin.call("example_inputs")
-            inputs = ExampleInputs.of(made).on(self.device)
+            # Each of several processes may have taken samples of its own.
+            here = ExampleInputs.of(made).on(torch.device("cpu"))
+            inputs = agreed(here).on(self.device)
             if not inputs.tensors():
                 raise self._fault(
                     "example_inputs must return a tensor, or a tuple or a dict of tensors; "
@@ -206,7 +209,6 @@ class PluginTask:
             batch = guarded("the training data", lambda: next(iter(self.train_data), None))
             if batch is None:
                 raise self._fault("the training data is empty")
-            # Each of several processes has samples of its own.
             inputs = agreed(first_sample(batch, self.model)).on(self.device)
         # Tried once here, where it is clear whose an exception is.
         self.model.eval()

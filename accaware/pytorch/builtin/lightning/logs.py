@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from accaware.errors import PluginContractError
+from accaware.pytorch.distributed.agreement import gathered, is_one_of_several
 from accaware.wording import did_you_mean
 
 _REDUCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -22,15 +24,20 @@ _REDUCTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Logs:
     """Stands in for a module's ``log`` and ``log_dict`` while an epoch runs.
 
+    Args:
+        of_all: what is logged with ``sync_dist`` is reduced over all processes.
+
     Attributes:
         batch_size: of the batch at hand, by which a mean is weighted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_all: bool = False) -> None:
+        self._of_all = of_all
         self.batch_size = 1
         self._values: dict[str, list[Tensor]] = {}
         self._weights: dict[str, list[float]] = {}
         self._reductions: dict[str, str] = {}
+        self._synchronized: set[str] = set()
         self._metrics: dict[str, Any] = {}
 
     def log(
@@ -42,11 +49,13 @@ class Logs:
         on_step: bool | None = None,
         on_epoch: bool | None = None,
         reduce_fx: Any = "mean",
+        enable_graph: bool = False,
+        sync_dist: bool = False,
         *_: Any,
         batch_size: int | None = None,
         **__: Any,
     ) -> None:
-        """As LightningModule's; where it is shown and how it is synchronised has no effect.
+        """As LightningModule's; where it is shown has no effect.
 
         Raises:
             PluginContractError: the reduction is none of mean, sum, min and max.
@@ -62,6 +71,8 @@ class Logs:
             )
         number = torch.as_tensor(value).detach().to("cpu", torch.float64)
         self._reductions[name] = reduction
+        if sync_dist and self._of_all:
+            self._synchronized.add(name)
         self._values.setdefault(name, []).append(number)
         self._weights.setdefault(name, []).append(batch_size or self.batch_size)
 
@@ -71,7 +82,7 @@ class Logs:
             self.log(name, value, *args, **keywords)
 
     def value(self, name: str) -> Tensor:
-        """What was logged by that name over the epoch.
+        """What was logged by that name over the epoch; every process has to ask.
 
         Raises:
             PluginContractError: nothing was, or no number.
@@ -85,9 +96,31 @@ class Logs:
             raise PluginContractError(f"monitor {name}: the validation doesn't log that{near}")
         values = torch.stack([value.squeeze() for value in self._values[name]])
         weights = torch.tensor(self._weights[name], dtype=torch.float64)
+        if name in self._synchronized:
+            values, weights = (torch.cat(gathered(each)) for each in (values, weights))
         return _REDUCTIONS[self._reductions[name]](values, weights)
 
     def end(self) -> None:
         """Let metrics begin anew."""
         for metric in self._metrics.values():
             metric.reset()
+
+
+@contextmanager
+def metrics_of_this_process(model: nn.Module) -> Iterator[None]:
+    """Metrics of torchmetrics don't add the other processes' samples, which are the same here."""
+    metrics: list[Any] = []
+    if is_one_of_several():
+        metrics += [each for each in model.modules() if hasattr(each, "distributed_available_fn")]
+    before = [metric.distributed_available_fn for metric in metrics]
+    for metric in metrics:
+        metric.distributed_available_fn = _never
+    try:
+        yield
+    finally:
+        for metric, available in zip(metrics, before, strict=True):
+            metric.distributed_available_fn = available
+
+
+def _never() -> bool:
+    return False

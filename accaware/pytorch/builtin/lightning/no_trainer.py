@@ -10,6 +10,13 @@ from torch import nn
 
 from accaware.errors import PluginContractError
 from accaware.pytorch.builtin.lightning.logs import Logs
+from accaware.pytorch.distributed.agreement import (
+    is_first,
+    local_processes,
+    local_rank,
+    processes,
+    rank,
+)
 
 _NEEDED_BY_TRAINERS = (
     "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
@@ -28,6 +35,8 @@ class NoTrainer:
     Attributes:
         current_epoch, global_step: epochs and optimizer steps of this trial.
         training, validating: which of the two runs.
+        world_size, global_rank, is_global_zero: how many processes there are, and which this is.
+        num_devices, local_rank: the same of those on this machine.
     """
 
     def __init__(self, module: str, datamodule: Any) -> None:
@@ -35,9 +44,9 @@ class NoTrainer:
         self.datamodule = datamodule
         self.current_epoch = self.global_step = 0
         self.training = self.validating = self.sanity_checking = False
-        self.is_global_zero = True
-        self.world_size = self.num_devices = 1
-        self.global_rank = self.local_rank = 0
+        self.is_global_zero = is_first()
+        self.world_size, self.global_rank = processes(), rank()
+        self.num_devices, self.local_rank = local_processes(), local_rank()
         self.logger = None
         self.loggers: list[Any] = []
 

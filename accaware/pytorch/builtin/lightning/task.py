@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,17 +14,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from accaware.config.model.config import RunConfig
-from accaware.errors import PluginContractError, UsageError
+from accaware.errors import PluginContractError
 from accaware.extras import import_extra
 from accaware.plugins.load import find_classes
-from accaware.pytorch.builtin.lightning.logs import Logs
+from accaware.pytorch.builtin.lightning.logs import Logs, metrics_of_this_process
 from accaware.pytorch.builtin.lightning.no_trainer import NoTrainer, check_needs_no_trainer
 from accaware.pytorch.builtin.lightning.optimizers import SteppedByBatch, optimizer_and_schedules
+from accaware.pytorch.builtin.lightning.steps import TrainingStep, call_step
 from accaware.pytorch.data.batches import first_sample
-from accaware.pytorch.distributed.agreement import is_one_of_several
+from accaware.pytorch.data.shards import is_shard, shard_of
+from accaware.pytorch.distributed.agreement import (
+    is_one_of_several,
+    local_rank,
+    machines_first_processes_first,
+)
 from accaware.pytorch.model.inputs import ExampleInputs, batch_size_of
+from accaware.pytorch.model.wrappers import Replica
 from accaware.pytorch.training import classification
 from accaware.pytorch.training.mixed_precision import MixedPrecision
+from accaware.pytorch.training.replicas import averages_gradients
 from accaware.wording import first_line
 
 
@@ -35,7 +42,8 @@ class LightningTask:
     Called are ``training_step``, ``validation_step``, ``configure_optimizers``, ``setup`` and the
     hooks around epochs and batches; what the module logs as ``monitor`` is the metric. A Trainer
     doesn't run, and its own settings (clipping, accumulation, callbacks) have no place here. With
-    the config's ``mixed_precision`` the steps run under autocast.
+    the config's ``mixed_precision`` the steps run under autocast. Of several processes each trains
+    on a share of the training data, as under Lightning's DDP.
 
     Args:
         config: of the run.
@@ -49,7 +57,6 @@ class LightningTask:
 
     Raises:
         MissingExtraError: Lightning isn't installed.
-        UsageError: this is one of several processes.
         PluginContractError: there is no such class; it needs a Trainer.
     """
 
@@ -65,12 +72,6 @@ class LightningTask:
     ) -> None:
         if find_spec("lightning") is None and find_spec("pytorch_lightning") is None:
             import_extra("lightning", "lightning")
-        if is_one_of_several():
-            raise UsageError(
-                "a LightningModule is trained by one process: several average the gradients of "
-                "what is computed by calling the model, and its training_step isn't; start "
-                "accaware without torchrun"
-            )
         specs = [module] if datamodule is None else [module, datamodule]
         self._kind, *data = find_classes(specs, config.directory)
         self._arguments = dict(module_args or {})
@@ -78,6 +79,8 @@ class LightningTask:
         if self._checkpoint is not None and not self._checkpoint.is_file():
             raise PluginContractError(f"checkpoint: there is no file {self._checkpoint}")
         self._monitor = monitor
+        self._seed = config.seed
+        self._validates_shares = config.metric.reduce == "mean"
         self._confirms = config.accuracy_aware_training.confirmation is not None and (
             config.accuracy_aware_training.confirmation.fraction is None
         )
@@ -109,19 +112,26 @@ class LightningTask:
     def create_dataloaders(self) -> tuple[Any, ...]:
         """For training and validation; for confirmation the one for tests, where it is asked for.
 
+        Of several processes each gets a share of the training data; with the config's reduction
+        ``mean`` of all data.
+
         Raises:
             PluginContractError: there are several for one of these, or none.
         """
         source = self._module if self._data is None else self._data
         self._trainer.hold(source)
         if self._data is not None:
-            source.prepare_data()
+            with machines_first_processes_first():
+                if local_rank() == 0:
+                    source.prepare_data()
             source.setup("fit")
             if self._confirms:
                 source.setup("test")
         parts = ["train", "val", *(["test"] if self._confirms else [])]
         loaders = [self._single(getattr(source, f"{part}_dataloader")(), part) for part in parts]
         self._trainer.release(source)
+        shared_out = len(loaders) if self._validates_shares else 1
+        loaders[:shared_out] = [self._share_of(each) for each in loaders[:shared_out]]
         self._train_loader = loaders[0]
         return tuple(loaders)
 
@@ -144,6 +154,7 @@ class LightningTask:
         self._by_batch = [each for each in schedules if isinstance(each, SteppedByBatch)]
         return optimizer, schedules
 
+    @averages_gradients
     def train_epoch(
         self,
         model: Any,
@@ -153,20 +164,24 @@ class LightningTask:
     ) -> float:
         """One pass of training steps; the mean loss, weighted by batch size."""
         model.train()
+        step: nn.Module = TrainingStep(model, compression)
+        if is_one_of_several():
+            step = Replica(step, unused=None)
         total, samples = 0.0, 0
         with self._epoch(model, training=True) as logs:
             for index, batch in enumerate(train_loader):
                 model.on_train_batch_start(batch, index)
                 with self._forward(model), classification.single_allowed_in(batch, model):
                     logs.batch_size = size = batch_size_of(batch)
-                    outputs = _step(model.training_step, batch, index)
-                    loss = _loss_of(outputs)
+                    outputs, loss, with_compression = step(batch, index)
                 if loss is not None:
-                    self._descend(loss + compression.loss(), optimizer)
+                    self._descend(with_compression, optimizer)
                     compression.step()
-                    if not math.isfinite(loss.item()):
-                        return loss.item()
-                    total, samples = total + loss.item() * size, samples + size
+                    value: float = loss.item()
+                    # The other processes, whose loss may be another, would wait for this one.
+                    if not math.isfinite(value) and not is_one_of_several():
+                        return value
+                    total, samples = total + value * size, samples + size
                 model.on_train_batch_end(outputs, batch, index)
         self._trainer.current_epoch += 1
         if not samples:
@@ -175,16 +190,22 @@ class LightningTask:
 
     @torch.no_grad()
     def validate(self, model: Any, validation_loader: Iterable[Any]) -> Tensor:
-        """What the validation steps log as ``monitor``."""
+        """What the validation steps log as ``monitor``.
+
+        Where each of several processes has a share of the data, metrics are of all of them, and
+        so is what is logged with ``sync_dist``.
+        """
         model.eval()
-        with self._epoch(model, training=False) as logs:
-            for index, batch in enumerate(validation_loader):
-                model.on_validation_batch_start(batch, index)
-                with self._forward(model):
-                    logs.batch_size = batch_size_of(batch)
-                    outputs = _step(model.validation_step, batch, index)
-                model.on_validation_batch_end(outputs, batch, index)
-        metric = logs.value(self._monitor)
+        shares = is_one_of_several() and is_shard(validation_loader)
+        with nullcontext() if shares else metrics_of_this_process(model):
+            with self._epoch(model, training=False, of_all=shares) as logs:
+                for index, batch in enumerate(validation_loader):
+                    model.on_validation_batch_start(batch, index)
+                    with self._forward(model):
+                        logs.batch_size = batch_size_of(batch)
+                        outputs = call_step(model.validation_step, batch, index)
+                    model.on_validation_batch_end(outputs, batch, index)
+            metric = logs.value(self._monitor)
         logs.end()
         return metric
 
@@ -223,10 +244,19 @@ class LightningTask:
             )
         return loader[0] if isinstance(loader, (list, tuple)) else loader
 
+    def _share_of(self, loader: Any) -> Any:
+        """This process's, as Lightning makes it; the whole where the loader can't be shared out."""
+        shard = None if is_shard(loader) else shard_of(loader, seed=self._seed)
+        return loader if shard is None else shard
+
     @contextmanager
-    def _epoch(self, model: Any, *, training: bool) -> Iterator[Logs]:
-        """Between the module's hooks around it."""
-        kind, logs = "train" if training else "validation", Logs()
+    def _epoch(self, model: Any, *, training: bool, of_all: bool = False) -> Iterator[Logs]:
+        """Between the module's hooks around it.
+
+        Args:
+            of_all: what is logged is to be reduced over all processes.
+        """
+        kind, logs = "train" if training else "validation", Logs(of_all=of_all)
         with self._trainer.attached_to(model, logs, training=training):
             getattr(model, f"on_{kind}_epoch_start")()
             yield logs
@@ -250,23 +280,3 @@ class LightningTask:
         self._trainer.global_step += 1
         for schedule in self._by_batch:
             schedule.after_batch()
-
-
-def _step(step: Any, batch: Any, index: int) -> Any:
-    """A step may do without the number of the batch."""
-    return step(batch, index) if len(inspect.signature(step).parameters) > 1 else step(batch)
-
-
-def _loss_of(outputs: Any) -> Tensor | None:
-    """None where the module leaves the batch out.
-
-    Raises:
-        PluginContractError: there is no loss in what training_step returned.
-    """
-    loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-    if outputs is None or (isinstance(loss, Tensor) and loss.numel() == 1):
-        return loss
-    raise PluginContractError(
-        "training_step must return the loss, or a dict with it by that name, or None to leave the "
-        f"batch out; it returned {type(outputs).__name__}"
-    )
