@@ -28,6 +28,23 @@ def digest_of(model: nn.Module) -> str:
     return found.hexdigest()
 
 
+def names_in(model: Any) -> list[Any]:
+    """What a training may go by, of a Sequential; nothing of another model."""
+    if not isinstance(getattr(model, "module", model), nn.Sequential):
+        return []
+    return [
+        len(model),
+        type(model[0]).__name__,
+        [type(layer).__name__ for layer in model],
+        model[-1] in model.modules(),
+        *([name for name, _ in named] for named in (
+            model.named_modules(), model.named_parameters(), model.named_buffers()
+        )),
+        list(model.state_dict()),
+        str(model.load_state_dict(model.state_dict())),
+    ]  # fmt: skip
+
+
 class Watched(Tiny):
     """Notes what it was handed, and what became of it, in ``FOLDER/RANK.jsonl``.
 
@@ -75,6 +92,7 @@ class Watched(Tiny):
             before=digest_of(model),
             wrapper=type(model).__name__,
             words=model.words,
+            names=names_in(model),
             batches=len(loader),
             rates=[group["lr"] for group in optimizer.param_groups],
         )

@@ -112,6 +112,9 @@ def test_train_epoch_is_none_the_wiser(cases: Cases, name: str) -> None:
     case = cases[name]
     assert set(case.notes(0, "wrapper")) == {"Replica"}
     assert set(case.notes(0, "words")) == {"found on the wrapper too"}
+    alone = cases["pruning in one"].notes(0, "names")[0]
+    assert all(names in ([], alone) for names in case.notes(0, "names"))
+    assert name == "loaders" or alone in case.notes(0, "names")
     # Each draws its own random numbers in the search, and the learning rate is what was asked for.
     assert set(case.notes(0, "random")[-2:]).isdisjoint(case.notes(1, "random")[-2:])
     assert {rate for rates in case.notes(0, "rates") for rate in rates} <= {0.05, 0.025, 0.0125}

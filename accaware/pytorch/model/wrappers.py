@@ -7,12 +7,12 @@ compressed, kept and exported without it, so that no name depends on how a model
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from accaware.errors import UsageError
@@ -22,13 +22,21 @@ class Replica(DistributedDataParallel):
     """The model in one of several processes, which average the gradients of their replicas.
 
     It is made anew for each epoch, as shapes may have changed. What the module within has is found
-    on it as well, so that a training that was written for one process needn't know of it.
+    on it as well, under the same names, so that a training that was written for one process needn't
+    know of it.
 
     Args:
         module: the model, in torch.compile's wrapper if it came in one.
         unused: names of parameters that get no gradient, for which nobody is to wait; None where
             these may be others in each step, which then has to be searched for them.
     """
+
+    def __new__(cls, module: nn.Module, unused: Sequence[str] | None) -> Replica:
+        """Of a class that can be indexed, counted and gone through where the module can."""
+        # Python looks for them on the class, where a length also says what is true.
+        offered = {name: _passed_on(name) for name in _OF_CLASSES if hasattr(type(module), name)}
+        made: Replica = object.__new__(type(cls.__name__, (cls,), offered))
+        return made
 
     def __init__(self, module: nn.Module, unused: Sequence[str] | None) -> None:
         # What DDP's own docs of ignored parameters name; it has no argument for them.
@@ -45,6 +53,39 @@ class Replica(DistributedDataParallel):
             if name == "module":
                 raise
             return getattr(self.module, name)
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        """Those of the module within, and all its names are without a prefix of the wrapper's."""
+        found: Iterator[tuple[str, nn.Module]] = self.module.named_modules(*args, **kwargs)
+        return found
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those of the module within."""
+        found: Iterator[tuple[str, nn.Parameter]] = self.module.named_parameters(*args, **kwargs)
+        return found
+
+    def named_buffers(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
+        """Those of the module within."""
+        found: Iterator[tuple[str, Tensor]] = self.module.named_buffers(*args, **kwargs)
+        return found
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """That of the module within."""
+        return self.module.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """That of the module within."""
+        return self.module.load_state_dict(*args, **kwargs)
+
+
+_OF_CLASSES = ("__getitem__", "__setitem__", "__len__", "__iter__", "__contains__")
+
+
+def _passed_on(name: str) -> Callable[..., Any]:
+    def call(self: Replica, *args: Any) -> Any:
+        return getattr(self.module, name)(*args)
+
+    return call
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
