@@ -214,9 +214,12 @@ def test_factors_of_the_learning_rate(
         ([-4.0, -3.0, -2.0], 1, False),
         ([-1.0, -2.0, -3.0], 2, False),
         ([-0.1, -0.2, 0.0], 0, True),
+        # One that goes up and down while it gets better, and one that only goes up and down.
+        ([-4.0, -3.0, -2.0, -2.5, -1.5, -1.0, -1.2, -1.4], 8, True),
+        ([-1.0, -1.2, -0.9, -1.1, -1.0, -0.9, -1.1, -1.2], 192, False),
     ],
 )
-def test_a_trial_is_given_up_where_its_late_pace_is_too_slow(
+def test_a_trial_is_given_up_where_its_later_half_has_gained_too_little(
     margins: list[float], left: int, can: bool
 ) -> None:
     assert can_still_pass(margins, left) == can

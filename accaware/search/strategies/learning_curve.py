@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 _LEAST_EPOCHS = 3
-"""Before a trial is given up: they show two gains, and one alone may be a stumble."""
+"""Before a trial is given up: of two epochs one may be a stumble."""
+_OPTIMISM = 2.0
+"""How many times the gain of the last doubling each coming one may bring."""
 
 
 def can_still_pass(margins: Sequence[float], epochs_left: int) -> bool:
-    """Whether the metric could reach the limit, were it to go on as in its last two epochs.
+    """Whether the metric could reach the limit, by what the later half of its epochs has gained.
 
-    Learning curves flatten out, so one that doesn't is an optimist's.
+    Learning curves are close to power laws: with each doubling of its epochs a trial gains less
+    than with the one before. Twice as much is an optimist's. The best epochs of both halves are
+    compared, as single ones are noisy.
 
     Args:
         margins: of each validated epoch of the trial, below 0 while it hasn't passed.
         epochs_left: that the trial may still be trained, as many as are validated.
     """
-    if len(margins) < _LEAST_EPOCHS:
+    epochs = len(margins)
+    if epochs < _LEAST_EPOCHS:
         return True
-    gain = (margins[-1] - margins[-3]) / 2
-    return max(margins) + epochs_left * max(gain, 0.0) >= 0
+    half = epochs // 2
+    gain = max(max(margins[half:]) - max(margins[:half]), 0.0)
+    doublings = math.log2(1 + epochs_left / epochs)
+    return max(margins) + _OPTIMISM * gain * doublings >= 0
