@@ -11,15 +11,12 @@ from typing import Any
 from accaware.errors import PluginFailure, RunError
 from accaware.ray.bench import TravellingBench
 from accaware.ray.worker import Raised
-from accaware.ray.workers import PATIENCE, RayWorker, RayWorkers, first
+from accaware.ray.workers import PATIENCE, POOR_STARTS, RayWorker, RayWorkers, first
 from accaware.search.trial import Checkpoint
 from accaware.search.trials.order import Began, Ended, EpochDone, Report, TrialEnd, TrialOrder
 
 _MOMENT = 0.5
 """Seconds to wait for a report before there is none for a moment."""
-
-_POOR_STARTS = 3
-"""Workers in a row that may die before they can run anything."""
 
 
 class RaisedOnWorker(Exception):  # noqa: N818 - stands for an exception of any name
@@ -167,7 +164,7 @@ class RayExecutor:
         self._workers.replace(worker)
         if not began:
             self._poor_starts += 1
-            if self._poor_starts > _POOR_STARTS:
+            if self._poor_starts > POOR_STARTS:
                 raise RunError(f"workers of the Ray cluster die before they can begin: {why}")
         order = None if trial is None else self._orders.get(trial)
         if order is None:

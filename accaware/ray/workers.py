@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from accaware.ray.worker import Hello, Raised, Worker
 
 PATIENCE = 120.0
 """Seconds for a worker's process to begin, where no other one is there."""
+
+POOR_STARTS = 3
+"""Workers in a row that may die before they can run anything."""
 
 CONTROL = "control"
 """What a worker is told while it runs a trial, as Ray has it: a thread beside the trial's."""
@@ -91,19 +95,23 @@ class RayWorkers:
 
     def _check_first(self) -> None:
         """Whatever stands against a run on these workers is told before anything is trained."""
-        pending = [worker.pending for worker in self.all]
-        ready, _ = self._ray.wait(pending, num_returns=1, timeout=PATIENCE)
-        if not ready:
-            raise UsageError(f"no worker of the Ray cluster has begun within {PATIENCE:g} seconds")
-        self._check(self._answer(ready[0]))
-
-    def _answer(self, ref: Any) -> Any:
-        try:
-            return self._ray.get(ref)
-        except self._ray.exceptions.RayError as error:
-            raise UsageError(
-                f"a worker of the Ray cluster could not begin: {first(error)}"
-            ) from error
+        for deaths in itertools.count(1):
+            pending = {worker.pending: worker for worker in self.all}
+            ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=PATIENCE)
+            if not ready:
+                raise UsageError(
+                    f"no worker of the Ray cluster has begun within {PATIENCE:g} seconds"
+                )
+            try:
+                self._check(self._ray.get(ready[0]))
+            except self._ray.exceptions.RayError as error:
+                self.replace(pending[ready[0]])
+                if deaths > POOR_STARTS or not self.all:
+                    raise UsageError(
+                        f"a worker of the Ray cluster could not begin: {first(error)}"
+                    ) from error
+            else:
+                return
 
     def _check(self, answer: Hello | Raised) -> None:
         """See that a worker can run trials.

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -316,6 +317,34 @@ def test_what_stands_against_a_run_is_told_at_once(two_nodes: Any) -> None:
     with pytest.raises(UsageError, match=r"computes on cuda, and this process on cpu"):
         on_ray(bench, NOISY, count=1, there=Surroundings(HERE.versions, "cuda"))
     assert time.monotonic() - began < 60
+
+
+def look_when_killed_often_enough(folder: str, times: int) -> Surroundings:
+    if len(os.listdir(folder)) < times:
+        os.mkdir(f"{folder}/{os.getpid()}")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return HERE
+
+
+def test_a_worker_that_dies_while_it_begins_is_begun_anew(two_nodes: Any, tmp_path: Path) -> None:
+    ends = []
+    for times in (1, 9):
+        folder = tmp_path / str(times)
+        folder.mkdir()
+        factory = BenchFactory(
+            partial(look_when_killed_often_enough, str(folder), times), partial(make, NOISY)
+        )
+        try:
+            begun = RayWorkers(
+                RayCluster("auto"), 1, {"CPU": 1.0}, factory, HERE, lambda told: None
+            )
+            begun.close()
+            ends.append("begun")
+        except UsageError as error:
+            ends.append(str(error))
+    assert ends[0] == "begun"
+    assert ends[1].startswith("a worker of the Ray cluster could not begin: The actor ")
+    assert len(os.listdir(tmp_path / "9")) == 4
 
 
 def test_where_there_is_room_for_fewer_trials_it_is_said(two_nodes: Any) -> None:
