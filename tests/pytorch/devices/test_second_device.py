@@ -23,10 +23,11 @@ from accaware.pytorch import (
     load_compressed,
     save_compressed,
 )
+from tests.pairwise.command import ctrl_c_at
+from tests.pairwise.files import written
 from tests.pairwise.plugins import configure_optimizers
 from tests.pairwise.table import FACTORS
 from tests.pairwise.task import BATCH, EXAMPLE, TRAINING, VALIDATION, part, settings, trained
-from tests.pairwise.test_rows import ctrl_c_at, written
 from tests.pytorch.devices.second_device import MixedDevicesError, SecondDevice
 
 MIXES = {
