@@ -243,6 +243,24 @@ class TalkingHeads(nn.Module):
         return result
 
 
+class HeadsThatStay(nn.Module):
+    """A layer mixes as many heads as it is written down; values may be of any width."""
+
+    def __init__(self, values: int = 6) -> None:
+        super().__init__()
+        self.qk, self.v = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(WIDTH, HEADS * values)
+        self.mix, self.proj = nn.Linear(HEADS, HEADS), nn.Linear(HEADS * values, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        q, k = self.qk(x).view(b, n, 2, HEADS, -1).permute(2, 0, 3, 1, 4)
+        v = self.v(x).view(b, n, HEADS, -1).transpose(1, 2)
+        scores = self.mix((q @ k.transpose(-2, -1)).permute(0, 2, 3, 1))
+        weights = scores.softmax(-2).permute(0, 3, 1, 2)
+        result: Tensor = self.proj((weights @ v).transpose(1, 2).flatten(2))
+        return result
+
+
 class HardCoded(nn.Module):
     """Its heads are as wide as the tokens, whatever its layers make."""
 

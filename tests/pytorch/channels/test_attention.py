@@ -77,6 +77,20 @@ def test_keys_and_values_go_with_all_of_their_queries() -> None:
     assert torch.equal(queries.any(1), keys.any(1))
 
 
+def test_where_heads_stay_their_values_lose_the_same_places() -> None:
+    model = Tokens(kinds.HeadsThatStay(values=6))
+    pruning = check(model, tokens())
+    assert pruned(pruning) == {"attention.v"}
+    (group,) = pruning.groups
+    assert group.size == 6
+    pruning.set_rate(0.4, [])
+    kept = pruning.kept_masks()
+    places = kept["attention.v.weight"][0].view(HEADS, 6)
+    assert 0 < int(places[0].sum()) < 6
+    assert torch.equal(places, places[:1].expand_as(places))
+    assert torch.equal(kept["attention.proj.weight"][1].view(HEADS, 6), places)
+
+
 def test_a_modules_own_numbers_follow_its_heads() -> None:
     model = Tokens(kinds.PackedQkv())
     pruning = prune(model, tokens().float())
