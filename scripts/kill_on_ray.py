@@ -22,6 +22,8 @@ from typing import Any
 import torch
 
 KINDS = ("driver", "worker", "node")
+_A_FEW_TRIALS = 10.0
+"""Seconds."""
 
 
 def config() -> dict[str, Any]:
@@ -121,7 +123,11 @@ def survives(
     nodes.complete()
     directory, kind = folder / "run", chance.choice(KINDS)
     process = start(file, directory, nodes.address)
-    time.sleep(chance.uniform(0, duration))
+    moment = chance.uniform(0, duration)
+    while kind == "worker" and not workers_of(directory) and process.poll() is None:
+        time.sleep(0.1)  # until there is somebody; most of a short run is its start
+        moment = chance.uniform(0, _A_FEW_TRIALS)
+    time.sleep(moment)
     if kind == "driver":
         process.kill()
     elif kind == "node":
