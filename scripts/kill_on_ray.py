@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 KINDS = ("driver", "worker", "node")
-_A_FEW_TRIALS = 10.0
+_A_FEW_TRIALS = 3.0
 """Seconds."""
 
 
