@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -42,6 +43,7 @@ def names_in(model: Any) -> list[Any]:
         )),
         list(model.state_dict()),
         str(model.load_state_dict(model.state_dict())),
+        len(copy.deepcopy(model)),
     ]  # fmt: skip
 
 

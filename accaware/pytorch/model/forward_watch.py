@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
+from accaware.pytorch.model.function_mode import FunctionMode
 from accaware.pytorch.model.wrappers import eagerly
 
 
-class ForwardWatch(TorchFunctionMode):
+class ForwardWatch(FunctionMode):
     """Sees what a model's forward does, nothing compiled and nothing differentiated.
 
-    Calls that a torch function makes of others are its own matter, and so is what a scripted
-    module does: it calls no torch functions, and takes no such hooks. A class of its own says
-    what is done with what is seen.
+    What a scripted module does is its own matter: it calls no torch functions, and takes no such
+    hooks. A class of its own says what is done with what is seen.
     """
 
     def __init__(self) -> None:
@@ -56,21 +55,6 @@ class ForwardWatch(TorchFunctionMode):
 
     def left(self, module: str, output: Any) -> None:
         """A module has returned, to the one that ``module`` is now."""
-
-    def called(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Call a torch function, or do what stands for that, and return what it gives."""
-        return func(*args, **kwargs)
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return self.called(func, args, kwargs or {})
 
     def _hooked(self, name: str, module: nn.Module) -> Iterator[Any]:
         if isinstance(module, torch.jit.ScriptModule):

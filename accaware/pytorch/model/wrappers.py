@@ -31,13 +31,6 @@ class Replica(DistributedDataParallel):
             these may be others in each step, which then has to be searched for them.
     """
 
-    def __new__(cls, module: nn.Module, unused: Sequence[str] | None) -> Replica:
-        """Of a class that can be indexed, counted and gone through where the module can."""
-        # Python looks for them on the class, where a length also says what is true.
-        offered = {name: _passed_on(name) for name in _OF_CLASSES if hasattr(type(module), name)}
-        made: Replica = object.__new__(type(cls.__name__, (cls,), offered))
-        return made
-
     def __init__(self, module: nn.Module, unused: Sequence[str] | None) -> None:
         # What DDP's own docs of ignored parameters name; it has no argument for them.
         self._set_params_and_buffers_to_ignore_for_model(module, unused or ())  # type: ignore[no-untyped-call]
@@ -45,6 +38,10 @@ class Replica(DistributedDataParallel):
             super().__init__(module, find_unused_parameters=unused is None)
         finally:
             del module._ddp_params_and_buffers_to_ignore
+        # It can be indexed, counted and gone through where the module can. Python looks for that on
+        # the class, where a length also says what is true.
+        offered = {name: _passed_on(name) for name in _OF_CLASSES if hasattr(type(module), name)}
+        self.__class__ = type(type(self).__name__, (type(self),), offered)
 
     def __getattr__(self, name: str) -> Any:
         try:

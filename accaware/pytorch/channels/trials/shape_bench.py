@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,9 @@ from accaware.pytorch.channels.trials.removal import removal
 from accaware.pytorch.channels.trials.trial import RemovalTrial
 from accaware.pytorch.model.copies import copy_without_values
 from accaware.pytorch.model.device import raise_if_out_of_memory
+from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
+from accaware.pytorch.model.layers import Mode
 
 
 class ShapeBench:
@@ -47,22 +49,11 @@ class ShapeBench:
 
     def _dense_outputs(self, trial: RemovalTrial) -> Sequence[Tensor]:
         """What the dense model gives; what its modules were given is kept."""
-
-        def keep(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            inputs = RemovalTrial(trial.mode, ExampleInputs(args, kwargs))
-            self._of_modules.setdefault(name, []).append(inputs)
-
-        hooks = [
-            module.register_forward_pre_hook(
-                lambda _, args, kwargs, name=name: keep(name, args, kwargs), with_kwargs=True
-            )
-            for name, module in self._model.named_modules()
-        ]
-        try:
-            return self._run(trial, self._model)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with _Given(trial.mode).watching(self._model) as given:
+            outputs = self._run(trial, self._model)
+        for name, trials in given.trials.items():
+            self._of_modules.setdefault(name, []).extend(trials)
+        return outputs
 
     def fault(self, members: Sequence[int]) -> Fault | None:
         """Why these groups can't lose channels side by side; None where shapes don't tell."""
@@ -104,3 +95,18 @@ class ShapeBench:
     def _run(self, trial: RemovalTrial, module: nn.Module) -> Sequence[Tensor]:
         with torch.no_grad():
             return trial.run(module).outputs
+
+
+class _Given(ForwardWatch):
+    """What each module of a model is given, as trials of that module."""
+
+    def __init__(self, mode: Mode) -> None:
+        super().__init__()
+        self.trials: dict[str, list[RemovalTrial]] = {}
+        self._mode = mode
+
+    def entered(self, inputs: Any) -> None:
+        """Keep them."""
+        args, kwargs = inputs
+        trial = RemovalTrial(self._mode, ExampleInputs(args, kwargs))
+        self.trials.setdefault(self.module, []).append(trial)

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from accaware.pytorch.channels.trials.arithmetic import Arithmetic
 from accaware.pytorch.channels.trials.products import grouped_product, multiply
 from accaware.pytorch.data.random_state import repeatable
 from accaware.pytorch.model.deterministic import call_steadily
+from accaware.pytorch.model.function_mode import FunctionMode
 from accaware.pytorch.model.inputs import ExampleInputs
 from accaware.pytorch.model.layers import Mode
 from accaware.pytorch.model.tensors import output_tensors, tensors_in
@@ -77,7 +77,7 @@ class RemovalTrial:
         return Observed(outputs, running.decisions)
 
 
-class _Running(TorchFunctionMode):
+class _Running(FunctionMode):
     """Torch's functions as they are in a trial: steady, and quick in double precision."""
 
     def __init__(self, arithmetic: Arithmetic) -> None:
@@ -85,14 +85,9 @@ class _Running(TorchFunctionMode):
         self.decisions: list[Tensor] = []
         self._arithmetic = arithmetic
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+    def called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        kwargs = kwargs or {}
         outputs = self._product(func, args, kwargs)
         if outputs is None:
             args, kwargs = self._arithmetic.widened((args, kwargs))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from accaware.pytorch.channels.trials.trial import RemovalTrial
 from accaware.pytorch.model.device import raise_if_out_of_memory
+from accaware.pytorch.model.function_mode import FunctionMode
 
 
 def vary(model: nn.Module, trials: Iterable[RemovalTrial]) -> None:
@@ -48,17 +48,12 @@ def _fit_batch_norms(model: nn.Module, trials: Iterable[RemovalTrial]) -> None:
             raise_if_out_of_memory(error)
 
 
-class _Fitting(TorchFunctionMode):
+class _Fitting(FunctionMode):
     """Gives each batch norm statistics of the size of what it is given, before it normalises."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+    def called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        kwargs = kwargs or {}
         if func is functional.batch_norm:
             _fit(*args, **{key: kwargs[key] for key in _NAMES if key in kwargs})
         return func(*args, **kwargs)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from accaware.pytorch.export.network.stand_in import with_forward
+from accaware.pytorch.model.function_mode import FunctionMode
 
 
 def attending_in_four_dimensions(model: nn.Module) -> nn.Module:
@@ -25,15 +25,10 @@ def attending_in_four_dimensions(model: nn.Module) -> nn.Module:
     return with_forward(model, forward)
 
 
-class _InFourDimensions(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+class _InFourDimensions(FunctionMode):
+    def called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        kwargs = kwargs or {}
         if func is functional.scaled_dot_product_attention:
             return _attention(*args, **kwargs)
         return func(*args, **kwargs)
