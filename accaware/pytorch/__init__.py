@@ -7,6 +7,7 @@ from accaware.pytorch.export import export_model
 from accaware.pytorch.model.registered import register_layer
 from accaware.pytorch.performance.compare import benchmark
 from accaware.pytorch.state.checkpoint import load_compressed, save_compressed
+from accaware.pytorch.weights.folding import fold_computed_weights
 
 __all__ = [
     "PTCompressionController",
@@ -14,6 +15,7 @@ __all__ = [
     "benchmark",
     "create_compressed_model",
     "export_model",
+    "fold_computed_weights",
     "load_compressed",
     "register_layer",
     "save_compressed",

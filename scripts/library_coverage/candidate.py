@@ -11,6 +11,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from accaware.pytorch import fold_computed_weights
 from accaware.pytorch.model.inputs import ExampleInputs
 
 Make = Callable[[], nn.Module]
@@ -34,7 +35,10 @@ class Candidate:
     published: tuple[Make, ExampleInputs] | None = None
 
     def build(self) -> nn.Module:
-        """The same weights each time; as after training, nothing is exactly zero or one."""
+        """The same weights each time; as after training, nothing is exactly zero or one.
+
+        Standardised weights are folded, as ``timm/...`` and ``hf/...`` in a config do it.
+        """
         seed(0)
         model = self.make()
         for module in model.modules():
@@ -45,6 +49,7 @@ class Candidate:
         for parameter in model.parameters():
             if not parameter.is_meta and parameter.numel() and parameter.min() == parameter.max():
                 nn.init.normal_(parameter, std=0.5)
+        fold_computed_weights(model, self.one)
         return model.eval()
 
     @property

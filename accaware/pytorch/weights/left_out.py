@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from accaware.pytorch.channels.layout import ExcludedLayer
 from accaware.pytorch.model.layers import why_computed
 from accaware.pytorch.model.scopes import Scopes
-from accaware.pytorch.weights.weights import LAYERS, Weight
+from accaware.pytorch.weights.mixed import LAYERS
+from accaware.pytorch.weights.weights import Weight
 
 EMBEDDING = "it is an embedding: its weight is looked up, and not multiplied with"
 

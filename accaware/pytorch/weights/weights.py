@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.layers import (
-    CONVOLUTIONS,
-    TRANSPOSED,
-    tensor_computed_from,
-    why_computed,
-)
+from accaware.pytorch.model.layers import TRANSPOSED, tensor_computed_from, why_computed
+from accaware.pytorch.weights.mixed import LAYERS, mixing_layers
 from accaware.pytorch.weights.products import products_of
 
-LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
+MIXED = (
+    "its forward computes the weight that it multiplies with of all of this one: where it does no "
+    "more, accaware.pytorch.fold_computed_weights(model, example_inputs) makes it an ordinary one"
+)
 _RECURRENT = re.compile(r"weight_(ih|hh|hr)(_l\d+(_reverse)?)?")
 _PROJECTION = re.compile(r"(in|q|k|v)_proj_weight")
 _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
@@ -78,7 +77,13 @@ def weights_of(model: nn.Module, inputs: ExampleInputs) -> list[Weight]:
         CompressionError: the model can't be copied.
         Exception: whatever its forward raises.
     """
-    found = list(_by_their_modules(model))
+    mixing = mixing_layers(model, inputs)
+    found = [
+        replace(each, role=None, reason=MIXED)
+        if each.role is Role.LAYER and each.layer in mixing
+        else each
+        for each in _by_their_modules(model)
+    ]
     unknown = frozenset(each.name for each in found if each.role is None and each.reason is None)
     if not unknown:
         return found

@@ -79,6 +79,18 @@ class TestTimm:
         assert model.head.drop.p == 0.25
         assert "random weights" in capsys.readouterr().out
 
+    def test_standardised_weights_are_folded(
+        self, timm: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        trained = timm.create_model("test_nfnet", num_classes=5).eval()
+        path = tmp_path / "weights.pth"
+        torch.save(trained.state_dict(), path)
+        model = build(model="timm/test_nfnet", weights=str(path))
+        assert not any(name.endswith("gain") for name, _ in model.named_parameters())
+        images = torch.randn(2, 3, 64, 64)
+        torch.testing.assert_close(model(images), trained(images), rtol=1e-4, atol=1e-5)
+        assert "25 layers that standardise their weights" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("keys", "key", "message"),
         [

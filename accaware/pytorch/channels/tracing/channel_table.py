@@ -152,7 +152,8 @@ class ChannelTable:
         reason = self.parameters.computed.get(
             layer,
             f"its forward computes the weight of all of them together ({function}): a plain "
-            f"{plain.__name__} that holds the computed weight could lose some",
+            f"{plain.__name__} that holds the computed weight could lose some "
+            "(accaware.pytorch.fold_computed_weights makes it one where it does no more)",
         )
         self._fixed.setdefault(layer, reason)
         for each in ids:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from accaware.errors import TaskError
+from accaware.pytorch.weights.folding import fold_computed_weights
 
 Transform = Callable[[Any], Any]
 
@@ -66,6 +67,21 @@ def check_takes(model: nn.Module, name: str, size: int, channels: int) -> None:
         message = f"{name} can't take images of {size} pixels: {error}"
         raise TaskError([("input_info", message)]) from error
     model.train(training)
+
+
+def fold_weights(model: nn.Module, name: str, size: int, channels: int) -> None:
+    """Store the weights that layers compute in each forward, as ``fold_computed_weights`` says.
+
+    As they are, such layers could lose no inputs, and have no zeros and no integers.
+    """
+    noise = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0))
+    folded = fold_computed_weights(model, noise)
+    if folded:
+        print(
+            f"{name}: {len(folded)} layers that standardise their weights in each forward hold "
+            "the outcome from here on",
+            flush=True,
+        )
 
 
 def tell_random(name: str) -> None:

@@ -16,6 +16,7 @@ from accaware.pytorch.builtin.classification.faults import Faults
 from accaware.pytorch.builtin.classification.models.named_model import (
     Transform,
     check_takes,
+    fold_weights,
     tell_new_head,
     tell_random,
 )
@@ -88,6 +89,7 @@ class TimmModel:
         """See NamedModel."""
         model = self._built(classes, size, channels)
         check_takes(model, self.name, size, channels)
+        fold_weights(model, self.name, size, channels)
         return model
 
     def _is_known(self, faults: Faults) -> bool:

@@ -15,6 +15,7 @@ from accaware.pytorch.builtin.classification.faults import Faults
 from accaware.pytorch.builtin.classification.models.named_model import (
     Transform,
     check_takes,
+    fold_weights,
     tell_new_head,
     tell_random,
 )
@@ -96,6 +97,7 @@ class TransformersModel:
                     if getattr(module, "num_channels", None) == 3:
                         module.num_channels = channels  # type: ignore[assignment]
         check_takes(model, self.name, size, channels)
+        fold_weights(model, self.name, size, channels)
         return model
 
     def _checked_source(self, faults: Faults) -> str | None:
