@@ -146,6 +146,35 @@ class Window(nn.Module):
         return bias.view(self.window, self.window, -1).permute(2, 0, 1).contiguous()
 
 
+class BiasByPosition(nn.Module):
+    """Computes a window's bias, in a method; it keeps the number of heads, and its bias's shape."""
+
+    places: Tensor
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.num_heads = HEADS
+        self.bias_shape = (window, window, HEADS)
+        self.mlp = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, HEADS))
+        self.register_buffer("places", torch.arange(window * window).view(-1, 1) / window)
+
+    def bias(self) -> Tensor:
+        bias = self.mlp(self.places).view(-1, self.num_heads)
+        return bias.view(self.bias_shape).permute(2, 0, 1).contiguous()
+
+
+class WindowOfModules(Window):
+    """The same with a bias that a module within it makes."""
+
+    def __init__(self) -> None:
+        super().__init__(fused=True)
+        del self.relative_position_bias_table
+        self.positions = BiasByPosition(self.window)
+
+    def bias(self) -> Tensor:
+        return self.positions.bias()
+
+
 class Grouped(nn.Module):
     """As Llama's: several heads of queries for one of keys and values, rotated by position."""
 

@@ -36,6 +36,10 @@ WHOLE: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "cross": (kinds.Cross, {"attend.query", "attend.key", "attend.value"}),
     "window": (kinds.Window, {"qkv"}),
     "window, mask": (lambda: kinds.Window(fused=True), {"qkv"}),
+    "window, bias of a module": (
+        kinds.WindowOfModules,
+        {"qkv", "positions.mlp.0", "positions.mlp.2"},
+    ),
     "grouped": (kinds.Grouped, {"q_proj", "k_proj", "v_proj"}),
     "grouped, expanded": (lambda: kinds.Grouped(how="expand"), {"q_proj", "k_proj", "v_proj"}),
     "grouped, by torch": (lambda: kinds.Grouped(how="enable_gqa"), {"q_proj", "k_proj", "v_proj"}),

@@ -139,14 +139,16 @@ def follow_sizes(table: ChannelTable, call: Call) -> None:
 
 
 def _name_of(number: int, own: Mapping[str, int], module: str) -> str | None:
-    """Which number of a module that is running it is; None for none.
+    """Which number it is, of a module that is running or of one within it; None for none.
 
+    A method of a module's that isn't its forward runs as a part of the module which calls it.
     One that comes out of a cache by values, as einops has it, has lost its name, or has another
     module's. It is that number of heads which the module has, then.
     """
     if isinstance(number, OwnNumber) and own.get(number.name) is number:
         owner = number.name.rpartition(".")[0]
-        if not owner or module == owner or module.startswith(f"{owner}."):
+        inner, outer = f"{module}.", f"{owner}."
+        if not (owner and module) or inner.startswith(outer) or outer.startswith(inner):
             return number.name
     alike = [
         name
