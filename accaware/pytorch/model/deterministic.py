@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.nn import functional
 
 DROPOUTS = frozenset(
@@ -24,6 +26,9 @@ def call_steadily(
     """
     if getattr(func, "__name__", "") in DROPOUTS:
         return args[0] if args else kwargs["input"]
+    shaped = _SLOW_WITHOUT_VALUES.get(func)
+    if shaped is not None and (outputs := shaped(*args, **kwargs)) is not None:
+        return outputs
     if func is functional.batch_norm:
         return _batch_norm(*args, **kwargs)
     return func(*args, **kwargs)
@@ -43,3 +48,47 @@ def _batch_norm(
     return functional.batch_norm(
         input, running_mean, running_var, weight, bias, training, momentum, eps
     )
+
+
+def _same_shape(
+    input: Tensor, memory_format: torch.memory_format = torch.preserve_format
+) -> Tensor | None:
+    """What has its shape on the meta device; None elsewhere."""
+    return torch.empty_like(input, memory_format=memory_format) if input.is_meta else None
+
+
+def _gelu_shape(input: Tensor, *_: Any, **__: Any) -> Tensor | None:
+    return _same_shape(input)
+
+
+def _batch_norm_shape(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    *_: Any,
+    **__: Any,
+) -> Tensor | None:
+    """What a batch norm gives there; None, too, where it refuses its input."""
+    own = [each for each in (running_mean, running_var, weight, bias) if each is not None]
+    fits = input.dim() > 1 and all(each.shape == input.shape[1:2] for each in own)
+    return _same_shape(input) if fits else None
+
+
+def _layer_norm_shape(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, *_: Any, **__: Any
+) -> Tensor | None:
+    shape = torch.Size(normalized_shape)
+    own = [each.shape for each in (weight, bias) if each is not None]
+    fits = all(each == shape for each in (input.shape[input.dim() - len(shape) :], *own))
+    # In order, whatever the order is in which the input's elements lie.
+    return _same_shape(input, torch.contiguous_format) if fits else None
+
+
+_SLOW_WITHOUT_VALUES: Mapping[Any, Callable[..., Tensor | None]] = {
+    functional.batch_norm: _batch_norm_shape,
+    functional.layer_norm: _layer_norm_shape,
+    functional.gelu: _gelu_shape,
+}
+"""Torch takes milliseconds for the shape of what they give, which is that of what they take."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -173,7 +172,7 @@ class _Tracer(ForwardWatch):
     def called(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        outputs = _computed(func, args, kwargs)
+        outputs = call_steadily(func, args, kwargs)
         call = Call(func, args, kwargs, self.module, self.place, tensors_in(outputs))
         if call.outputs and self._within is None:
             self._follow(call)
@@ -244,12 +243,3 @@ class _Tracer(ForwardWatch):
                     for dim in range(tensor.dim())
                 ):
                     self._table.coupling.bind(ids, reason)
-
-
-def _computed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What the function gives; without values a batch norm is slow, and gives what it takes."""
-    if func is functional.batch_norm:
-        inputs = args[0] if args else kwargs["input"]
-        if inputs.is_meta:
-            return torch.empty_like(inputs)
-    return call_steadily(func, args, kwargs)
