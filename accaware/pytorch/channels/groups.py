@@ -33,12 +33,14 @@ class Dependencies:
     Attributes:
         reached: the modes in which the model does different things to channels -> the names of
             the parameters that it uses there.
+        by_size: whether the groups may be others at another size of the inputs.
     """
 
     groups: tuple[ChannelGroup, ...]
     excluded: tuple[ExcludedLayer, ...]
     first_convolutions: frozenset[str]
     reached: Mapping[Mode, frozenset[str]]
+    by_size: bool
 
 
 def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
@@ -107,6 +109,7 @@ def find_dependencies(model: nn.Module, inputs: ExampleInputs) -> Dependencies:
         ),
         frozenset(found.first_convolutions),
         traced.reached,
+        found.cut_across,
     )
 
 

@@ -48,6 +48,7 @@ def verify_groups(
     reached: Mapping[Mode, Iterable[str]],
     inputs: ExampleInputs,
     *more: ExampleInputs,
+    by_size: bool = False,
 ) -> tuple[tuple[ChannelGroup, ...], tuple[ExcludedLayer, ...]]:
     """The groups that can be removed from rightly, and the others with their reason.
 
@@ -58,6 +59,7 @@ def verify_groups(
         inputs: tried as they are, and with noise in the place of floating-point values, so that
             zeros or constants can't hide a difference.
         more: other inputs to try, where the model takes them.
+        by_size: try it at another size of the inputs, too, where the model takes one.
 
     Raises:
         CompressionError: the model itself doesn't run on ``inputs``.
@@ -75,7 +77,8 @@ def verify_groups(
     with reporting_memory_shortage(
         f"trying the channel groups of {type(model).__name__}", SMALLER_INPUTS
     ):
-        passed, faults = _tried(model, candidates, reached, inputs, more)
+        trials = _trials(tuple(reached), inputs, more, by_size=by_size)
+        passed, faults = _tried(model, candidates, reached, trials)
     excluded += [
         ExcludedLayer(layer, reason)
         for index, reason in faults.items()
@@ -88,10 +91,8 @@ def _tried(
     model: nn.Module,
     groups: Sequence[ChannelGroup],
     reached: Mapping[Mode, Iterable[str]],
-    inputs: ExampleInputs,
-    more: Sequence[ExampleInputs],
+    trials: Sequence[RemovalTrial],
 ) -> tuple[list[int], dict[int, str]]:
-    trials = _trials(tuple(reached), inputs, more)
     bench = Bench(model, groups, reached, trials)
     passed = list(range(len(groups)))
     faults: dict[int, str] = {}
@@ -122,11 +123,24 @@ def _unproven(bench: Bench, members: Sequence[int]) -> dict[int, str]:
 
 
 def _trials(
-    modes: Sequence[Mode], inputs: ExampleInputs, more: Sequence[ExampleInputs]
+    modes: Sequence[Mode],
+    inputs: ExampleInputs,
+    more: Sequence[ExampleInputs],
+    *,
+    by_size: bool,
 ) -> list[RemovalTrial]:
     noisy = _noisy(inputs)
-    variants = [*([] if noisy is None else [noisy]), inputs, *more]
-    return [RemovalTrial(mode, each, seed) for mode in modes for seed, each in enumerate(variants)]
+    larger = inputs.at_twice_the_size() if by_size else []
+    variants = [
+        *([] if noisy is None else [(noisy, False)]),
+        *((_noisy(each) or each, True) for each in larger),
+        *((each, False) for each in (inputs, *more)),
+    ]
+    return [
+        RemovalTrial(mode, each, seed, at_other_size)
+        for mode in modes
+        for seed, (each, at_other_size) in enumerate(variants)
+    ]
 
 
 def _noisy(inputs: ExampleInputs) -> ExampleInputs | None:

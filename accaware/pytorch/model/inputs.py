@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,6 +44,23 @@ class ExampleInputs:
         """The same with every tensor changed, within lists and mappings too."""
         args, kwargs = pytree.tree_map_only(Tensor, change, (self.args, dict(self.kwargs)))
         return ExampleInputs(args, kwargs)
+
+    def at_twice_the_size(self) -> list[ExampleInputs]:
+        """The same with twice as many positions, by each way in which these may lie.
+
+        Channels may be the second dimension (images, signals), or the last one (sequences); of
+        whole numbers (B, S) the second are positions. Values are repeated.
+        """
+
+        def repeated(tensor: Tensor, first: int, last: int) -> Tensor:
+            tokens = tensor.dim() == 2 and not tensor.is_floating_point()
+            along = range(1, 2) if tokens else range(first, tensor.dim() - last)
+            return tensor.repeat([2 if dim in along else 1 for dim in range(tensor.dim())])
+
+        second = self.mapped(partial(repeated, first=2, last=0))
+        last = self.mapped(partial(repeated, first=1, last=1))
+        own = [tensor.shape for tensor in self.tensors()]
+        return [way for way in (second, last) if [tensor.shape for tensor in way.tensors()] != own]
 
     def on(self, device: torch.device) -> ExampleInputs:
         """The same inputs, with every tensor on a device."""

@@ -254,3 +254,36 @@ def test_maxvit_is_pruned_where_that_is_right() -> None:
     )  # fmt: skip
     layers = pruned(check(model, image(2, 32, 32)))
     assert any("mlp" in name for name in layers)
+
+
+class LaidOut(nn.Module):
+    """Reads (N, positions, channels) as (N, channels, height, width), in order or not."""
+
+    def __init__(self, *, across: bool) -> None:
+        super().__init__()
+        self.channels, self.across = 16, across
+        self.first, self.second, self.head = odd.conv(3, 16), odd.conv(16, 8), odd.head(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x).relu()
+        rows = y.flatten(2).transpose(1, 2)
+        rows = rows if self.across else rows.transpose(1, 2)
+        y = rows.reshape(len(x), self.channels, *x.shape[2:])
+        output: Tensor = self.head(self.second(y).relu())
+        return output
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_what_goes_together_does_so_at_every_size(across: bool) -> None:
+    torch.manual_seed(0)
+    model = LaidOut(across=across).double()
+    dense, state = copy.deepcopy(model), copy.deepcopy(model.state_dict())
+    pruning = prune(model, image(1, 2, 2))
+    assert pruned(pruning) == ({"second"} if across else {"first", "second"})
+    if across:
+        assert "at another size of the inputs" in reasons(pruning)["first"]
+    pruning.set_rate(0.5, [])
+    masked = Masked(dense, {**state, **dense_state(model, pruning.dense_tensors())},
+                    pruning.kept_masks())  # fmt: skip
+    for size in (2, 4, 5):
+        assert_same_training(model, masked, (image(2, size, size),), 1e-10)

@@ -39,6 +39,8 @@ class ChannelTable:
         first_convolutions: names of convolutions that read what no other one made.
         meetings: what ties elements that meet.
         numbers: a module's own number by its name, and ids that have it along a dimension.
+        cut_across: whether channels were read in an order that cuts across positions, so that
+            which ones go together may depend on the size of the inputs.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ChannelTable:
         self.counts: dict[str, ChannelIds] = {}
         self.opaque: dict[str, str] = {}
         self.first_convolutions: set[str] = set()
+        self.cut_across = False
         self.numbers: list[tuple[str, ChannelIds, int]] = []
         self._ids: Any = WeakIdKeyDictionary()
         self._ids_of_inputs: Any = WeakIdKeyDictionary()

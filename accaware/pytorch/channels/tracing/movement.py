@@ -48,6 +48,7 @@ def _move(table: ChannelTable, call: Call) -> OutputIds:
     if call.name in _SPLIT and before is not None:
         if _varying(after[0]) > _varying(before):
             table.meetings.splits.append(thin(after[0]))
+            table.cut_across |= _cuts_across(after[0])
     elif call.name == "chunk":
         # Halves are halves of whatever is left, so they have to lose the same.
         for each in after[1:]:
@@ -59,6 +60,18 @@ def _move(table: ChannelTable, call: Call) -> OutputIds:
 def _varying(ids: ChannelIds) -> int:
     """Along how many dimensions there are different ids."""
     return sum(varies(ids, dim) for dim in range(ids.dim()))
+
+
+def _cuts_across(ids: ChannelIds) -> bool:
+    """Whether a channel lies at several places along the dimensions that tell channels apart.
+
+    So it does where (N, positions, channels) is read as (N, channels, height, width), say.
+    """
+    for dim in range(ids.dim()):
+        if not varies(ids, dim):
+            ids = ids.narrow(dim, 0, 1)
+    channels = ids[ids > 0]
+    return len(torch.unique(channels)) < len(channels)
 
 
 def _moved(table: ChannelTable, call: Call, data: int) -> tuple[ChannelIds, ...] | None:

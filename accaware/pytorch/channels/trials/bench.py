@@ -49,6 +49,10 @@ MIXED = (
     "removing its channels changes what the others do: they are mixed with them in a way that "
     "wasn't traced"
 )
+BY_SIZE = (
+    "removing its channels changes what the others do at another size of the inputs: they are "
+    "laid out across positions, and which of them lie together depends on how many there are"
+)
 _NOT_THEIRS = (Path(torch.__file__).parent, Path(accaware.__file__).parent)
 """Where no forward of a user's is."""
 _RANDOM = "the model's outputs differ from run to run, so that nothing can be compared"
@@ -154,7 +158,7 @@ class Bench:
                 self._compared[trial.mode] += found.elements
                 largest[trial.mode] = max(largest[trial.mode], found.difference)
                 if found.difference > (tolerance or TOLERANCES[self._dtype]):
-                    reason = MIXED
+                    reason = BY_SIZE if trial.at_other_size else MIXED
             else:
                 reason = OUTPUT
             if reason is not None and not self._steady(trial):

@@ -43,11 +43,13 @@ class RemovalTrial:
         mode: that the model is put into.
         inputs: floating-point tensors get the arithmetic's precision.
         seed: of all random numbers.
+        at_other_size: the inputs are of another size than the example inputs.
     """
 
     mode: Mode
     inputs: ExampleInputs
     seed: int = 0
+    at_other_size: bool = False
 
     def run(self, model: nn.Module, arithmetic: Arithmetic | None = None) -> Observed:
         """Run the model on the trial's inputs, and see its outputs and decisions.

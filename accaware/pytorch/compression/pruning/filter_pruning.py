@@ -105,7 +105,14 @@ class FilterPruning:
             prune_first_conv=prune_first_conv,
             prune_downsample_convs=prune_downsample_convs,
         )
-        groups, faulty = verify_groups(model, allowed, dependencies.reached, inputs, *samples)
+        groups, faulty = verify_groups(
+            model,
+            allowed,
+            dependencies.reached,
+            inputs,
+            *samples,
+            by_size=dependencies.by_size,
+        )
         self.excluded = by_module(model, [*dependencies.excluded, *forbidden, *faulty])
         if not groups:
             reasons = "; ".join(f"{entry.layer}: {entry.reason}" for entry in self.excluded[:3])
