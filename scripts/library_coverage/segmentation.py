@@ -12,6 +12,7 @@ from library_coverage.candidate import Candidate, images
 _ENCODERS = ("resnet18", "mobilenet_v2", "timm-mobilenetv3_small_100")
 _OTHER_ENCODERS = ("efficientnet-b0", "mit_b0", "densenet121", "mobileone_s0", "vgg11_bn", "dpn68")
 _TRANSFORMER = "tu-vit_tiny_patch16_224"
+_SIDES = {"dpt": 224, "pan": 128}
 _SIDE = 64
 
 
@@ -26,7 +27,7 @@ class Segmentation:
 
     def candidate(self, name: str) -> Candidate:
         kind, encoder = name.split("/")
-        side = 224 if kind == "dpt" else _SIDE
+        side = _SIDES.get(kind, _SIDE)
         make = partial(smp.create_model, kind, encoder, encoder_weights=None, classes=5)
         larger = None if kind == "dpt" else images(side + 32)
         return Candidate(make, images(side), larger)
