@@ -7,7 +7,6 @@ The rows that passed are in FOLDER/passed.json.
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from datetime import timedelta
@@ -24,10 +23,7 @@ from tests.pairwise.command import Launch, launches, patch_world
 from tests.pairwise.files import written
 from tests.pairwise.table import Row, name_of, rows
 from tests.pairwise.task import trained
-from tests.runners.forks import in_forks_of_torchrun
-
-NEEDED = ("accaware.api.run", "accaware.cli.output", "torch._dynamo", "onnxruntime", "openvino")
-"""By each process, which has them from here."""
+from tests.runners.forks import have_ready, in_forks_of_torchrun
 
 
 def passes(row: Row, folder: Path) -> bool:
@@ -60,8 +56,7 @@ def told(folder: Path, rank: int) -> str:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    for module in NEEDED:
-        importlib.import_module(module)
+    have_ready(["onnxruntime", "openvino"])
     with pytest.MonkeyPatch.context() as patch:
         patch_world(patch)
         operators = ONNXRegistry.from_torchlib()  # whose source is read each time
