@@ -38,12 +38,19 @@ NEEDED = (
 
 
 def have_ready(modules: Iterable[str] = ()) -> None:
-    """What every fork would do for itself: import these and what runs need, and read the schemas."""
+    """Do what every fork would: import these and what runs need, and read the schemas."""
     for module in (*NEEDED, *modules):
         import_module(module)
     examine_text("{}", "no config", Path(), ())
     # Or each would look all of it over for garbage, and get memory of its own for that.
     gc.freeze()
+
+
+def without_runtimes() -> None:
+    """Have runs end without an export to be timed; in PyTorch they call the model a few times."""
+    for missing in ("onnx", "onnxruntime", "openvino"):
+        sys.modules[missing] = None  # type: ignore[assignment]
+    import_module("accaware.pytorch.run")._TIMING_SECONDS = 0.01  # type: ignore[attr-defined]
 
 
 def in_forks(world: int, main: Callable[[int], None]) -> int:

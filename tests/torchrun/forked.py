@@ -24,14 +24,10 @@ from torch.distributed import TCPStore
 
 from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
-from tests.runners.forks import have_ready, torchrun_environment
+from tests.runners.forks import have_ready, torchrun_environment, without_runtimes
 
 TOO_LONG = 90.0
 """Seconds after which a process tells where it is, and ends."""
-
-for missing in ("onnx", "onnxruntime", "openvino"):  # runs end without being timed in them
-    sys.modules[missing] = None  # type: ignore[assignment]
-
 
 _stores: list[TCPStore] = []
 
@@ -103,5 +99,6 @@ def note(case: dict[str, Any], codes: list[int]) -> None:
 if __name__ == "__main__":
     cases = json.loads(Path(sys.argv[1]).read_text())
     imports = [name for case in cases for name in case["imports"]]
+    without_runtimes()
     have_ready(["tests.torchrun.plugins", *imports])
     main(cases)
