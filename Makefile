@@ -24,13 +24,13 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/accaware run configs/digits_filter_pruning.json
 
-# Every process imports torch, so there are few. A half of the tests goes to each in a piece, which
-# keeps most modules' fixtures to one process, and one that is done early takes from the others.
+# Every process imports torch, so there are few. Each takes one module after another, with what its
+# tests share, in the order of tests/conftest.py: those that take longest are the first.
 test: setup
 	@command -v chromium > /dev/null || \
 		echo "no chromium here: the report's page is not tested in a browser"
 	@command -v zsh > /dev/null || echo "no zsh here: the tab key is tested in bash alone"
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: lint types imports test
 

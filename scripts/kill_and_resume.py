@@ -17,6 +17,7 @@ With ``--launcher ray`` see kill_on_ray.py.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -36,13 +37,18 @@ from torch.distributed import TCPStore
 
 from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
+from accaware.config.load import examine_text
 
 NEEDED = (
+    "accaware.cli.next_steps",
     "accaware.pytorch.run",
+    "accaware.report.page.page",
+    "accaware.rundir.run_record",
     "accaware.pytorch.builtin.digits",
     "sklearn.datasets",
     "sklearn.model_selection",
     "torch._dynamo",  # torch.optim imports it when the first optimizer is made
+    "torch.utils.serialization.config",
 )
 
 HANG = 60.0
@@ -212,6 +218,8 @@ def main() -> int:
     torch.set_num_threads(1)  # one that has threads can't be forked
     for module in NEEDED:
         importlib.import_module(module)
+    examine_text("{}", "no config", Path(), ())  # reads the schemas
+    gc.freeze()  # or each fork looks all of it over for garbage
     for module in RUNTIMES:
         sys.modules[module] = None  # type: ignore[assignment]  # makes importing it fail
     if options.launcher == "ray":

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+# No longer than for these tests: its processes are busy even where nobody asks them for anything.
+@pytest.fixture(scope="package")
 def two_nodes() -> Iterator[Any]:
     """The cluster, which this process is connected to."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -284,7 +284,7 @@ def test_a_node_that_is_gone_costs_no_more_than_its_epochs(two_nodes: Any) -> No
 
 
 def deadly(rate: float, age: int) -> float:
-    if 0.5 < rate < 0.9 and age > 1:
+    if 0.76 < rate < 0.9 and age > 1:
         os._exit(1)
     return decaying(rate, age)
 

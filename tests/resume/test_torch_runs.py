@@ -84,7 +84,10 @@ FROM_THE_FIRST_STEP = {
     "params": {**ADAPTIVE["params"], "initial_training_phase_epochs": 0, "maximal_total_epochs": 6},
 }
 # Long enough for a learning-rate schedule that was not restored to make a difference.
-PATIENT = {**ADAPTIVE, "params": {**ADAPTIVE["params"], "patience_epochs": 3}}
+PATIENT = {
+    **ADAPTIVE,
+    "params": {**ADAPTIVE["params"], "patience_epochs": 3, "maximal_total_epochs": 6},
+}
 AVERAGED = {**PATIENT, "params": {**PATIENT["params"], "weight_averaging": "polynomial"}}
 EARLY_EXIT: dict[str, Any] = {
     "mode": "early_exit",

@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
 
 from torch.distributed import TCPStore
 
+from accaware.config.load import examine_text
+
 TOO_LONG = 400.0
 """Seconds after which a process tells where it is, and ends."""
+
+
+NEEDED = (
+    "accaware.api.run",
+    "accaware.cli.next_steps",
+    "accaware.cli.output",
+    "accaware.pytorch.distributed.agreed_replay",
+    "accaware.pytorch.distributed.launch",
+    "accaware.pytorch.run",
+    "accaware.report.page.page",
+    "accaware.rundir.run_record",
+    "cattrs",
+    "rich._emoji_codes",
+    "torch._dynamo",  # torch.optim imports it when the first optimizer is made
+    "torch.utils.serialization.config",
+)
+"""By each run of the command, some of it only once it is on its way."""
+
+
+def have_ready(modules: Iterable[str] = ()) -> None:
+    """Do what every fork would: import these and what runs need, and read the schemas."""
+    for module in (*NEEDED, *modules):
+        import_module(module)
+    examine_text("{}", "no config", Path(), ())
+    # Or each would look all of it over for garbage, and get memory of its own for that.
+    gc.freeze()
+
+
+def without_runtimes() -> None:
+    """Have runs end without an export to be timed; in PyTorch they call the model a few times."""
+    for missing in ("onnx", "onnxruntime", "openvino"):
+        sys.modules[missing] = None  # type: ignore[assignment]
+    import_module("accaware.pytorch.run")._TIMING_SECONDS = 0.01  # type: ignore[attr-defined]
 
 
 def in_forks(world: int, main: Callable[[int], None]) -> int:

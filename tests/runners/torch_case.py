@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -54,11 +54,23 @@ def digits() -> tuple[Tensor, Tensor]:
 
 
 def train(
-    controller: Any, model: nn.Module, *, epoch: int, optimizer: Any, lr_scheduler: Any = None
+    controller: Any,
+    model: nn.Module,
+    *,
+    epoch: int,
+    optimizer: Any,
+    lr_scheduler: Any = None,
+    images_each: int = TRAINING_IMAGES,
 ) -> float:
-    """One epoch; the mean cross entropy. ``controller`` is None for the dense model."""
+    """One epoch; the mean cross entropy.
+
+    Args:
+        controller: None for the dense model.
+        images_each: of an epoch, drawn anew.
+    """
     images, classes = (part[:TRAINING_IMAGES] for part in digits())
     order = torch.randperm(TRAINING_IMAGES, generator=torch.Generator().manual_seed(epoch))
+    order = order[:images_each]
     model.train()
     losses = []
     for batch in order.split(BATCH):
@@ -147,7 +159,7 @@ def case_of(
         model=model,
         controller=controller,
         callbacks=TrainingCallbacks(
-            train_epoch_fn=train,
+            train_epoch_fn=partial(train, images_each=8 * BATCH),
             validate_fn=accuracy,
             configure_optimizers_fn=lambda: torch.optim.Adam(model.parameters(), lr=0.01),
         ),

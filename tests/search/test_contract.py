@@ -238,7 +238,7 @@ def test_the_search_ends_with_a_model_that_is_what_the_result_says(ended: Ended)
 def test_the_final_model_is_confirmed_where_that_is_asked_for(case: Case, tmp_path: Path) -> None:
     loop = AdaptiveCompressionTrainingLoop(
         Config(
-            replace(case.params, confirmation=Confirmation(), maximal_total_epochs=4),
+            replace(case.params, confirmation=Confirmation(), maximal_total_epochs=8),
             case.higher_is_better,
         ),
         case.controller,

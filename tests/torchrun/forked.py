@@ -10,7 +10,6 @@ FOLDER/err-RANK; how they ended to FOLDER/codes.json.
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import json
 import os
 import shutil
@@ -25,23 +24,10 @@ from torch.distributed import TCPStore
 
 from accaware.cli.commands.run import run
 from accaware.cli.errors import reported
-from tests.runners.forks import torchrun_environment
+from tests.runners.forks import have_ready, torchrun_environment, without_runtimes
 
 TOO_LONG = 90.0
 """Seconds after which a process tells where it is, and ends."""
-
-NEEDED = (
-    "accaware.api.run",
-    "accaware.cli.output",
-    "accaware.pytorch.run",
-    "tests.torchrun.plugins",
-    "torch._dynamo",  # torch.optim imports it when the first optimizer is made
-)
-"""By each process, which has them from here."""
-
-for missing in ("onnx", "onnxruntime", "openvino"):  # runs end without being timed in them
-    sys.modules[missing] = None  # type: ignore[assignment]
-
 
 _stores: list[TCPStore] = []
 
@@ -112,6 +98,7 @@ def note(case: dict[str, Any], codes: list[int]) -> None:
 
 if __name__ == "__main__":
     cases = json.loads(Path(sys.argv[1]).read_text())
-    for module in (*NEEDED, *dict.fromkeys(name for case in cases for name in case["imports"])):
-        importlib.import_module(module)
+    imports = [name for case in cases for name in case["imports"]]
+    without_runtimes()
+    have_ready(["tests.torchrun.plugins", *imports])
     main(cases)

@@ -53,6 +53,13 @@ def _inception(**more: Any) -> nn.Module:
     return model
 
 
+def _googlenet(**more: Any) -> nn.Module:
+    model = torchvision.models.googlenet(init_weights=False, **more)
+    for second_of_a_kind in ("inception4b", "inception4c", "inception5a"):
+        setattr(model, second_of_a_kind, nn.Identity())
+    return model
+
+
 def _vgg(**more: Any) -> nn.Module:
     with torch.device("meta"):  # most of its weights are in one layer; smaller ones do
         model = vgg.VGG(nn.Identity(), **more)
@@ -87,7 +94,7 @@ _SMALLER: dict[str, Callable[..., nn.Module]] = {
         resnet.ResNet, resnet.Bottleneck, _BLOCKS, groups=32, width_per_group=4
     ),
     "densenet121": partial(torchvision.models.DenseNet, 16, (3, 4, 3, 2), 32),
-    "googlenet": partial(torchvision.models.googlenet, init_weights=False),
+    "googlenet": _googlenet,
     "inception_v3": _inception,
     "efficientnet_b0": _efficientnet,
     "mobilenet_v2": _mobilenet_v2,

@@ -222,6 +222,8 @@ def test_shuffled_and_depthwise_channels(mix: str, tmp_path: Path) -> None:
     widths = [24, 32, 48, 64, 128]
     model = torchvision.models.ShuffleNetV2([2, 1, 1], widths, num_classes=10)
     model.conv1[0] = nn.Conv2d(1, 24, 3, 2, 1, bias=False)
+    model.stage3 = model.stage4 = nn.Identity()
+    model.conv5[0] = nn.Conv2d(32, 128, 1, bias=False)
     images, _ = validation_data()
     model.train()
     for _ in range(3):

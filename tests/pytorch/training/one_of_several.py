@@ -113,7 +113,7 @@ def search(
     config = adaptive(
         section,
         patience_epochs=2,
-        maximal_total_epochs=8,
+        maximal_total_epochs=6,
         weight_averaging=averaging,
         **({} if confirmation is None else {"confirmation": confirmation}),
     )
@@ -203,7 +203,7 @@ def train(
     rank, world = distributed.get_rank(), distributed.get_world_size()
     images, classes = (part[:TRAINING_IMAGES] for part in digits())
     order = torch.randperm(TRAINING_IMAGES, generator=torch.Generator().manual_seed(epoch))
-    order = order[: TRAINING_IMAGES // 2]
+    order = order[: TRAINING_IMAGES // 4]
     parallel = nn.parallel.DistributedDataParallel(model)
     parallel.train()
     loss = torch.zeros(())
