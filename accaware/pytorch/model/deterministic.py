@@ -57,7 +57,7 @@ def _same_shape(
     return torch.empty_like(input, memory_format=memory_format) if input.is_meta else None
 
 
-def _gelu_shape(input: Tensor, *_: Any, **__: Any) -> Tensor | None:
+def _own_shape(input: Tensor, *_: Any, **__: Any) -> Tensor | None:
     return _same_shape(input)
 
 
@@ -86,9 +86,23 @@ def _layer_norm_shape(
     return _same_shape(input, torch.contiguous_format) if fits else None
 
 
+def _linear_shape(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    fits = (
+        input.is_meta
+        and input.dim() > 0
+        and weight.dim() == 2
+        and input.shape[-1] == weight.shape[1]
+        and input.dtype == weight.dtype
+        and (bias is None or bias.shape == weight.shape[:1])
+    )
+    return input.new_empty((*input.shape[:-1], weight.shape[0])) if fits else None
+
+
 _SLOW_WITHOUT_VALUES: Mapping[Any, Callable[..., Tensor | None]] = {
     functional.batch_norm: _batch_norm_shape,
     functional.layer_norm: _layer_norm_shape,
-    functional.gelu: _gelu_shape,
+    functional.gelu: _own_shape,
+    functional.linear: _linear_shape,
+    functional.normalize: _own_shape,
 }
-"""Torch takes milliseconds for the shape of what they give, which is that of what they take."""
+"""Torch takes milliseconds for the shape of what they give, which is known from what they take."""
