@@ -23,7 +23,7 @@ def test_what_torchrun_starts_again_goes_on(tmp_path: Path) -> None:
         [
             *(sys.executable, "-m", "tests.torchrun.agent", "--standalone"),
             *("--nproc-per-node", "2", "--max-restarts", "1"),
-            # What -m accaware runs, without four times the seconds that it takes to import torch.
+            # What -m accaware runs (below), without importing torch four times.
             *("--start-method", "fork", "--run-path", accaware.__main__.__file__),
             *("run", str(file)),
             *("--output-dir", str(tmp_path / "run"), "--auto-resume", "--json"),
@@ -44,3 +44,19 @@ def test_what_torchrun_starts_again_goes_on(tmp_path: Path) -> None:
     events = [json.loads(line)["event"] for line in journal]
     assert events.count("run_started") == events.count("run_resumed") == 1
     assert events.count("epoch_finished") == 3
+
+
+@needs_processes
+def test_the_documented_command_runs_in_every_process() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "accaware", "--version"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["accaware", accaware.__version__] * 2
