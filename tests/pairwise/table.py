@@ -40,7 +40,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "schedule": ("per epoch", "per step"),
     "format": ("state-dict", "torch-export", "onnx", "openvino"),
     "exported": ("by the run", "by the command"),
-    "workers": ("0", "2"),
+    "workers": ("0", "1"),
     "course": ("undisturbed", "interrupted"),
     "form": ("datasets", "own training", "class", "torchvision", "script"),
     "processes": ("1", "2"),
