@@ -38,7 +38,7 @@ _NETWORKS: dict[str, tuple[Callable[[], Any], int, int]] = {
         3,
         32,
     ),
-    "swin unetr": (lambda: nets.SwinUNETR(1, 2, feature_size=12), 3, 32),
+    "swin unetr": (lambda: nets.SwinUNETR(1, 2, feature_size=12, spatial_dims=2), 2, 64),
     "vit": (
         lambda: nets.ViT(
             1, 32, 16, hidden_size=48, mlp_dim=96, num_layers=2, num_heads=4, classification=True
