@@ -56,7 +56,11 @@ _NETWORKS: dict[str, tuple[Callable[[], Any], int, int]] = {
         2,
         64,
     ),
-    "autoencoder": (lambda: nets.AutoEncoder(**_SLICE, **_CHANNELS), 2, 32),
+    "autoencoder": (
+        lambda: nets.AutoEncoder(**_SLICE, **{**_CHANNELS, "strides": (2, 2, 2)}),
+        2,
+        32,
+    ),
 }
 
 
