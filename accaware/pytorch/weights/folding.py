@@ -139,19 +139,29 @@ def _plain(layer: Any, weight: Tensor) -> nn.Module | None:
 
 
 def _compute_the_same(layer: Any, plain: nn.Module, inputs: Any) -> bool:
-    """On what the layer was given, and at a size larger by one, as padding may depend on it."""
+    """In both modes, on what the layer was given, and on other values at a size larger by one.
+
+    Its weight may depend on its input, and its padding on the size of that.
+    """
     args, kwargs = inputs
     if len(args) != 1 or kwargs or not isinstance(args[0], Tensor):
         return False
-    given = [args[0]]
-    if not isinstance(layer, nn.Linear):
-        given.append(functional.pad(args[0], (0, 1) * len(layer.kernel_size)))
-    with torch.no_grad():
-        for each in given:
-            expected, found = layer(each), plain(each)
-            scale = expected.abs().amax().item() if expected.numel() else 0.0
-            if expected.shape != found.shape or not torch.allclose(
-                expected, found, rtol=1e-4, atol=1e-5 * scale
-            ):
-                return False
-    return True
+    dims = 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
+    given = (args[0], functional.pad(1 + 2 * args[0], (0, 1) * dims))
+    training = layer.training
+    try:
+        with torch.no_grad():
+            return all(
+                _near(layer.train(mode)(each), plain(each))
+                for mode in (not training, training)
+                for each in given
+            )
+    finally:
+        layer.train(training)
+
+
+def _near(expected: Tensor, found: Tensor) -> bool:
+    scale = expected.abs().amax().item() if expected.numel() else 0.0
+    return expected.shape == found.shape and torch.allclose(
+        expected, found, rtol=1e-4, atol=1e-5 * scale
+    )

@@ -31,7 +31,7 @@ def layers_with_own_forward(model: nn.Module) -> dict[str, nn.Module]:
         if isinstance(module, LAYERS)
         and not isinstance(module, torch.jit.ScriptModule)
         and not parametrize.is_parametrized(module)
-        and not module.forward.__module__.startswith("torch.")
+        and not str(getattr(module.forward, "__module__", "")).startswith("torch.")
         and module._parameters.get("weight") is not None
     }
 

@@ -45,6 +45,20 @@ class PadsBySize(Standardised):
         return super().forward(functional.pad(x, (0, x.shape[-1] % 2, 0, 0)))
 
 
+class ByInput(nn.Conv2d):
+    """Its weight depends on what it is given (Yang et al., "CondConv", 2019)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight * x.mean(), self.bias, padding=1)
+
+
+class ByMode(Standardised):
+    """It does that in evaluation alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight, None) if self.training else super().forward(x)
+
+
 def network(kind: type[nn.Conv2d]) -> nn.Sequential:
     torch.manual_seed(0)
     own = kind(12, 8, 3, padding=1)
@@ -133,6 +147,8 @@ def test_what_is_folded_loses_inputs_and_has_zeros_and_integers(kind: type[nn.Co
 
 LEFT: dict[str, Callable[[], nn.Module]] = {
     "it pads by its input's size": lambda: network(PadsBySize),
+    "its weight depends on its input": lambda: network(ByInput),
+    "it does so in one mode": lambda: network(ByMode),
     "its weight is scaled by nothing": lambda: network(type("Plain", (nn.Conv2d,), {
         "forward": lambda self, x: functional.conv2d(x, self.weight, self.bias, padding=1)
     })),
