@@ -13,25 +13,29 @@ from tests.runners.processes import ROOT
 from tests.torchrun.conftest import PRUNING, config, needs_processes
 
 
+def torchrun(agent: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Two processes of it."""
+    return subprocess.run(
+        [sys.executable, "-m", agent, "--standalone", "--nproc-per-node", "2", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
 @needs_processes
 def test_what_torchrun_starts_again_goes_on(tmp_path: Path) -> None:
     arguments = {"folder": str(tmp_path), "breaks": "raise"}
     search = {"patience_epochs": 3, "maximal_total_epochs": 3}
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config(PRUNING, search=search, plugin_args=arguments)))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.torchrun.agent", "--standalone"),
-            *("--nproc-per-node", "2", "--max-restarts", "1"),
-            # What -m accaware runs (below), without importing torch four times.
-            *("--start-method", "fork", "--run-path", accaware.__main__.__file__),
-            *("run", str(file)),
-            *("--output-dir", str(tmp_path / "run"), "--auto-resume", "--json"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
+    done = torchrun(
+        "tests.torchrun.agent",
+        *("--max-restarts", "1"),
+        # What -m accaware runs (below), without importing torch four times.
+        *("--start-method", "fork", "--run-path", accaware.__main__.__file__),
+        *("run", str(file), "--output-dir", str(tmp_path / "run"), "--auto-resume", "--json"),
     )
     assert done.returncode == 0, done.stderr
     # Of two attempts by two processes each, the first process of each prints what it found.
@@ -48,15 +52,6 @@ def test_what_torchrun_starts_again_goes_on(tmp_path: Path) -> None:
 
 @needs_processes
 def test_the_documented_command_runs_in_every_process() -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "accaware", "--version"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    done = torchrun("torch.distributed.run", "-m", "accaware", "--version")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["accaware", accaware.__version__] * 2

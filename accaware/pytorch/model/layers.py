@@ -44,6 +44,8 @@ def drop_caches(model: nn.Module) -> None:
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
+"""Layers that multiply what they are given with their weight."""
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 PER_CHANNEL_NORMS = (

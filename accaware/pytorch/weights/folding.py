@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from accaware.pytorch.data.evaluation import evaluating
 from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.layers import TRANSPOSED
-from accaware.pytorch.weights.mixed import LAYERS, layers_with_own_forward, weight_argument
+from accaware.pytorch.model.layers import PRODUCERS, TRANSPOSED
+from accaware.pytorch.weights.mixed import layers_with_own_forward
+from accaware.pytorch.weights.products import weight_argument
 
 
 def fold_computed_weights(model: nn.Module, example_inputs: Any) -> tuple[str, ...]:
@@ -41,14 +43,8 @@ def fold_computed_weights(model: nn.Module, example_inputs: Any) -> tuple[str, .
     layers = _foldable(model)
     if not layers:
         return ()
-    modes = [(module, module.training) for module in model.modules()]
-    watch = _Computed(layers)
-    try:
-        with watch.watching(model.eval()):
-            ExampleInputs.of(example_inputs).call(model)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model), _Computed(layers).watching(model) as watch:
+        ExampleInputs.of(example_inputs).call(model)
     folded = {
         id(layers[name]): plain
         for name, weight in watch.weights.items()
@@ -113,7 +109,7 @@ def _is_another(weight: Tensor, parameter: Tensor) -> bool:
 
 def _plain(layer: Any, weight: Tensor) -> nn.Module | None:
     """A layer of torch's own class with this weight; None where there can't be one."""
-    kind = next(each for each in LAYERS if isinstance(layer, each))
+    kind = next(each for each in PRODUCERS if isinstance(layer, each))
     bias = layer.bias is not None
     if kind is nn.Linear:
         plain: Any = kind(layer.in_features, layer.out_features, bias, device="meta")

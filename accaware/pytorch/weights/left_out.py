@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor, nn
 
 from accaware.pytorch.channels.layout import ExcludedLayer
-from accaware.pytorch.model.layers import why_computed
+from accaware.pytorch.model.layers import PRODUCERS, why_computed
 from accaware.pytorch.model.scopes import Scopes
-from accaware.pytorch.weights.mixed import LAYERS
 from accaware.pytorch.weights.weights import Weight
 
 EMBEDDING = "it is an embedding: its weight is looked up, and not multiplied with"
@@ -90,4 +89,4 @@ def _why_none(module: nn.Module) -> str | None:
     if hasattr(module, "_packed_params") and callable(getattr(module, "weight", None)):
         # One of torch's own quantized layers, which keep their weights where nobody reaches them.
         return "its weight is stored as integers already"
-    return why_computed(module) if isinstance(module, LAYERS) else None
+    return why_computed(module) if isinstance(module, PRODUCERS) else None

@@ -17,10 +17,8 @@ from torch.nn.utils import parametrize
 from accaware.pytorch.model.copies import copied
 from accaware.pytorch.model.forward_watch import ForwardWatch
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.layers import CONVOLUTIONS, TRANSPOSED
-
-LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
-"""Modules of torch's that multiply what they are given with a weight of theirs."""
+from accaware.pytorch.model.layers import PRODUCERS
+from accaware.pytorch.weights.products import weight_argument
 
 
 def layers_with_own_forward(model: nn.Module) -> dict[str, nn.Module]:
@@ -28,7 +26,7 @@ def layers_with_own_forward(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, LAYERS)
+        if isinstance(module, PRODUCERS)
         and not isinstance(module, torch.jit.ScriptModule)
         and not parametrize.is_parametrized(module)
         and not str(getattr(module.forward, "__module__", "")).startswith("torch.")
@@ -60,14 +58,6 @@ def mixing_layers(model: nn.Module, inputs: ExampleInputs) -> frozenset[str]:
     with watch.watching(own):
         inputs.call(own)
     return frozenset(watch.lost)
-
-
-def weight_argument(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """What a call of torch's convolutions, or of its linear layer, multiplies with."""
-    if name != "linear" and not name.startswith("conv"):
-        return None
-    weight = args[1] if len(args) > 1 else kwargs.get("weight")
-    return weight if isinstance(weight, Tensor) else None
 
 
 class _Zeros(ForwardWatch):

@@ -195,16 +195,23 @@ def _same_dimensions(view: Tensor, parameter: Tensor) -> Iterator[int | None]:
         yield known.index(own) if own[0] > 1 and known.count(own) == 1 else None
 
 
+def weight_argument(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """What a call of a convolution or a linear layer multiplies with; None for other calls."""
+    if name != "linear" and name not in _CONVOLUTIONS | _TRANSPOSED:
+        return None
+    weight = args[1] if len(args) > 1 else kwargs.get("weight")
+    return weight if isinstance(weight, Tensor) else None
+
+
 Operand = tuple[Tensor, int | None, int | None]
 """A factor of a product, its dimension that is summed over, and that along the outputs."""
 
 
 def _operands(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Operand]:
     """What may be a weight among the arguments of a product; nothing where it is none."""
-    if name == "linear" or name in _CONVOLUTIONS:
-        yield from _weight(args, kwargs, 1, 0)
-    elif name in _TRANSPOSED:
-        yield from _weight(args, kwargs, 0, 1)
+    weight = weight_argument(name, args, kwargs)
+    if weight is not None:
+        yield (weight, 0, 1) if name in _TRANSPOSED else (weight, 1, 0)
     elif name == "bilinear":
         weight = args[2] if len(args) > 2 else kwargs.get("weight")
         if isinstance(weight, Tensor):
@@ -218,14 +225,6 @@ def _operands(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> It
                 yield right, -2, -1
     elif name == "einsum" and args and isinstance(args[0], str):
         yield from _einsum(args[0], tensors_in(args[1:]))
-
-
-def _weight(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], summed: int, outputs: int
-) -> Iterator[Operand]:
-    weight = args[1] if len(args) > 1 else kwargs.get("weight")
-    if isinstance(weight, Tensor):
-        yield weight, summed, outputs
 
 
 def _einsum(equation: str, operands: tuple[Tensor, ...]) -> Iterator[Operand]:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from accaware.pytorch.model.inputs import ExampleInputs
-from accaware.pytorch.model.layers import TRANSPOSED, tensor_computed_from, why_computed
-from accaware.pytorch.weights.mixed import LAYERS, mixing_layers
+from accaware.pytorch.model.layers import PRODUCERS, TRANSPOSED, tensor_computed_from, why_computed
+from accaware.pytorch.weights.mixed import mixing_layers
 from accaware.pytorch.weights.products import products_of
 
 MIXED = (
-    "its forward computes the weight that it multiplies with of all of this one: where it does no "
-    "more, accaware.pytorch.fold_computed_weights(model, example_inputs) makes it an ordinary one"
+    "its forward multiplies with what it computes from all of this weight: where it does no more, "
+    "accaware.pytorch.fold_computed_weights(model, example_inputs) makes it an ordinary one"
 )
 _RECURRENT = re.compile(r"weight_(ih|hh|hr)(_l\d+(_reverse)?)?")
 _PROJECTION = re.compile(r"(in|q|k|v)_proj_weight")
@@ -154,7 +154,7 @@ def _by_their_modules(model: nn.Module) -> Iterator[Weight]:
 def _role(module: nn.Module, key: str) -> Role | None:
     if isinstance(module, torch.jit.ScriptModule):
         return None
-    if isinstance(module, LAYERS) and key == "weight":
+    if isinstance(module, PRODUCERS) and key == "weight":
         return Role.LAYER
     if isinstance(module, nn.RNNBase | nn.RNNCellBase) and _RECURRENT.fullmatch(key):
         return Role.RECURRENT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from accaware.pytorch import create_compressed_model, fold_computed_weights
+from accaware.pytorch.model.function_mode import FunctionMode
 from tests.pytorch.channels.odd_models import conv, head
 from tests.pytorch.channels.test_computed_weights import Scaled, Standardised
 from tests.pytorch.channels.test_odd_models import check, image, pruned
@@ -69,17 +70,13 @@ def multiplied(model: nn.Module) -> Tensor:
     """What the third layer's convolution multiplies with, as torch sees it."""
     found: list[Tensor] = []
 
-    class Seen(torch.overrides.TorchFunctionMode):
-        def __torch_function__(
-            self,
-            func: Callable[..., Any],
-            types: Any,
-            args: tuple[Any, ...] = (),
-            kwargs: Mapping[str, Any] | None = None,
+    class Seen(FunctionMode):
+        def called(
+            self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> Any:
             if getattr(func, "__name__", "") == "conv2d":
                 found.append(args[1])
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
 
     with torch.no_grad(), Seen():
         model(IMAGES)

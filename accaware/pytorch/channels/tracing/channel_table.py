@@ -13,9 +13,9 @@ from accaware.pytorch.channels.tracing.call import Call
 from accaware.pytorch.channels.tracing.coupling import ChannelIds, Coupling, thin, varies
 from accaware.pytorch.channels.tracing.meetings import Meetings
 from accaware.pytorch.channels.tracing.weights.layer_weights import LayerWeights
-from accaware.pytorch.channels.tracing.weights.parameters import PRODUCERS, Parameters
+from accaware.pytorch.channels.tracing.weights.parameters import Parameters
 from accaware.pytorch.channels.tracing.weights.parts import WeightParts
-from accaware.pytorch.model.layers import count_of
+from accaware.pytorch.model.layers import PRODUCERS, count_of
 
 
 class ChannelTable:

@@ -9,17 +9,14 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from accaware.pytorch.channels.weight_norm import weight_norms
 from accaware.pytorch.model.layers import (
-    CONVOLUTIONS,
     EMBEDDINGS,
+    PRODUCERS,
     RECURRENT,
-    TRANSPOSED,
     weight_origin,
     weight_shape,
     why_computed,
 )
 from accaware.pytorch.model.registered import registration_of
-
-PRODUCERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
 
 class Parameters:
